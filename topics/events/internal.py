@@ -1,0 +1,206 @@
+"""What the folds tell each other. Only railclear writes these; every message names what it was derived from."""
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from topics.events.base import DocumentRef
+from topics.events.customs import CustomsNotice
+from topics.events.rail import (
+    ConsistReported,
+    HandOverSheet,
+    PositionReported,
+    TrainAnnounced,
+    TrainDelayed,
+    TrainFormed,
+    TrainRerouted,
+    WagonSetOut,
+)
+from topics.events.sites import AgencyNotice, CrossingCondition, RiskIndicator, SealEvent, TerminalEvent
+from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
+from topics.facts import Fact
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """Base of messages between folds."""
+
+    origin: str = ""
+    """Id of the outside event (source/type/id) that caused it."""
+
+
+class FreshnessChanged(Message, frozen=True, kw_only=True, tag="source.freshness"):
+    """A source went stale or came back. Written to every partition of clearance.in."""
+
+    source: str
+    live: bool
+    since: int
+    last_event: int
+    """Highest event time heard from the source, microseconds UTC."""
+
+
+class MaskFacts(Message, frozen=True, kw_only=True, tag="source.masked"):
+    """A retracted feed: facts of `source` with event time in [since, until] count as absent. `lifted` undoes it."""
+
+    source: str
+    since: int
+    until: int
+    record: str
+    version: int = 0
+    lifted: bool = False
+
+
+class Milestone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A train at one side of its route: what has happened, or when it is expected."""
+
+    side: str
+    seen: int | None = None
+    handed_over: int | None = None
+    departed: int | None = None
+    eta: tuple[int, int, int] | None = None
+    """P10, P50, P90 of arrival, on a 15-minute grid; None once seen."""
+    rank: int = 4
+    """Rank of the best source of `seen`/`departed` (3 sensor position … 4 railway message)."""
+    evidence: str = ""
+    source: str = ""
+    """Party that reported it."""
+
+
+class Movement(Message, frozen=True, kw_only=True, tag="movement"):
+    """TRAINS -> CUSTODY, one per container on board: the train's whole present picture. Replaces earlier ones of the same run."""
+
+    container: str
+    run: str
+    railway: str
+    number: str
+    date: str
+    seq: int
+    """State sequence of the run: the highest wins."""
+    aboard_from: int
+    aboard_to: int | None = None
+    """Event time at which the container left this run (set out, handed back, next train formed)."""
+    wagon: str = ""
+    milestones: tuple[Milestone, ...] = ()
+    off_route: tuple[str, ...] = ()
+    """Sides that the run no longer passes."""
+    position: tuple[float, float, int] | None = None
+    """lat, lon, at."""
+    direction: str = ""
+    corridor: str = ""
+    next_run: str = ""
+    conveyance: tuple[Fact, ...] = ()
+    """Facts from notices about the whole train, to be added to each shipment on board."""
+    left_reason: str = ""
+    cancelled: bool = False
+    """The container turned out never to have been on this run (the hand-over sheet or a correction says so)."""
+
+
+class Binding(Message, frozen=True, kw_only=True, tag="binding"):
+    """A container carries a shipment from an instant on (intake and DOCUMENTS -> CUSTODY)."""
+
+    container: str
+    shipment: str
+    record: str
+    """Document that says so; versions count within it."""
+    version: int
+    since: int
+    until: int | None = None
+    source: str
+    seals: tuple[str, ...] = ()
+    empty: bool = False
+    withdrawn: bool = False
+    act: str = ""
+    replaces: str = ""
+
+
+class ShipmentFacts(Message, frozen=True, kw_only=True, tag="facts"):
+    """DOCUMENTS or CUSTODY -> CLEARANCE: facts for one shipment."""
+
+    shipment: str
+    facts: tuple[Fact, ...]
+
+
+class DocumentBound(Message, frozen=True, kw_only=True, tag="document.bound"):
+    """A document covers a shipment (whole, or a scope of it). From intake (shipment.declared) or from another document's key."""
+
+    document: DocumentRef
+    shipment: str
+    scope: tuple[str, ...] = ()
+    """Containers covered; empty = the whole shipment."""
+    record: str
+    version: int
+    at: int
+    source: str
+    via: str = ""
+    """Document key through which it was found."""
+    withdrawn: bool = False
+
+
+class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
+    """Two numbers name one document (LRN -> MRN). Sent to both keys; the canonical one is that of the filing."""
+
+    document: DocumentRef
+    other: DocumentRef
+    at: int
+    source: str
+
+
+class Joined(Message, frozen=True, kw_only=True, tag="aboard"):
+    """CUSTODY -> READINESS: a container is on (or no longer on) a run or in a yard (run id `yard:PLACE`)."""
+
+    run: str
+    container: str
+    shipment: str
+    wagon: str = ""
+    seq: int
+    aboard: bool
+    at: int
+    reason: str = ""
+
+
+class SideSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One side of one container, as READINESS needs it."""
+
+    side: str
+    state: str
+    movable: bool
+    missing: tuple[str, ...] = ()
+    """Filings not registered."""
+    due: int | None = None
+    """The last open legal deadline, microseconds UTC."""
+
+
+class StatusSummary(Message, frozen=True, kw_only=True, tag="summary"):
+    """CLEARANCE -> READINESS: where the sides ahead of one container's shipment stand."""
+
+    run: str
+    shipment: str
+    containers: tuple[str, ...]
+    revision: int
+    sides: tuple[SideSummary, ...]
+
+
+class RunProfile(Message, frozen=True, kw_only=True, tag="run.profile"):
+    """TRAINS -> READINESS: what the run is called, its ETAs and whether it is over."""
+
+    run: str
+    railway: str
+    number: str
+    date: str
+    seq: int
+    milestones: tuple[Milestone, ...] = ()
+    corridor: str = ""
+    direction: str = ""
+    containers: int = 0
+    over: bool = False
+    next_runs: tuple[str, ...] = ()
+
+
+TrainsIn = (
+    TrainAnnounced | ConsistReported | PositionReported | HandOverSheet | TrainFormed | WagonSetOut | TrainRerouted | TrainDelayed
+    | CustomsNotice | CrossingCondition | TerminalEvent
+)
+CustodyIn = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice | ContainerLoaded
+DocumentsIn = FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice
+ClearanceIn = ShipmentFacts | ShipmentDeclared | FreshnessChanged | MaskFacts | CrossingCondition | RiskIndicator
+ReadinessIn = Joined | StatusSummary | RunProfile
