@@ -1,13 +1,17 @@
 """The one shape of a fold, carried by the runner, the simulation, replay and explain alike (design section 3)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 
-from streams.reference.model import Reference
+if TYPE_CHECKING:
+    from streams.reference.model import Reference
+
+EVERY_PARTITION = -1
+"""`Emit.partition`: one copy to every partition of the topic. For what concerns everybody (broadcasts)."""
 
 
 class Emit(msgspec.Struct, frozen=True):
@@ -17,6 +21,33 @@ class Emit(msgspec.Struct, frozen=True):
     key: str
     value: msgspec.Struct | None
     """None: a tombstone."""
+    first: bool = False
+    """Awaited before the outputs that are not first (clearance.status before border topics). Goes to the input's partition number."""
+    revision: int = 0
+    """Revision that this record shows to the world, 0 = it has none. The runner remembers the highest per key (`World.revision_floor`)."""
+    partition: int | None = None
+    """None: by the key (murmur2); a number; or EVERY_PARTITION."""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class World(msgspec.Struct, frozen=True):
+    """What a step sees beside its own key: the reference and what concerns everybody."""
+
+    reference: Reference
+    broadcasts: Mapping[str, msgspec.Struct] = {}
+    """Latest broadcast message by slot id (`Fold.broadcast_slot`), e.g. every stale source, mask, closure and indicator. Read only."""
+    revision_floor: int = 0
+    """Highest revision this key has ever published, also by a step that was lost in a crash: a new one is `max(floor + 1, now)`."""
+
+
+class BroadcastSlot(msgspec.Struct, frozen=True):
+    """Where a broadcast message is kept. Of two messages of one slot the one with the higher order stays, so arrival order is all one."""
+
+    id: str
+    order: tuple[int, ...]
+    """Version or event time, comparable within one slot."""
+    until: int | None = None
+    """When it may be forgotten because it no longer says anything, microseconds UTC; None = never."""
 
 
 class Fate(Enum):
@@ -60,16 +91,22 @@ class Step(msgspec.Struct, Generic[S], frozen=True):
 
 
 class Fold(Protocol[S, E]):
-    """A fold consumes exactly one topic and keeps one state per key.
+    """A fold consumes exactly one topic and keeps one state per key. Subclass it: what has a default here need not be repeated.
 
-    `step` is pure: the same state, events, reference and now give the same bytes out. `events` may be empty (a tick because
-    `next_due` has come, or because what concerns everybody has changed).
+    `step` is pure: the same state, events, world and now give the same bytes out. `events` may be empty (a tick because
+    `next_due` has come, or because what concerns everybody has changed). A key never starts with a NUL.
     """
 
     name: str
     """trains, custody, documents, clearance or readiness."""
     input_topic: str
     state_topic: str
+    broadcasts: tuple[type[msgspec.Struct], ...] = ()
+    """Message types that concern everybody. They never reach `step` as events: the runner keeps them per partition
+    (`World.broadcasts`) and then steps every key of the partition with no events, in paced slices."""
+    revision_topic: str = ""
+    """Compacted topic with the partitions of the input, to which this fold's revisions go (`Emit.first`, `Emit.revision`);
+    read at restore so that a revision never repeats or falls. Empty: the fold has none."""
 
     def decode(self, value: bytes) -> E:
         """One input message. Raises topics.codec.Refused when it is not one (poison)."""
@@ -79,4 +116,8 @@ class Fold(Protocol[S, E]):
 
     def decode_state(self, data: bytes) -> S: ...
 
-    def step(self, state: S | None, key: str, events: Sequence[E], reference: Reference, now: int) -> Step[S]: ...
+    def step(self, state: S | None, key: str, events: Sequence[E], world: World, now: int) -> Step[S]: ...
+
+    def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
+        """Where a message of one of the `broadcasts` types is kept. Must be defined by a fold that names such types."""
+        raise NotImplementedError(f"{self.name} takes no broadcasts")
