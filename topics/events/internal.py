@@ -136,6 +136,32 @@ class DocumentBound(Message, frozen=True, kw_only=True, tag="document.bound"):
     withdrawn: bool = False
 
 
+class DocumentAsked(Message, frozen=True, kw_only=True, tag="document.asked"):
+    """A filing or continuing document asks the document that it cites for its shipments. The cited key answers with DocumentBound, now and whenever that changes."""
+
+    document: DocumentRef
+    """The document asked."""
+    asker: DocumentRef
+    """Who wants to know; the answer goes to this key."""
+    scope: tuple[str, ...] = ()
+    record: str = ""
+    version: int = 0
+    at: int
+    source: str
+    withdrawn: bool = False
+
+
+class Forwarded(Message, frozen=True, kw_only=True, tag="document.forwarded"):
+    """An input that came under another number of the same document, handed on to the canonical key."""
+
+    document: DocumentRef
+    """The number under which it came."""
+    notice: CustomsNotice | None = None
+    filing: FilingLodged | None = None
+    answer: RequestAnswered | None = None
+    agency: AgencyNotice | None = None
+
+
 class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
     """Two numbers name one document (LRN -> MRN). Sent to both keys; the canonical one is that of the filing."""
 
@@ -143,6 +169,29 @@ class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
     other: DocumentRef
     at: int
     source: str
+
+
+class Inherited(Message, frozen=True, kw_only=True, tag="train.inherited"):
+    """TRAINS -> TRAINS: what a parent run hands to the run formed from it. Replaces earlier ones of the same parent."""
+
+    parent: str
+    child: str
+    seq: int
+    milestones: tuple[Milestone, ...] = ()
+    containers: tuple[str, ...] = ()
+    corridor: str = ""
+    direction: str = ""
+    crossings: tuple[str, ...] = ()
+    conveyance: tuple[Fact, ...] = ()
+    formed_at: int = 0
+
+
+class SourceHeard(Message, frozen=True, kw_only=True, tag="source.heard"):
+    """Intake -> SOURCES, at most one per source and batch: the source has spoken."""
+
+    source: str
+    last_event: int
+    heard_at: int
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="aboard"):
@@ -198,9 +247,13 @@ class RunProfile(Message, frozen=True, kw_only=True, tag="run.profile"):
 
 TrainsIn = (
     TrainAnnounced | ConsistReported | PositionReported | HandOverSheet | TrainFormed | WagonSetOut | TrainRerouted | TrainDelayed
-    | CustomsNotice | CrossingCondition | TerminalEvent
+    | CustomsNotice | CrossingCondition | TerminalEvent | Inherited
 )
-CustodyIn = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice | ContainerLoaded
-DocumentsIn = FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice
+CustodyIn = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice
+DocumentsIn = (
+    FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice | ContainerLoaded
+    | DocumentAsked | Forwarded
+)
 ClearanceIn = ShipmentFacts | ShipmentDeclared | FreshnessChanged | MaskFacts | CrossingCondition | RiskIndicator
 ReadinessIn = Joined | StatusSummary | RunProfile
+SourcesIn = SourceHeard
