@@ -22,7 +22,7 @@ class Emit(msgspec.Struct, frozen=True):
     value: msgspec.Struct | None
     """None: a tombstone."""
     first: bool = False
-    """Awaited before the outputs that are not first (clearance.status before border topics). Goes to the input's partition number."""
+    """Awaited before the outputs that are not first (clearance.status before border topics)."""
     revision: int = 0
     """Revision that this record shows to the world, 0 = it has none. The runner remembers the highest per key (`World.revision_floor`)."""
     partition: int | None = None
@@ -105,8 +105,8 @@ class Fold(Protocol[S, E]):
     """Message types that concern everybody. They never reach `step` as events: the runner keeps them per partition
     (`World.broadcasts`) and then steps every key of the partition with no events, in paced slices."""
     revision_topic: str = ""
-    """Compacted topic with the partitions of the input, to which this fold's revisions go (`Emit.first`, `Emit.revision`);
-    read at restore so that a revision never repeats or falls. Empty: the fold has none."""
+    """Compacted topic with as many partitions as the input, to which this fold's revisions go (`Emit.first`, `Emit.revision`).
+    Outputs to it get the input's partition number, and it is read at restore: a revision never repeats or falls. Empty: none."""
 
     def decode(self, value: bytes) -> E:
         """One input message. Raises topics.codec.Refused when it is not one (poison)."""

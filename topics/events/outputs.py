@@ -294,7 +294,8 @@ class ExceptionalOutcome(V, frozen=True, kw_only=True):
     """An input that was not simply applied."""
 
     offset: int
-    fate: Literal["duplicate", "superseded", "waiting", "refused", "parked"]
+    fate: Literal["duplicate", "superseded", "waiting", "refused", "parked", "redelivered"]
+    """redelivered: read again after a crash and already held; its real fate stands in an earlier record that covers this offset."""
     reason: str = ""
     path: str = ""
     until: int | None = None
@@ -303,7 +304,7 @@ class ExceptionalOutcome(V, frozen=True, kw_only=True):
 class BatchOutcomes(Out, frozen=True, kw_only=True, tag="outcomes"):
     """One per batch and stage, before its ack: every offset in [first, last] was applied, except those listed.
 
-    `absent` lists offsets inside the range that hold no record (transaction markers, compaction).
+    A range may be published again after a crash. The fate of an offset is the last record that covers it without calling it redelivered.
     """
 
     stage: str
@@ -313,6 +314,8 @@ class BatchOutcomes(Out, frozen=True, kw_only=True, tag="outcomes"):
     last: int
     count: int
     exceptions: tuple[ExceptionalOutcome, ...] = ()
+    absent: tuple[tuple[int, int], ...] = ()
+    """Ranges of offsets inside [first, last] that hold no record (transaction markers, compaction)."""
     at: int = 0
     derived: int = 0
     """How many records this batch published to `*.in` topics."""

@@ -1,0 +1,182 @@
+"""Keyed state of one partition as bytes, with what must be known of each key without decoding it.
+
+A state record is one byte of header length, the header (msgpack array, see Header), then the fold's own bytes.
+"""
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import msgspec
+
+RESERVED = "\x00"
+"""First character of the runner's own keys: `\\x00epoch` and `\\x00broadcast/<slot>`."""
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True):
+    """What the runner knows of a key. New fields go to the end, with defaults."""
+
+    offset: int
+    """Input offset last applied to this key; -1 = none (ticks only)."""
+    seq: int
+    """How often this key was written. Of two records the higher (offset, seq) is the newer, whatever order the log has them in."""
+    due: int | None = None
+    """When it must be stepped again, microseconds UTC."""
+    epoch: int = 0
+    """Epoch of the partition's broadcasts that it was last stepped with."""
+    revision: int = 0
+    """Highest revision it has published."""
+    now: int = 0
+    """`now` of its last step, microseconds UTC: the partition's time never runs backwards, a restart included."""
+
+
+class BadState(Exception):
+    """A state record that this version cannot read: never guessed, the worker refuses to start."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Header).decode
+
+
+def pack(header: Header, data: bytes) -> bytes:
+    """The value of a state record."""
+    head = _encode(header)
+    return bytes((len(head),)) + head + data
+
+
+def unpack(value: bytes) -> tuple[Header, bytes]:
+    """Header and the fold's bytes. Raises BadState."""
+    end = 1 + value[0] if value else 0
+    try:
+        return _decode(value[1:end]), value[end:]
+    except msgspec.MsgspecError as error:
+        raise BadState(f"state record with an unreadable header {value[:40]!r}: {error}") from error
+
+
+class ObjectCache:
+    """Decoded states, least recently used out first, bounded by the bytes they encode to. One for all partitions of a process.
+
+    Objects take a few times their encoded bytes; the bound is on what can be counted exactly.
+    """
+
+    def __init__(self, bytes_max: int = 64 << 20) -> None:
+        self.bytes_max = bytes_max
+        self.bytes_held = 0
+        self.hits = self.misses = 0
+        self._held: OrderedDict[tuple[int, str], tuple[object, int]] = OrderedDict()
+
+    def get(self, owner: int, key: str) -> object | None:
+        """The object, or None when it must be decoded."""
+        found = self._held.get((owner, key))
+        if found is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._held.move_to_end((owner, key))
+        return found[0]
+
+    def put(self, owner: int, key: str, value: object, size: int) -> None:
+        self.drop(owner, key)
+        self._held[owner, key] = (value, size)
+        self.bytes_held += size
+        while self.bytes_held > self.bytes_max and self._held:
+            _, (_, gone) = self._held.popitem(last=False)
+            self.bytes_held -= gone
+
+    def drop(self, owner: int, key: str) -> None:
+        if (found := self._held.pop((owner, key), None)) is not None:
+            self.bytes_held -= found[1]
+
+    def drop_owner(self, owner: int) -> None:
+        """Forget a partition that was given up."""
+        for held in [k for k in self._held if k[0] == owner]:
+            self.drop(*held)
+
+
+class Cells:
+    """All keys of one partition: header and bytes, the due order, and what is left of a sweep."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, tuple[Header, bytes]] = {}
+        self._due: list[tuple[int, str]] = []
+        self._sweep: dict[str, None] = {}
+        self.bytes_held = 0
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cells)
+
+    def get(self, key: str) -> tuple[Header, bytes] | None:
+        return self._cells.get(key)
+
+    def put(self, key: str, header: Header, data: bytes) -> None:
+        """Keep a key; a due time goes to the heap when it has changed."""
+        old = self._cells.get(key)
+        self._cells[key] = header, data
+        self.bytes_held += len(data) - (len(old[1]) if old else 0)
+        if header.due is not None and (old is None or old[0].due != header.due):
+            heapq.heappush(self._due, (header.due, key))
+            if len(self._due) > 4 * len(self._cells) + 64:
+                self._rebuild()
+
+    def drop(self, key: str) -> None:
+        if (old := self._cells.pop(key, None)) is not None:
+            self.bytes_held -= len(old[1])
+
+    def restore(self, key: str, value: bytes | None) -> None:
+        """One record of the state topic, in log order. A late write of a former owner never wins over a newer one."""
+        if value is None:
+            self.drop(key)
+            return
+        header, data = unpack(value)
+        old = self._cells.get(key)
+        if old is None or (old[0].offset, old[0].seq) <= (header.offset, header.seq):
+            self._cells[key] = header, data
+            self.bytes_held += len(data) - (len(old[1]) if old else 0)
+
+    def restored(self) -> None:
+        """After the last record: put the due times in order, from headers alone."""
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._due = [(header.due, key) for key, (header, _) in self._cells.items() if header.due is not None]
+        heapq.heapify(self._due)
+
+    def next_due(self) -> int | None:
+        """The earliest due time, or None."""
+        while self._due:
+            due, key = self._due[0]
+            cell = self._cells.get(key)
+            if cell is not None and cell[0].due == due:
+                return due
+            heapq.heappop(self._due)
+        return None
+
+    def pop_due(self, now: int) -> str | None:
+        """The key that is due first, if it is due at `now`."""
+        due = self.next_due()
+        return heapq.heappop(self._due)[1] if due is not None and due <= now else None
+
+    def begin_sweep(self, epoch: int) -> None:
+        """Every key whose epoch is lower is to be stepped. Keys that wait keep their place: no starving."""
+        for key, (header, _) in self._cells.items():
+            if header.epoch < epoch and not key.startswith(RESERVED):
+                self._sweep.setdefault(key)
+
+    @property
+    def sweeping(self) -> int:
+        """How many keys still wait for the sweep."""
+        return len(self._sweep)
+
+    def pop_sweep(self, epoch: int) -> str | None:
+        """The next key whose epoch is still lower, or None at the end."""
+        while self._sweep:
+            key = next(iter(self._sweep))
+            del self._sweep[key]
+            cell = self._cells.get(key)
+            if cell is not None and cell[0].epoch < epoch:
+                return key
+        return None

@@ -1,0 +1,130 @@
+"""Collects what one batch, tick or slice of a sweep says, and turns it into effects.
+
+How every offset is accounted for. Each batch publishes one `outcomes.<stage>` record before its state: every offset in [first, last]
+that holds a record was applied, except those listed. After a crash a range is read again, possibly cut into other batches, and its
+outcomes are published again. An input that the key's state already holds is then listed as `redelivered`: because outcomes are durable
+before state, its real fate stands in an earlier record. So the fate of an offset is **the last record that covers it and does not call
+it redelivered**, and an offset that no record covers, or that all call redelivered, was lost. Records of one input partition have one
+key, hence one order.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from streams.effects import Ack, Effect, PutState, Record, Send, plan
+from streams.fold import Emit, Fate, Outcome
+from topics import codec
+from topics.events.outputs import BatchOutcomes, DeadLetter, ExceptionalOutcome
+
+DEAD_LETTERS = "dead.letters"
+OUTCOMES = "outcomes."
+REVISION_HEADER = "railclear-revision"
+"""Decimal revision of the record."""
+KEY_HEADER = "railclear-key"
+"""State key of the fold that published it; the record's own key may be finer (shipment and side)."""
+
+FateName = Literal["duplicate", "superseded", "waiting", "refused", "parked", "redelivered"]
+_FATES: dict[Fate, FateName] = {
+    Fate.DUPLICATE: "duplicate",
+    Fate.SUPERSEDED: "superseded",
+    Fate.WAITING: "waiting",
+    Fate.REFUSED: "refused",
+    Fate.PARKED: "parked",
+}
+
+
+class Draft:
+    """What will be published for one piece of work of one partition."""
+
+    def __init__(self, stage: str, partition: int, state_topic: str, revision_topic: str) -> None:
+        self.stage, self.partition = stage, partition
+        self.state_topic, self.revision_topic = state_topic, revision_topic
+        self.first: list[Send] = []
+        self.outputs: list[Send] = []
+        self.puts: dict[str, bytes | None] = {}
+        self.exceptions: dict[int, ExceptionalOutcome] = {}
+        self.dead = 0
+
+    def emit(self, key: str, emits: Sequence[Emit], values: Sequence[bytes | None]) -> None:
+        """Outputs of one step with their encoded values."""
+        for emit, value in zip(emits, values, strict=True):
+            headers = emit.headers
+            if emit.revision:
+                headers = (*headers, (REVISION_HEADER, str(emit.revision).encode()), (KEY_HEADER, key.encode()))
+            partition = emit.partition
+            if partition is None and emit.topic == self.revision_topic:
+                partition = self.partition
+            send = Send(emit.topic, emit.key.encode(), value, partition, headers)
+            (self.first if emit.first else self.outputs).append(send)
+
+    def exception(self, offset: int, fate: FateName, reason: str = "", path: str = "", until: int | None = None) -> None:
+        """This input was not simply applied."""
+        self.exceptions[offset] = ExceptionalOutcome(offset=offset, fate=fate, reason=reason, path=path, until=until)
+
+    def outcome(self, record: Record, outcome: Outcome) -> None:
+        """What the fold said of one input. What it refuses or parks keeps its original bytes."""
+        fate = _FATES[outcome.fate]
+        if fate in ("refused", "parked"):
+            self.dead_letter(record, fate, codec.Refusal(outcome.reason, outcome.path, outcome.value))
+        else:
+            self.exception(record.offset, fate, outcome.reason, outcome.path, outcome.until)
+
+    def dead_letter(self, record: Record, fate: FateName, refusal: codec.Refusal) -> None:
+        """The whole record with position and reason, so that it can be looked at and played again."""
+        letter = DeadLetter(
+            stage=self.stage,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp,
+            key=record.key,
+            value=record.value,
+            headers=tuple((name, value) for name, value in record.headers),
+            code=refusal.code,
+            path=refusal.path,
+            reason=refusal.reason or refusal.value,
+        )
+        self.outputs.append(Send(DEAD_LETTERS, f"{record.topic}-{record.partition}-{record.offset}".encode(), codec.encode(letter)))
+        self.exception(record.offset, fate, refusal.code, refusal.path)
+        self.dead += 1
+
+    def effects(self, records: Sequence[Record] = (), now: int = 0) -> tuple[Effect, ...]:
+        """In the order that loses nothing; with `records`, their outcomes and their acknowledgement."""
+        state = PutState(self.state_topic, self.partition, tuple((k.encode(), v) for k, v in self.puts.items())) if self.puts else None
+        if not records:
+            return plan(first=self.first, outputs=self.outputs, state=state)
+        derived = sum(1 for send in self.outputs if send.topic.endswith(".in"))
+        outcomes = outcomes_of(self.stage, records, tuple(self.exceptions[o] for o in sorted(self.exceptions)), now, derived)
+        ack = Ack(records[0].topic, self.partition, records[-1].offset + 1)
+        return plan(first=self.first, outputs=self.outputs, outcomes=outcomes, state=state, ack=ack)
+
+
+def outcomes_of(stage: str, records: Sequence[Record], exceptions: tuple[ExceptionalOutcome, ...], now: int, derived: int = 0) -> Send:
+    """The `outcomes.<stage>` record of one batch (records of one partition, in offset order, at least one)."""
+    topic, partition = records[0].topic, records[0].partition
+    said = BatchOutcomes(
+        stage=stage,
+        topic=topic,
+        partition=partition,
+        first=records[0].offset,
+        last=records[-1].offset,
+        count=len(records),
+        exceptions=exceptions,
+        absent=_absent(records),
+        at=now,
+        derived=derived,
+    )
+    return Send(OUTCOMES + stage, f"{topic}-{partition}".encode(), codec.encode(said))
+
+
+def _absent(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:
+    """Ranges of offsets inside the batch that hold no record (transaction markers, compaction)."""
+    if records[-1].offset - records[0].offset + 1 == len(records):
+        return ()
+    pairs = pairwise(records)
+    return tuple((a.offset + 1, b.offset - 1) for a, b in pairs if b.offset > a.offset + 1)
+
+
+__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "REVISION_HEADER", "Draft", "FateName", "outcomes_of"]

@@ -1,0 +1,307 @@
+"""One partition of one fold: its keys, its time, its broadcasts; batches, ticks and sweeps become effects. No I/O.
+
+The state in memory runs ahead of what is durable by the batches in flight. Whoever carries out the effects must therefore either carry
+out all of them in order or throw this object away and restore a new one: crash-only.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Generic, TypeVar
+
+import msgspec
+
+from agents.runner.broadcasts import Broadcasts
+from agents.runner.cells import RESERVED, Cells, Header, ObjectCache, pack
+from agents.runner.clock import Clock
+from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft
+from streams.effects import Effect, Record
+from streams.fold import Fold, Step, World
+from streams.reference.model import Reference
+from topics import codec
+
+S = TypeVar("S")
+E = TypeVar("E")
+
+SECOND = 1_000_000
+AGAIN_MIN = SECOND
+"""A next_due that is not in the future is moved this far, so that a tick cannot spin."""
+PARKED_TICK = 3_600 * SECOND
+"""When a tick's state or output would be too large, the old state stays and the tick is tried again after this."""
+_owners = count(1)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds in bytes. What is larger is parked with a named refusal, never a crash loop."""
+
+    state_bytes_max: int = 768 * 1024
+    output_bytes_max: int = 1_000_000
+    """Below the broker's default record limit (1 MiB) with room for key and headers."""
+
+
+class Counters:
+    """Plain counters of one partition; the metrics agent reads them."""
+
+    __slots__ = ("applied", "broadcasts", "dead", "decoded", "due_in_past", "parked_ticks", "redelivered", "steps", "swept", "ticks")
+
+    def __init__(self) -> None:
+        self.applied = self.broadcasts = self.dead = self.decoded = self.due_in_past = 0
+        self.parked_ticks = self.redelivered = self.steps = self.swept = self.ticks = 0
+
+
+class TooLarge(Exception):
+    """State or output beyond its limit; says which."""
+
+    def __init__(self, code: str, size: int, limit: int) -> None:
+        self.refusal = codec.Refusal(code, "$", f"{size} bytes", f"{size} bytes, at most {limit}")
+        super().__init__(self.refusal.reason)
+
+
+class Input(msgspec.Struct, Generic[E], frozen=True):
+    """A decoded record."""
+
+    record: Record
+    event: E
+
+
+class Partition(Generic[S, E]):
+    """Call `restore` for each state record, `restored` once, then `batch`, `tick`, `sweep` in any order, one at a time."""
+
+    def __init__(
+        self,
+        fold: Fold[S, E],
+        reference: Reference,
+        number: int,
+        *,
+        clock: Clock | None = None,
+        cache: ObjectCache | None = None,
+        limits: Limits | None = None,
+        rule_pack: str = "",
+    ) -> None:
+        self.fold, self.reference, self.number = fold, reference, number
+        self.clock, self.limits = clock or Clock(), limits or Limits()
+        self.cache = cache or ObjectCache()
+        self.rule_pack = rule_pack
+        self.cells, self.counters = Cells(), Counters()
+        self.broadcasts = Broadcasts(fold.broadcast_slot, fold.decode)
+        self.now = 0
+        """Highest time of this partition, microseconds UTC; never falls."""
+        self._floors: dict[str, int] = {}
+        self._owner = next(_owners)
+        self._left_over: dict[str, bytes | None] = {}
+
+    # -- restore ---------------------------------------------------------------------------------------------------------
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """One record of the state topic, in log order. Raises BadState."""
+        self.cells.restore(key.decode(), value)
+
+    def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None:
+        """One record of the revision topic: what the world has seen may be ahead of the state that a crash left."""
+        found = dict(headers)
+        if REVISION_HEADER in found and KEY_HEADER in found:
+            key = found[KEY_HEADER].decode()
+            self._floors[key] = max(self._floors.get(key, 0), int(found[REVISION_HEADER]))
+
+    def restored(self) -> None:
+        """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""
+        self.cells.restored()
+        headers = [cell[0] for key in self.cells if (cell := self.cells.get(key))]
+        self.now = max((h.now for h in headers), default=0)
+        self._left_over = self.broadcasts.restored(self.cells, self.rule_pack, self.now)
+        self.cells.begin_sweep(self.broadcasts.epoch)
+        self._floors = {k: v for k, v in self._floors.items() if (c := self.cells.get(k)) is None or c[0].revision < v}
+
+    def highest_offset(self) -> int:
+        """Highest input offset that any key has applied, -1 = none. At or beyond the input's end: the input topic was made anew."""
+        return max((cell[0].offset for key in self.cells if (cell := self.cells.get(key))), default=-1)
+
+    def close(self) -> None:
+        """The partition is given up: free its decoded objects."""
+        self.cache.drop_owner(self._owner)
+
+    # -- work ------------------------------------------------------------------------------------------------------------
+    def batch(self, records: Sequence[Record]) -> tuple[Effect, ...]:
+        """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
+        self.now = max(self.now, self.clock.now(max(r.timestamp for r in records) * 1000))
+        draft = self._draft()
+        by_key: dict[str, list[Input[E]]] = {}
+        for record in records:
+            taken = self._decode(record, draft)
+            if taken is not None:
+                by_key.setdefault(taken[0], []).append(taken[1])
+        for key, inputs in by_key.items():
+            self._inputs(key, inputs, draft)
+        self.counters.applied += len(records) - len(draft.exceptions)
+        self.counters.dead += draft.dead
+        return draft.effects(records, self.now)
+
+    def due(self, now: int) -> bool:
+        """Has a key's time come?"""
+        head = self.cells.next_due()
+        return head is not None and head <= now
+
+    def tick(self, now: int, more: Callable[[], bool]) -> tuple[Effect, ...]:
+        """Step the keys that are due at `now`, in due order, as long as `more()`. The rest stays due."""
+        self.now = max(self.now, now)
+        draft = self._draft()
+        while more() and (key := self.cells.pop_due(self.now)) is not None:
+            if key.startswith(RESERVED):
+                draft.puts.update(self.broadcasts.forget(key, self.cells))
+            else:
+                self.counters.ticks += 1
+                self._quiet(key, draft)
+        return draft.effects()
+
+    @property
+    def sweeping(self) -> int:
+        """Keys that have not yet been stepped with the latest broadcast."""
+        return self.cells.sweeping
+
+    def sweep(self, more: Callable[[], bool]) -> tuple[Effect, ...]:
+        """Step the next keys with what concerns everybody, as long as `more()`. Resumable: a key's epoch is in its state header."""
+        draft = self._draft()
+        while more() and (key := self.cells.pop_sweep(self.broadcasts.epoch)) is not None:
+            self.counters.swept += 1
+            self._quiet(key, draft)
+        return draft.effects()
+
+    # -- one record, one key ----------------------------------------------------------------------------------------------
+    def _draft(self) -> Draft:
+        draft = Draft(self.fold.name, self.number, self.fold.state_topic, self.fold.revision_topic)
+        draft.puts.update(self._left_over)
+        self._left_over = {}
+        return draft
+
+    def _decode(self, record: Record, draft: Draft) -> tuple[str, Input[E]] | None:
+        try:
+            key = _key_of(record)
+            if record.value is None:
+                raise codec.Refused("NO_VALUE", "$", "", "an input is never a tombstone")
+            event = self.fold.decode(record.value)
+        except codec.Refused as poison:
+            draft.dead_letter(record, "refused", poison.refusal)
+            return None
+        except RecursionError:
+            draft.dead_letter(record, "refused", codec.Refusal("TOO_DEEP", "$", "", "nested too deeply to be read"))
+            return None
+        if self.fold.broadcasts and isinstance(event, self.fold.broadcasts):
+            self._broadcast(record, record.value, event, draft)
+            return None
+        return key, Input(record, event)
+
+    def _broadcast(self, record: Record, data: bytes, event: msgspec.Struct, draft: Draft) -> None:
+        taken, puts = self.broadcasts.take(event, data, record.offset, self.cells, self.now)
+        draft.puts.update(puts)
+        if taken == "applied":
+            self.counters.broadcasts += 1
+            self.cells.begin_sweep(self.broadcasts.epoch)
+        elif taken == "parked":
+            draft.dead_letter(record, "parked", codec.Refusal("TOO_MANY_BROADCASTS"))
+        else:
+            draft.exception(record.offset, taken)
+
+    def _inputs(self, key: str, inputs: Sequence[Input[E]], draft: Draft) -> None:
+        cell = self.cells.get(key)
+        applied = cell[0].offset if cell else -1
+        fresh = [i for i in inputs if i.record.offset > applied]
+        for known in inputs[: len(inputs) - len(fresh)]:
+            self.counters.redelivered += 1
+            draft.exception(known.record.offset, "redelivered")
+        if not fresh:
+            return
+        try:
+            self._step(key, [i.event for i in fresh], fresh[-1].record.offset, draft, fresh)
+        except (TooLarge, codec.Refused) as refused:
+            self.cache.drop(self._owner, key)
+            if len(fresh) > 1:  # one by one, so that only what is too much is parked
+                for one in fresh:
+                    self._inputs(key, [one], draft)
+            else:
+                draft.dead_letter(fresh[0].record, "parked" if isinstance(refused, TooLarge) else "refused", refused.refusal)
+
+    def _quiet(self, key: str, draft: Draft) -> None:
+        """A step without events: a tick, or a key's turn in a sweep."""
+        cell = self.cells.get(key)
+        assert cell is not None
+        try:
+            self._step(key, (), cell[0].offset, draft, ())
+        except TooLarge:
+            self.counters.parked_ticks += 1
+            self.cache.drop(self._owner, key)
+            header = msgspec.structs.replace(cell[0], due=self.now + PARKED_TICK, epoch=self.broadcasts.epoch)
+            self.cells.put(key, header, cell[1])
+
+    def _step(self, key: str, events: Sequence[E], offset: int, draft: Draft, inputs: Sequence[Input[E]]) -> None:
+        cell = self.cells.get(key)
+        floor = max(cell[0].revision if cell else 0, self._floors.get(key, 0))
+        world = World(self.reference, self.broadcasts.world, floor)
+        step = self.fold.step(self._object(key, cell), key, events, world, self.now)
+        self.counters.steps += 1
+        data = cell[1] if cell is not None and not step.changed else self._encoded(step)
+        values = [self._value(emit.value) for emit in step.outputs]
+        revision = max([floor, *(emit.revision for emit in step.outputs)])
+        for outcome in step.outcomes:
+            draft.outcome(inputs[outcome.index].record, outcome)
+        draft.emit(key, step.outputs, values)
+        self._keep(key, cell, step, data, offset, revision, draft)
+
+    def _keep(
+        self, key: str, cell: tuple[Header, bytes] | None, step: Step[S], data: bytes | None, offset: int, revision: int, draft: Draft
+    ) -> None:
+        self._floors.pop(key, None)
+        if step.state is None:
+            self.cache.drop(self._owner, key)
+            if cell is not None or key in draft.puts:
+                self.cells.drop(key)
+                draft.puts[key] = None
+            return
+        due = step.next_due
+        if due is not None and due <= self.now:
+            self.counters.due_in_past += 1
+            due = self.now + AGAIN_MIN
+        old = cell[0] if cell else None
+        if not step.changed and old is not None and cell is not None and due == old.due and revision == old.revision:
+            # Nothing to write: the epoch is kept in memory only, a restart would sweep this key once more.
+            self.cells.put(key, msgspec.structs.replace(old, epoch=self.broadcasts.epoch), cell[1])
+            return
+        assert data is not None
+        header = Header(offset, old.seq + 1 if old else 1, due, self.broadcasts.epoch, revision, self.now)
+        self.cells.put(key, header, data)
+        self.cache.put(self._owner, key, step.state, len(data))
+        draft.puts[key] = pack(header, data)
+
+    def _object(self, key: str, cell: tuple[Header, bytes] | None) -> S | None:
+        if cell is None:
+            return None
+        held: S | None = self.cache.get(self._owner, key)  # type: ignore[assignment]  # only this partition puts under its owner id
+        if held is None:
+            self.counters.decoded += 1
+            held = self.fold.decode_state(cell[1])
+            self.cache.put(self._owner, key, held, len(cell[1]))
+        return held
+
+    def _encoded(self, step: Step[S]) -> bytes | None:
+        if step.state is None:
+            return None
+        data = self.fold.encode_state(step.state)
+        if len(data) > self.limits.state_bytes_max:
+            raise TooLarge("STATE_TOO_LARGE", len(data), self.limits.state_bytes_max)
+        return data
+
+    def _value(self, value: msgspec.Struct | None) -> bytes | None:
+        if value is None:
+            return None
+        data = codec.encode(value)
+        if len(data) > self.limits.output_bytes_max:
+            raise TooLarge("OUTPUT_TOO_LARGE", len(data), self.limits.output_bytes_max)
+        return data
+
+
+def _key_of(record: Record) -> str:
+    try:
+        key = record.key.decode() if record.key is not None else ""
+    except UnicodeDecodeError as error:
+        raise codec.Refused("BAD_KEY", "$", record.key, "the key is not UTF-8") from error
+    if not key or key.startswith(RESERVED):
+        raise codec.Refused("BAD_KEY", "$", key, "the key is empty or reserved")
+    return key
