@@ -16,8 +16,10 @@ class TerminalEvent(Event, frozen=True, kw_only=True, tag="terminal.event"):
 
     place: Name
     """Terminal or station id of the network."""
-    what: Literal["gate_in", "gate_out", "arrived", "presented", "loaded", "unloaded", "transloaded", "moved_to_inspection", "tallied", "weighed",
-                  "unstuffed", "stuffed", "stored", "departed"]
+    what: Literal[
+        "gate_in", "gate_out", "arrived", "presented", "loaded", "unloaded", "transloaded", "moved_to_inspection", "tallied", "weighed",
+        "unstuffed", "stuffed", "stored", "departed",
+    ]
     wagon: ShortText = ""
     train: TrainRef | None = None
     gross_kg: Annotated[float, msgspec.Meta(gt=0, le=200_000)] | None = None
@@ -33,8 +35,10 @@ class SealEvent(Event, frozen=True, kw_only=True, tag="seal.event"):
 
     chain: SealChain
     seal: Name
-    what: Literal["applied", "armed", "reading", "checked_ok", "checked_bad", "tamper", "broken", "opened_authorised", "removed", "replaced",
-                  "signal_lost", "signal_restored", "battery_low", "route_deviation"]
+    what: Literal[
+        "applied", "armed", "reading", "checked_ok", "checked_bad", "tamper", "broken", "opened_authorised", "removed", "replaced",
+        "signal_lost", "signal_restored", "battery_low", "route_deviation",
+    ]
     place: ShortText = ""
     crossing: ShortText = ""
     """Side at which it was read, by crossing; empty = by place."""

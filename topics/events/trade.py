@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from topics.events.base import AuthorityCode, DocumentRef, Event, Frozen, Instant, Name, ShortText, Text
+from topics.events.base import AuthorityCode, DocumentRef, Event, Frozen, Name, ShortText, Text
 
 Mass = Annotated[float, msgspec.Meta(gt=0, le=10_000_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
@@ -86,7 +86,7 @@ class FilingLodged(Event, frozen=True, kw_only=True, tag="filing.lodged"):
 
     authority: AuthorityCode
     kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-    """Filing kind of the side's row: manifest, loading_manifest, declaration, conveyance, gtt, pi, td, ens, transit, import, exs, export …"""
+    """Filing kind of the side's row: manifest, loading_manifest, declaration, conveyance, gtt, pi, td, ens, transit, import …"""
     number: Name
     """Own reference of the filer (LRN) or the official number where already known."""
     office: ShortText = ""
@@ -128,4 +128,3 @@ class ContainerLoaded(Event, frozen=True, kw_only=True, tag="container.bound"):
 
 
 TradeEvent = ShipmentDeclared | DocumentLinked | FilingLodged | RequestAnswered | ContainerLoaded
-__all__ = ["ContainerLoaded", "DocumentLinked", "FilingLodged", "Goods", "Instant", "RequestAnswered", "ShipmentDeclared", "Stuffing", "TradeEvent", "TraderRef"]

@@ -1,0 +1,118 @@
+"""The independent reader's book-keeping: every record read by a stage ends in exactly one outcome.
+
+It knows the log and the outcomes, never railclear's own counters. Under at-least-once a range may be published again after a crash;
+an offset then has two outcomes that say the same, which is one. Two that differ, or none, is a fault.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+import msgspec
+
+from topics.events.outputs import BatchOutcomes, DeadLetter
+
+Place = tuple[str, int]
+APPLIED = "applied"
+REPEATED = frozenset({APPLIED, "duplicate"})
+"""Said of one offset, these two are one outcome: what was applied before a crash is a repeat after it."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The result: everything is well when `unaccounted` is 0."""
+
+    records: int
+    outcomes: int
+    applied: int
+    duplicates: int
+    superseded: int
+    waiting: int
+    refused: int
+    parked: int
+    dead_letters: int
+    unaccounted: int
+    faults: tuple[str, ...] = ()
+    """The first 50 faults, in words."""
+
+
+class Auditor:
+    """Fed with every record of every input and internal topic, every outcome and every dead letter, in any order."""
+
+    def __init__(self, stage_of: dict[str, str]) -> None:
+        """`stage_of`: topic -> stage that must account for its records."""
+        self._stage_of = stage_of
+        self._records: dict[Place, set[int]] = defaultdict(set)
+        self._digests: dict[tuple[str, int, int], bytes] = {}
+        self._said: dict[Place, list[BatchOutcomes]] = defaultdict(list)
+        self._letters: dict[tuple[str, int, int], list[bytes]] = defaultdict(list)
+        self._outcomes = 0
+
+    def record(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """A record that lies in a topic which a stage consumes."""
+        self._records[topic, partition].add(offset)
+        self._digests[topic, partition, offset] = _digest(key, value)
+
+    def outcome(self, said: BatchOutcomes) -> None:
+        """One record of an `outcomes.<stage>` topic."""
+        self._outcomes += 1
+        self._said[said.topic, said.partition].append(said)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """One record of `dead.letters`."""
+        self._letters[letter.topic, letter.partition, letter.offset].append(_digest(letter.key, letter.value))
+
+    def account(self) -> Account:
+        """Adds everything up."""
+        faults: list[str] = []
+        counts: dict[str, int] = defaultdict(int)
+        for place, offsets in self._records.items():
+            fates = self._fates(place, faults)
+            for offset in sorted(offsets):
+                fate = self._fate(place, offset, fates.get(offset), faults)
+                counts[fate] += 1
+        letters = len(self._letters)
+        records = sum(map(len, self._records.values()))
+        return Account(
+            records=records, outcomes=self._outcomes, applied=counts[APPLIED], duplicates=counts["duplicate"], superseded=counts["superseded"],
+            waiting=counts["waiting"], refused=counts["refused"], parked=counts["parked"], dead_letters=letters, unaccounted=counts["unaccounted"],
+            faults=tuple(faults[:50]),
+        )
+
+    def _fates(self, place: Place, faults: list[str]) -> dict[int, set[str]]:
+        fates: dict[int, set[str]] = defaultdict(set)
+        stage = self._stage_of.get(place[0], "")
+        for said in self._said.get(place, []):
+            if said.stage != stage:
+                faults.append(f"{place[0]}/{place[1]}: outcome by stage {said.stage!r}, expected {stage!r}")
+                continue
+            special = {e.offset: e.fate for e in said.exceptions}
+            for offset in range(said.first, said.last + 1):
+                fates[offset].add(special.get(offset, APPLIED))
+        return fates
+
+    def _fate(self, place: Place, offset: int, fates: set[str] | None, faults: list[str]) -> str:
+        topic, partition = place
+        where = f"{topic}/{partition}/{offset}"
+        if not fates:
+            faults.append(f"{where}: no outcome")
+            return "unaccounted"
+        if len(fates) > 1 and not fates <= REPEATED:
+            faults.append(f"{where}: two outcomes that differ, {', '.join(sorted(fates))}")
+            return "unaccounted"
+        fate = APPLIED if fates <= REPEATED and APPLIED in fates else next(iter(fates))
+        if fate == "refused":
+            letters = self._letters.get((topic, partition, offset))
+            if not letters:
+                faults.append(f"{where}: refused, but no dead letter keeps it")
+                return "unaccounted"
+            if any(letter != self._digests[topic, partition, offset] for letter in letters):
+                faults.append(f"{where}: its dead letter does not hold the original bytes")
+                return "unaccounted"
+        return fate
+
+
+def _digest(key: bytes | None, value: bytes | None) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (key, value):
+        digest.update(b"-" if part is None else b"+" + len(part).to_bytes(8, "big") + part)
+    return digest.digest()

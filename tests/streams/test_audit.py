@@ -1,0 +1,57 @@
+"""The independent reader sees what is missing."""
+from __future__ import annotations
+
+from streams.audit import Auditor
+from topics.events.outputs import BatchOutcomes, DeadLetter, ExceptionalOutcome
+
+
+def auditor(*, refused: bool = False, letter: bytes | None = b"x") -> Auditor:
+    made = Auditor({"rail.trains.ktz": "intake", "trains.in": "trains"})
+    for offset in range(5):
+        made.record("rail.trains.ktz", 0, offset, b"k", b"x")
+    exceptions = (ExceptionalOutcome(offset=3, fate="refused"),) if refused else ()
+    made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=0, last=4, count=5, exceptions=exceptions))
+    if refused and letter is not None:
+        made.dead_letter(DeadLetter(stage="intake", topic="rail.trains.ktz", partition=0, offset=3, timestamp=0, key=b"k", value=letter, code="NOT_JSON"))
+    return made
+
+
+def test_a_range_that_covers_every_record_accounts_for_all() -> None:
+    account = auditor().account()
+    assert (account.records, account.applied, account.unaccounted) == (5, 5, 0)
+
+
+def test_one_record_without_an_outcome_is_seen() -> None:
+    made = auditor()
+    made.record("rail.trains.ktz", 0, 5, None, b"y")
+    assert made.account().unaccounted == 1
+    assert made.account().faults == ("rail.trains.ktz/0/5: no outcome",)
+
+
+def test_a_record_of_a_fold_needs_an_outcome_of_that_fold() -> None:
+    made = auditor()
+    made.record("trains.in", 2, 0, None, b"z")
+    made.outcome(BatchOutcomes(stage="custody", topic="trains.in", partition=2, first=0, last=0, count=1))
+    assert made.account().unaccounted == 1
+    made.outcome(BatchOutcomes(stage="trains", topic="trains.in", partition=2, first=0, last=0, count=1))
+    assert made.account().unaccounted == 0
+
+
+def test_a_range_published_again_after_a_crash_is_one_outcome() -> None:
+    made = auditor()
+    repeats = (ExceptionalOutcome(offset=0, fate="duplicate"), ExceptionalOutcome(offset=1, fate="duplicate"))
+    made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=0, last=1, count=2, exceptions=repeats))
+    assert made.account().unaccounted == 0
+
+
+def test_two_outcomes_that_differ_are_a_fault() -> None:
+    made = auditor()
+    said = (ExceptionalOutcome(offset=1, fate="waiting"),)
+    made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=1, last=1, count=1, exceptions=said))
+    assert made.account().unaccounted == 1
+
+
+def test_a_refusal_needs_a_dead_letter_with_the_original_bytes() -> None:
+    assert auditor(refused=True).account().unaccounted == 0
+    assert auditor(refused=True, letter=None).account().unaccounted == 1
+    assert auditor(refused=True, letter=b"changed").account().unaccounted == 1
