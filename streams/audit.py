@@ -1,7 +1,8 @@
 """The independent reader's book-keeping: every record read by a stage ends in exactly one outcome.
 
-It knows the log and the outcomes, never railclear's own counters. Under at-least-once a range may be published again after a crash;
-an offset then has two outcomes that say the same, which is one. Two that differ, or none, is a fault.
+It knows the log and the outcomes, never railclear's own counters. Under at-least-once a range may be published again after a crash: what
+the state already held is then called `redelivered`, which is no outcome of its own, because the real one stands in an earlier record
+(agents/runner/draft.py). None at all, only `redelivered`, or two that differ, is a fault.
 """
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ class Auditor:
                 continue
             special = {e.offset: e.fate for e in said.exceptions}
             for offset in range(said.first, said.last + 1):
-                fates[offset].add(special.get(offset, APPLIED))
+                if (fate := special.get(offset, APPLIED)) != "redelivered":
+                    fates[offset].add(fate)
         return fates
 
     def _fate(self, place: Place, offset: int, fates: set[str] | None, faults: list[str]) -> str:
@@ -100,10 +102,10 @@ class Auditor:
             faults.append(f"{where}: two outcomes that differ, {', '.join(sorted(fates))}")
             return "unaccounted"
         fate = APPLIED if fates <= REPEATED and APPLIED in fates else next(iter(fates))
-        if fate == "refused":
+        if fate in ("refused", "parked"):
             letters = self._letters.get((topic, partition, offset))
             if not letters:
-                faults.append(f"{where}: refused, but no dead letter keeps it")
+                faults.append(f"{where}: {fate}, but no dead letter keeps it")
                 return "unaccounted"
             if any(letter != self._digests[topic, partition, offset] for letter in letters):
                 faults.append(f"{where}: its dead letter does not hold the original bytes")

@@ -34,9 +34,11 @@ COLUMNS = {
              "dated bool,recorded timestamptz,topic text,part int4,off int8,idx int4,hash bytea"),
     "status": ("shipment text,side text,visit int4,revision int8,state text,basis text,assessed_at timestamptz,recorded timestamptz,pack text,body jsonb,"
                "topic text,part int4,off int8,hash bytea"),
-    "alert": ("key text,seq int8,name text,severity text,state text,shipment text,side text,at timestamptz,recorded timestamptz,body jsonb,topic text,part int4,"
+    "alert": ("key text,seq int8,"
+              "name text,severity text,state text,shipment text,side text,at timestamptz,recorded timestamptz,body jsonb,topic text,part int4,"
               "off int8,hash bytea"),
-    "outcome": ("stage text,topic text,part int4,first_off int8,last_off int8,records int4,exceptions jsonb,recorded timestamptz,from_topic text,from_part int4,"
+    "outcome": ("stage text,topic text,"
+                "part int4,first_off int8,last_off int8,records int4,exceptions jsonb,recorded timestamptz,from_topic text,from_part int4,"
                 "from_off int8,hash bytea"),
     "identifier": "kind text,value text,shipment text,since timestamptz",
 }

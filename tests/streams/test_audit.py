@@ -44,6 +44,14 @@ def test_a_range_published_again_after_a_crash_is_one_outcome() -> None:
     assert made.account().unaccounted == 0
 
 
+def test_only_redelivered_is_no_outcome() -> None:
+    made = auditor()
+    made.record("rail.trains.ktz", 0, 5, None, b"y")
+    made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=4, last=5, count=2,
+                               exceptions=(ExceptionalOutcome(offset=4, fate="redelivered"), ExceptionalOutcome(offset=5, fate="redelivered"))))
+    assert made.account().unaccounted == 1
+
+
 def test_two_outcomes_that_differ_are_a_fault() -> None:
     made = auditor()
     said = (ExceptionalOutcome(offset=1, fate="waiting"),)
