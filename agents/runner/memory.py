@@ -191,7 +191,8 @@ class Harness:
         """The decoded state of one key of a fold, or None."""
         for lane in self._lanes[name]:
             if lane.work is not None and (cell := lane.work.cells.get(key)) is not None:
-                return self._folds[name].decode_state(cell[1])
+                found: object = self._folds[name].decode_state(cell[1])
+                return found
         return None
 
     def partition(self, name: str, number: int) -> Partition[Any, Any]:
@@ -241,10 +242,7 @@ class Harness:
         dues = [d for lanes in self._lanes.values() for lane in lanes if lane.work and (d := lane.work.cells.next_due()) is not None]
         if not dues:
             return None
-        first, speed = min(dues), self.clock.speed
-        at = first if speed == 1.0 else self.clock.origin + int((first - self.clock.origin) / speed)
-        while self.clock.now(at) < first:
-            at += 1
+        at = self.clock.append(min(dues))
         return at if at <= until_us else None
 
     def _carry_out(self, name: str, lane: _Lane, effects: Sequence[Effect]) -> None:

@@ -1,0 +1,110 @@
+"""Stages on Kafka: a fold, or a stateless function, as a flow of a Faust app."""
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from agents.runner.cells import ObjectCache
+from agents.runner.clock import Clock
+from agents.runner.partition import Limits, Partition
+from agents.transport.batch import Batch
+from agents.transport.flow import Flow, Stateless
+from streams.effects import Effect
+from streams.fold import Fold
+from streams.reference.model import Reference
+
+SLICE_S = 0.05
+"""Ticks and sweeps: at most so long at a time between two batches of a lane."""
+SLICE_KEYS = 200
+"""And at most so many keys per slice: with one slice per 100 ms this paces a fan-out."""
+
+
+def wall_us() -> int:
+    """The machine's clock, microseconds UTC: read here, for ticks only."""
+    return time.time_ns() // 1000
+
+
+class FoldWork:
+    """One lane of a fold: `agents.transport.flow.Work` over a Partition."""
+
+    def __init__(self, partition: Partition[Any, Any], wall: Callable[[], int] = wall_us) -> None:
+        self.partition = partition
+        self._wall = wall
+        self.restore, self.restore_revision = partition.restore, partition.restore_revision
+        self.restored, self.highest_offset, self.close = partition.restored, partition.highest_offset, partition.close
+
+    async def process(self, batch: Batch) -> Sequence[Effect]:
+        return self.partition.batch(batch.records)
+
+    def turn(self, caught_up: bool) -> Sequence[Effect]:
+        """Ticks first (they have a time), else a slice of the sweep.
+
+        With a backlog the clock stands at the last append time seen: a deadline must not pass while the event that kept it is unread.
+        """
+        partition = self.partition
+        now = max(partition.now, partition.clock.now(self._wall())) if caught_up else partition.now
+        if partition.due(now):
+            return partition.tick(now, _slice())
+        return partition.sweep(_slice()) if partition.sweeping else ()
+
+    @property
+    def pressing(self) -> bool:
+        return self.partition.sweeping > 0 or self.partition.due(self.partition.now)
+
+
+def _slice() -> Callable[[], bool]:
+    end, left = time.perf_counter() + SLICE_S, SLICE_KEYS
+
+    def more() -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0 and time.perf_counter() < end
+
+    return more
+
+
+def fold_flow(
+    fold: Fold[Any, Any],
+    reference: Reference,
+    *,
+    clock: Clock | None = None,
+    cache: ObjectCache | None = None,
+    limits: Limits | None = None,
+    rule_pack: str = "",
+    exactly_once: bool = False,
+    partitions: dict[int, Partition[Any, Any]] | None = None,
+) -> Flow:
+    """A fold as a flow. Share one `cache` among the stages of a process; `partitions` shows the live ones to the metrics."""
+    shared, live = cache or ObjectCache(), partitions if partitions is not None else {}
+
+    def work(tp: TopicPartition) -> FoldWork:
+        partition = live[tp.partition] = Partition(
+            fold, reference, tp.partition, clock=clock, cache=shared, limits=limits, rule_pack=rule_pack
+        )
+        return FoldWork(partition)
+
+    return Flow(
+        fold.name,
+        (fold.input_topic,),
+        work,
+        state_topic=fold.state_topic,
+        revision_topic=fold.revision_topic,
+        exactly_once=exactly_once,
+    )
+
+
+def stateless_flow(name: str, topics: Sequence[str], process: Callable[[Batch], Awaitable[Sequence[Effect]] | Sequence[Effect]]) -> Flow:
+    """A stage without keys, e.g. intake on all outside topics: any function, async or not, from a batch to its effects.
+
+    `streams.effects.plan` puts effects in order; the last must be an Ack. A pure stage publishes `draft.outcomes_of` as every stage does.
+    """
+
+    async def processed(batch: Batch) -> Sequence[Effect]:
+        result = process(batch)
+        return await result if inspect.isawaitable(result) else result
+
+    return Flow(name, topics, lambda tp: Stateless(processed))

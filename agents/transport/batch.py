@@ -1,0 +1,157 @@
+"""A batch, and how its effects are carried out on Kafka."""
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from agents.transport.fatal import fatal
+from agents.transport.lane import Lane
+from streams.effects import Ack, Await, Effect, Publish, PublishOutcomes, PutState, Record, Send
+from streams.fold import EVERY_PARTITION
+
+if TYPE_CHECKING:
+    from agents.transport.flow import Flow, Link
+
+log = logging.getLogger(__name__)
+
+PUBLISH_TIMEOUT_S = 60.0
+"""A producer that has not answered by then will not: the process ends and the batch is read again."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Records of one partition in offset order, as they were fetched together."""
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+
+
+class LeaseLost(Exception):
+    """The lane was closed while its publication waited; the next owner does the work again."""
+
+
+def submit(link: Link, flow: Flow, lane: Lane, effects: Sequence[Effect]) -> None:
+    """Begin to carry out effects after all earlier ones of this lane. Returns at once: the next batch may be worked on meanwhile."""
+    if lane.open and effects:
+        lane.tail = asyncio.ensure_future(_publish(link, flow, lane, lane.tail, effects))
+        lane.tail.add_done_callback(_no_bug)
+
+
+def _no_bug(publication: asyncio.Future[None]) -> None:
+    if not publication.cancelled() and (error := publication.exception()) is not None:
+        fatal("publication", error)
+
+
+async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[None] | None, effects: Sequence[Effect]) -> None:
+    try:
+        if before is not None:
+            await before
+        began = time.monotonic()
+        if flow.exactly_once:
+            await _in_transaction(link, lane, effects)
+        else:
+            await _at_least_once(link, lane, effects)
+        lane.progress.publish_seconds += time.monotonic() - began
+    except LeaseLost:
+        log.warning("lane %s generation %s is closed: its last batch is left to the next owner", lane.tp, lane.generation)
+    except (KafkaError, TimeoutError, OSError) as error:
+        if lane.open:
+            fatal(f"publish {lane.tp}", error)
+        log.warning("lane %s is closed, dropped: %r", lane.tp, error)
+
+
+async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
+    producer, waiting = link.producer(), list[Any]()
+    await _leased(link, lane)
+    for effect in effects:
+        match effect:
+            case Await():
+                await _settle(waiting)
+                waiting = []
+                await _leased(link, lane)
+            case Ack(_, _, end):
+                await _settle(waiting)
+                waiting = []
+                if lane.open:
+                    lane.ack(end)
+                    link.wake()
+            case _:
+                waiting += await asyncio.wait_for(_write(producer, lane, effect), PUBLISH_TIMEOUT_S)
+    await _settle(waiting)
+
+
+async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
+    """State, outputs, outcomes and the input offset become visible together or never; a former owner is fenced by its epoch."""
+    if not lane.open:
+        raise LeaseLost
+    producer, waiting, end = lane.producer, list[Any](), None
+    await asyncio.wait_for(producer.begin_transaction(), PUBLISH_TIMEOUT_S)
+    for effect in effects:
+        if isinstance(effect, Ack):
+            end = effect.next
+        elif not isinstance(effect, Await):
+            waiting += await asyncio.wait_for(_write(producer, lane, effect), PUBLISH_TIMEOUT_S)
+    if end is not None:
+        offsets = {lane.tp: OffsetAndMetadata(end, "")}
+        await asyncio.wait_for(producer.send_offsets_to_transaction(offsets, link.group), PUBLISH_TIMEOUT_S)
+    # aiokafka waits for its commit on a shielded future, without a limit of its own.
+    await asyncio.wait_for(producer.commit_transaction(), PUBLISH_TIMEOUT_S)
+    await _settle(waiting)
+    if end is not None and lane.open:
+        lane.ack(end)
+        link.wake()
+
+
+async def _leased(link: Link, lane: Lane) -> None:
+    """Wait until we are surely still a member; a worker that was paused or cut off waits here until it is revoked or renewed."""
+    while lane.open and not link.lease():
+        await asyncio.sleep(0.05)
+    if not lane.open:
+        raise LeaseLost
+
+
+async def _settle(waiting: Sequence[Any]) -> None:
+    if waiting:
+        await asyncio.wait_for(asyncio.gather(*waiting), PUBLISH_TIMEOUT_S)
+
+
+async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Any]:
+    """Hand records to the producer; returns the futures of their delivery."""
+    match effect:
+        case Publish(sends):
+            return [future for send in sends for future in await _send(producer, lane, send)]
+        case PublishOutcomes(send):
+            return await _send(producer, lane, send)
+        case PutState():
+            return await _put(producer, lane, effect)
+        case Await() | Ack():
+            return []
+
+
+async def _send(producer: Any, lane: Lane, send: Send) -> list[Any]:
+    partitions: Sequence[int | None] = (send.partition,)
+    if send.partition == EVERY_PARTITION:
+        partitions = sorted(await producer.partitions_for(send.topic))
+    lane.progress.sends += len(partitions)
+    return [await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)) for p in partitions]
+
+
+async def _put(producer: Any, lane: Lane, put: PutState) -> list[Any]:
+    """State goes to the input's partition number in batches built here: the partitioner is bypassed on purpose."""
+    futures, batch = [], producer.create_batch()
+    for key, value in put.records:
+        lane.progress.state_records += 1
+        lane.progress.state_bytes += len(value) if value is not None else 0
+        if batch.append(key=key, value=value, timestamp=None) is None:
+            futures.append(await producer.send_batch(batch, put.topic, partition=put.partition))
+            batch = producer.create_batch()
+            batch.append(key=key, value=value, timestamp=None)  # the first record of a batch is always taken
+    futures.append(await producer.send_batch(batch, put.topic, partition=put.partition))
+    return futures

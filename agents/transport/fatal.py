@@ -1,0 +1,28 @@
+"""Crash only: everything that is not acknowledged is read again by the next process."""
+from __future__ import annotations
+
+import logging
+import os
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
+EXIT_CRASH = 70
+"""Restart helps (a broker was away, an agent has a bug that a redeploy mends)."""
+EXIT_REFUSED = 78
+"""Restart does not help: topics or settings are wrong; the last log line says what."""
+
+
+class Refuses(Exception):
+    """The worker must not start on this: the text says what is wrong and what to do."""
+
+
+def fatal(why: str, error: BaseException | None = None) -> NoReturn:
+    """Log one clear line and end the process at once, without cleaning up: a clean-up could acknowledge what is not done."""
+    refused = isinstance(error, Refuses)
+    if refused:
+        log.critical("REFUSED to start: %s: %s", why, error)
+    else:
+        log.critical("FATAL %s: %r", why, error, exc_info=error)
+    logging.shutdown()
+    os._exit(EXIT_REFUSED if refused else EXIT_CRASH)

@@ -1,0 +1,83 @@
+"""A Faust app for the batch transport, every setting named with its reason, and how to run it."""
+from __future__ import annotations
+
+import logging
+import ssl
+import tempfile
+from typing import Any
+
+import faust
+import msgspec
+
+from agents.transport import faust_plugin
+
+MEBIBYTE = 1 << 20
+
+
+class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport needs to know of a deployment."""
+
+    group: str
+    """Consumer group, client id, prefix of transactional ids."""
+    bootstrap: str
+    """`host:port,host:port`"""
+    session_timeout_s: float = 10.0
+    """A dead worker's partitions move after this; the lease ends 2 s earlier."""
+    heartbeat_s: float = 1.0
+    commit_interval_s: float = 0.5
+    fetch_wait_ms: int = 100
+    sasl_username: str = ""
+    """With it: SASL_SSL and SCRAM-SHA-512."""
+    sasl_password: str = ""
+    ssl_cafile: str = ""
+    data_dir: str = ""
+    """Faust's own files; empty: a temporary directory (nothing in it is needed again)."""
+
+
+def build(settings: TransportSettings) -> Any:
+    """An app without agents: add stages with `agents.runner.stage.register`, then `run` it."""
+    app = faust.App(
+        settings.group,
+        broker=";".join(f"{faust_plugin.SCHEME}://{address.strip()}" for address in settings.bootstrap.split(",")),
+        broker_credentials=_credentials(settings),
+        datadir=settings.data_dir or tempfile.mkdtemp(prefix="railclear-faust-"),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_s,
+        broker_request_timeout=max(40.0, settings.session_timeout_s),  # rides out a broker's restart; Faust needs session <= request
+        broker_commit_interval=settings.commit_interval_s,
+        broker_max_poll_records=5000,  # a batch of that many takes about 50 ms; more only adds latency
+        consumer_max_fetch_size=4 * MEBIBYTE,  # per partition and fetch: the largest input still comes alone
+        consumer_auto_offset_reset="earliest",  # a new group reads everything; "latest" would lose what came before its first commit
+        producer_linger=0,  # batches are built by hand, waiting only delays them
+        producer_max_batch_size=512 * 1024,
+        producer_max_request_size=9 * MEBIBYTE,  # a dead letter of a 4 MiB input is up to 6 MiB of base64 and names
+        producer_request_timeout=40.0,
+        stream_wait_empty=False,  # Faust would wait for its own acks, which mean nothing here
+        stream_buffer_maxsize=4096,  # counts batches; the credit of each lane is the bound, so one stage never blocks another's intake
+        table_standby_replicas=0,  # else Faust's own assignor, which plans for tables that we do not have
+        topic_allow_declare=False,  # topics are made by `topics apply`, never by a worker
+        topic_disable_leader=True,  # no leader topic: nothing needs a leader, and it needs CREATE rights
+        web_enabled=False,  # listens on all addresses without authentication; we have our own endpoints
+        autodiscover=False,  # stages are registered by the composition root
+        worker_redirect_stdouts=False,
+    )
+    faust_plugin.hub_of(app).fetch_wait_ms = settings.fetch_wait_ms
+    return app
+
+
+def run(app: Any, loglevel: str = "info") -> None:
+    """Run until SIGTERM or SIGINT; ends the process. Level info or debug only: with warn and error Faust sets the root logger to DEBUG."""
+    worker = faust.Worker(app, loglevel="debug" if loglevel.lower() == "debug" else "info", quiet=True)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    worker.execute_from_commandline()
+
+
+def _credentials(settings: TransportSettings) -> Any:
+    if not settings.sasl_username:
+        return None
+    return faust.SASLCredentials(
+        username=settings.sasl_username,
+        password=settings.sasl_password,
+        mechanism="SCRAM-SHA-512",
+        ssl_context=ssl.create_default_context(cafile=settings.ssl_cafile or None),
+    )

@@ -1,0 +1,99 @@
+"""All flows and lanes of one process, and what health probes and metrics may ask of them."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+from aiokafka.structs import TopicPartition
+
+from agents.transport.flow import Flow
+from agents.transport.lane import Lane, boot_clock
+
+STUCK_S = 120.0
+"""Watchdog: a batch that is not acknowledged for so long ends the process."""
+NOT_READY_S = 60.0
+"""Watchdog: partitions are assigned, none becomes ready and no state record is read, or the flow does not start, for so long."""
+
+
+class LaneHealth(msgspec.Struct, frozen=True):
+    """One lane as probes see it. Ages in seconds, None = never."""
+
+    topic: str
+    partition: int
+    stage: str
+    ready: bool
+    assigned_s: float
+    acked_s: float | None
+    lag: int
+    pending: int
+
+
+class Hub:
+    """Flows by topic, lanes by partition. Lives on the app; nothing is global."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Flow] = {}
+        self.lanes: dict[TopicPartition, Lane] = {}
+        self.wake = asyncio.Event()
+        self.flow_started_at = 0.0
+        """When Faust last let records flow, boot clock; 0 = not yet or stopped."""
+        self.generation = -1
+        self.rebalances = 0
+        self.fetch_wait_ms = 100
+        """How long the broker may hold a fetch that finds nothing."""
+
+    def add(self, flow: Flow) -> None:
+        """A topic has one flow per process: two stages that read the same topic need two processes (two groups)."""
+        for topic in flow.topics:
+            if topic in self.flows:
+                raise ValueError(f"topic {topic} is read by {self.flows[topic].name} already, {flow.name} needs a process of its own")
+            self.flows[topic] = flow
+
+    def wanted_topics(self) -> set[str]:
+        return set(self.flows)
+
+    def health(self) -> list[LaneHealth]:
+        """Every assigned lane."""
+        now = boot_clock()
+        return [
+            LaneHealth(
+                lane.tp.topic,
+                lane.tp.partition,
+                lane.flow.name if lane.flow else "",
+                lane.ready,
+                now - lane.progress.assigned_at,
+                now - lane.progress.acked_at if lane.progress.acked_at else None,
+                lane.progress.lag,
+                len(lane.pending),
+            )
+            for lane in self.lanes.values()
+        ]
+
+    def ready(self) -> bool:
+        """All assigned lanes are restored and records flow. False without an assignment: a group we may not read hangs silently."""
+        return bool(self.lanes) and self.flow_started_at > 0 and all(lane.ready and not lane.closing for lane in self.lanes.values())
+
+    def live(self) -> bool:
+        """No watchdog is about to end the process."""
+        return self.complaint(0.5) is None
+
+    def complaint(self, part: float = 1.0) -> str | None:
+        """What a watchdog holds against this process, with limits scaled by `part`; None = nothing."""
+        now = boot_clock()
+        for lane in self.lanes.values():
+            if lane.stuck(STUCK_S * part):
+                return f"no progress on {lane.tp}"
+        if not self.lanes:
+            return None
+        limit = NOT_READY_S * part
+        last = max(max(lane.progress.assigned_at, lane.progress.restored_at, lane.progress.ready_at) for lane in self.lanes.values())
+        if now - last > limit and not any(lane.ready for lane in self.lanes.values()):
+            return "partitions are assigned but none becomes ready"
+        if now - last > limit and self.flow_started_at == 0:
+            return "partitions are ready but records do not flow"
+        return None
+
+    def waiting(self) -> Iterator[Lane]:
+        """Lanes that may be given records."""
+        return (lane for lane in self.lanes.values() if lane.wants)

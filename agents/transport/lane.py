@@ -1,0 +1,126 @@
+"""A lane: one assigned partition in one group generation, with its batches in flight and its commit position.
+
+A new generation always gets new lanes; an old lane can never publish or commit again.
+"""
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.structs import TopicPartition
+
+if TYPE_CHECKING:
+    from agents.transport.flow import Flow, Work
+
+MAX_INFLIGHT = 2
+"""Batches of a lane handed over and not yet acknowledged: one being published while the next is worked on."""
+QUIET_S = 1.0
+"""A lane that was asked for records and gave none for this long has no backlog, whatever offsets its markers take."""
+
+
+def boot_clock() -> float:
+    """Seconds that go on while the machine is suspended (CLOCK_MONOTONIC stops then, and a lease would look fresh)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Progress:
+    """What `/ready`, `/live` and the metrics read of a lane. Instants are `boot_clock` seconds, 0 = not yet."""
+
+    __slots__ = (
+        "acked_at",
+        "assigned_at",
+        "batches",
+        "highwater",
+        "position",
+        "publish_seconds",
+        "ready_at",
+        "records",
+        "restored_at",
+        "restored_records",
+        "sends",
+        "state_bytes",
+        "state_records",
+    )
+
+    def __init__(self) -> None:
+        self.assigned_at = boot_clock()
+        self.ready_at = self.acked_at = self.restored_at = self.publish_seconds = 0.0
+        self.batches = self.records = self.sends = self.state_records = self.state_bytes = self.restored_records = 0
+        self.position = -1
+        """Next offset that will be handed over; -1 = unknown."""
+        self.highwater = -1
+
+    @property
+    def lag(self) -> int:
+        """Records (and transaction markers) not yet handed over; 0 while unknown."""
+        return max(0, self.highwater - self.position) if self.position >= 0 and self.highwater >= 0 else 0
+
+
+class Lane:
+    """State of one partition of one generation. `ready`: restored, may be read. `closing`: being given up. `open`: may publish, commit."""
+
+    def __init__(self, tp: TopicPartition, generation: int, flow: Flow | None) -> None:
+        self.tp, self.generation, self.flow = TopicPartition(*tp), generation, flow
+        self.ready = self.closing = False
+        self.open = True
+        self.work: Work | None = None
+        self.lock = asyncio.Lock()
+        """Held while a batch or a turn is worked on: never two at a time."""
+        self.tail: asyncio.Future[None] | None = None
+        """The last publication of the chain; each waits for the one before."""
+        self.task: asyncio.Future[None] | None = None
+        self.producer: Any = None
+        """Exactly-once: this lane's own transactional producer."""
+        self.assignment: Any = None
+        """aiokafka's Assignment object that this lane belongs to."""
+        self.pending: dict[int, bool] = {}
+        """Next offset of each delivered batch -> acknowledged, in delivery order."""
+        self.since = 0.0
+        """When the oldest pending batch became the oldest, monotonic seconds."""
+        self.next: int | None = None
+        """End of the contiguous acknowledged prefix."""
+        self.committed: int | None = None
+        self.delivered_at = boot_clock()
+        self.progress = Progress()
+
+    def deliver(self, end: int, records: int) -> None:
+        """A batch that ends before offset `end` is handed over."""
+        if not self.pending:
+            self.since = time.monotonic()
+        self.pending[end] = False
+        self.delivered_at = boot_clock()
+        self.progress.batches += 1
+        self.progress.records += records
+
+    def ack(self, end: int) -> None:
+        """Everything of that batch is durable. Only a contiguous prefix moves the commit position."""
+        if end in self.pending:
+            self.pending[end] = True
+        while self.pending and self.pending[first := next(iter(self.pending))]:
+            self.next = first
+            del self.pending[first]
+            self.since = time.monotonic()
+        self.progress.acked_at = boot_clock()
+
+    @property
+    def wants(self) -> bool:
+        """May it be given another batch? Credit based: this is the only back-pressure."""
+        return self.ready and not self.closing and len(self.pending) < MAX_INFLIGHT
+
+    @property
+    def in_flight(self) -> bool:
+        return self.lock.locked() or (self.tail is not None and not self.tail.done())
+
+    @property
+    def caught_up(self) -> bool:
+        """No backlog: only then may the clock say that something did not happen in time."""
+        if self.pending or not self.ready:
+            return False
+        if self.progress.highwater >= 0 and self.progress.position >= self.progress.highwater:
+            return True
+        return boot_clock() - self.delivered_at > QUIET_S
+
+    def stuck(self, seconds: float) -> bool:
+        """Has the oldest batch waited longer than this for its acknowledgement?"""
+        return bool(self.pending) and time.monotonic() - self.since > seconds
