@@ -1,0 +1,111 @@
+"""A side from its scopes: items, containers, shipment (status-model section 7, roll-up)."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from streams.status.ladder import assess
+from streams.status.states import Basis, Block, Evidence, ScopeStatus, SideRules, SideStatus, State
+from streams.status.view import FACTS_MAX, Index
+from topics.facts import NEVER, WHOLE, Fact, Facts
+
+DEMANDED = (State.REFUSED, State.HELD, State.UNDER_CONTROL, State.CONTROL_ORDERED, State.INFO_REQUESTED, State.FILING_REJECTED)
+"""Worst first: one scope that shows it, and the side shows it."""
+PROGRESS = (State.CANCELLED, State.EXPECTED, State.FILED, State.ACCEPTED, State.PRE_CLEARED)
+"""Least advanced first. A scope to be filed again stands before everything."""
+WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
+
+
+def scope_status(facts: Facts | Iterable[Fact], scope: str, rules: SideRules, now: int) -> ScopeStatus:
+    """One scope of one side. `facts`: merged facts that apply to this side (its own and those of side `*`); `now` in microseconds."""
+    return assess(Index(facts), scope, rules, now)
+
+
+def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: SideRules, now: int) -> SideStatus:
+    """The status of one side of one shipment.
+
+    `facts`: merged facts (topics.facts.merge) that apply to this side, those of side `*` included, in any order. `bound`: scopes
+    bound to the shipment, containers and house items; empty = the shipment itself. Whatever the authority names is added.
+    `now` in microseconds. Raises nothing on well-formed facts.
+    """
+    index = Index(facts)
+    each = _scopes(index, scopes_of(index, bound, rules.authority), rules, now)
+    counts = Counter(s.state for s in each.values())
+    living = [s for s in each.values() if s.state is not State.NOT_REQUIRED and not s.off_route]
+    state = rolled_up(living, counts)
+    return _side(index, state, counts, each, living or list(each.values()))
+
+
+def scopes_of(index: Index, bound: Iterable[str], authority: str) -> list[str]:
+    """Those bound, else the shipment, and those the authority has named: naming adds, it replaces nothing."""
+    known = set(bound) - {WHOLE}
+    boxes = (known or {WHOLE}) | index.named_by(authority)
+    boxes -= {s.split("/", 1)[0] for s in known if "/" in s}      # a box whose items we know shows through them
+    return sorted(boxes)
+
+
+def _scopes(index: Index, names: list[str], rules: SideRules, now: int) -> dict[str, ScopeStatus]:
+    """Scopes of which nothing particular is said stand where the shipment stands: computed once."""
+    plain: ScopeStatus | None = None
+    each = {}
+    for name in names:
+        if not index.plain(name):
+            each[name] = assess(index, name, rules, now)
+            continue
+        if plain is None:
+            plain = assess(index, WHOLE, rules, now)
+        each[name] = plain
+    return each
+
+
+def rolled_up(living: list[ScopeStatus], counts: Counter[State]) -> State:
+    """One state for all scopes that count; `living` leaves out those without a customs border here and those off the route."""
+    if not living:
+        return State.CANCELLED if counts[State.CANCELLED] else State.NOT_REQUIRED
+    if all(s.state is State.CANCELLED for s in living):
+        return State.CANCELLED
+    for state in DEMANDED:
+        if counts[state]:
+            return state
+    rest = [s for s in living if s.state not in (State.RELEASED, State.DEPARTED)]
+    if not rest:
+        return State.DEPARTED if all(s.state is State.DEPARTED for s in living) else State.RELEASED
+    if any(s.present for s in living):
+        return State.SEAL_CHECK if counts[State.SEAL_CHECK] else State.ARRIVED
+    least = min((s.state for s in rest), key=PROGRESS.index)
+    return State.EXPECTED if least is State.CANCELLED else least
+
+
+def _side(index: Index, state: State, counts: Counter[State], each: dict[str, ScopeStatus], living: list[ScopeStatus]) -> SideStatus:
+    showing = [s for s in living if s.state is state]
+    flags = frozenset[str]().union(*(s.flags for s in living))
+    if index.size >= FACTS_MAX:
+        flags |= {"facts_limit"}
+    moving = [s for s in each.values() if not s.off_route]
+    return SideStatus(
+        state=state, basis=min((s.basis for s in showing), key=WEAKEST.index, default=Basis.INFERRED), counts=dict(counts), scopes=each,
+        flags=flags, missing=_union(s.missing for s in living), not_checked=_union(s.not_checked for s in living),
+        present=any(s.present for s in living), ready=all(s.ready for s in living),
+        movable=bool(moving) and all(s.movable for s in moving), blocked_by=_blocked(moving),
+        next_due=min((s.next_due for s in living if s.next_due is not None), default=None),
+        since=_since(state, showing or living), evidence=_evidence(showing))
+
+
+def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(p for part in parts for p in part))
+
+
+def _blocked(scopes: list[ScopeStatus]) -> tuple[Block, ...]:
+    blocks = {(b.agency, b.reference, b.source): b for s in scopes for b in s.blocked_by}
+    return tuple(blocks[name] for name in sorted(blocks))
+
+
+def _evidence(scopes: list[ScopeStatus]) -> tuple[Evidence, ...]:
+    return tuple(dict.fromkeys(e for s in scopes for e in s.evidence))
+
+
+def _since(state: State, showing: list[ScopeStatus]) -> int:
+    """A state that one scope is enough for: since the first; one that takes all of them: since the last."""
+    times = [s.since for s in showing if s.since != NEVER]
+    first = state in DEMANDED or state in (State.ARRIVED, State.SEAL_CHECK)
+    return (min if first else max)(times, default=NEVER)

@@ -1,0 +1,180 @@
+"""The facts of one side, indexed once, and what one scope sees of them."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.status.states import SideRules, instant_in, text_in
+from topics.facts import DAY, NEVER, WHOLE, Fact, Facts, Rank
+
+FACTS_MAX = 256
+"""Facts kept per side; the fold refuses more, and from here on the side says `facts_limit`."""
+
+DAY_REST = DAY - 1
+"""A dated fact happened somewhere in [at, at + DAY_REST]."""
+
+Heads = dict[str, list[Fact]]
+NONE: list[Fact] = []
+
+
+def last_instant(fact: Fact) -> int:
+    """The latest instant at which it can have happened."""
+    return fact.at + DAY_REST if fact.dated else fact.at
+
+
+def outranks(fact: Fact, held: Fact) -> bool:
+    """Of two facts of one phase the later counts; among equals any fixed choice will do, arrival order will not."""
+    return fact.at > held.at or (fact.at == held.at and _tie(fact) > _tie(held))
+
+
+def _tie(f: Fact) -> tuple[int, str, str, str, str, str, str]:
+    return f.rank, f.source, f.record, f.scope, f.id, f.side, f"{f.code}{f.dated}{stable(f.value)}"
+
+
+def stable(value: object) -> str:
+    """A text of a value that does not depend on the order in which it was built."""
+    if isinstance(value, dict):
+        return repr(sorted((str(k), stable(v)) for k, v in value.items()))
+    return repr(value)
+
+
+class Index:
+    """The living facts of one side by scope and head of key. Withdrawn and masked facts are left out."""
+
+    __slots__ = ("facts", "scopes", "size")
+
+    def __init__(self, facts: Facts | Iterable[Fact]) -> None:
+        every = list(facts.values() if isinstance(facts, dict) else facts)
+        self.size = len(every)
+        self._fill(_unmasked([f for f in every if f.value is not None]))
+
+    def _fill(self, facts: list[Fact]) -> None:
+        self.facts = facts
+        self.scopes: dict[str, Heads] = {}
+        for f in facts:
+            heads = self.scopes.get(f.scope)
+            if heads is None:
+                heads = self.scopes[f.scope] = {}
+            bucket = heads.get(f.key[0])
+            if bucket is None:
+                heads[f.key[0]] = [f]
+            else:
+                bucket.append(f)
+
+    def until(self, instant: int) -> Index:
+        """What was so at an instant, leaving aside departures: how the goods stood when they left."""
+        then = Index.__new__(Index)
+        then.size = self.size
+        then._fill([f for f in self.facts if f.at <= instant and f.key[0] != "departed"])
+        return then
+
+    def named_by(self, authority: str) -> set[str]:
+        """Scopes that the authority has named itself."""
+        return {f.scope for f in self.facts if f.source == authority} - {WHOLE}
+
+    def plain(self, scope: str) -> bool:
+        """Nothing is said of this scope in particular: it stands where the shipment stands."""
+        return scope not in self.scopes and scope.split("/", 1)[0] not in self.scopes
+
+
+def _unmasked(facts: list[Fact]) -> list[Fact]:
+    """Without what a mask of a retracted feed covers (closed interval of event times, inside the mask's scope)."""
+    masks = [f for f in facts if f.key[0] == "mask"]
+    if not masks:
+        return facts
+    spans = [
+        (text_in(m.value, "source"), instant_in(m.value, "since") or 0, instant_in(m.value, "until"), m.scope)
+        for m in masks if isinstance(m.value, dict)
+    ]
+
+    def covered(f: Fact) -> bool:
+        return any(
+            f.source == source and since <= f.at and (until is None or f.at <= until)
+            and (scope in (WHOLE, f.scope) or f.scope.startswith(scope + "/"))
+            for source, since, until, scope in spans
+        )
+
+    return [f for f in facts if f.key[0] != "mask" and not covered(f)]
+
+
+class View:
+    """The facts that apply to one scope: its own and its parents'."""
+
+    __slots__ = ("back", "deciding", "departed", "heads", "here", "left", "presented", "presented_by", "route_said",
+                 "rules", "run", "there", "unordered", "visit", "visit_at")
+
+    def __init__(self, index: Index, scope: str, rules: SideRules) -> None:
+        self.rules = rules
+        self.heads = _heads(index, scope)
+        self.deciding = {m.partition(":")[2] for m in rules.decision if ":" in m}
+        visit, run = self.best("visit"), self.best("run")
+        self.visit = str(visit.value) if visit else "1"
+        self.visit_at = visit.at if visit else NEVER
+        self.run = run.value if run else None
+        self.route_said = self.best("route")
+        self._presence()
+
+    def of(self, head: str) -> list[Fact]:
+        """The facts whose key begins so."""
+        return self.heads.get(head, NONE)
+
+    def best(self, head: str) -> Fact | None:
+        """Of a key with several slots: the value of the highest (rank, event time, source, record)."""
+        found = self.heads.get(head)
+        if not found:
+            return None
+        return found[0] if len(found) == 1 else max(found, key=standing)
+
+    def competent(self, kind: str, source: str) -> bool:
+        """May this source say what has become of a document of this kind here? A kind that decides: the side's authority only."""
+        return source == self.rules.authority or (kind not in self.deciding and source in self.rules.by.get(kind, ()))
+
+    def _presence(self) -> None:
+        """When it was here in this visit, who presented it, and when it left. A sensor or forwarder undoes no departure,
+        and a forwarder reports none."""
+        self.here = self.back = self.presented = self.left = NEVER
+        self.presented_by: Fact | None = None
+        self.there: Fact | None = None
+        self.departed: Fact | None = None
+        spans: list[Fact] = []
+        for head in ("seen", "handed_over", "presented"):
+            for f in self.heads.get(head, NONE):
+                if f.key[1] == self.visit:
+                    self._was_here(f, head == "presented")
+                    if f.dated:
+                        spans.append(f)
+        for f in self.heads.get("departed", NONE):
+            if f.key[1] == self.visit and f.rank >= Rank.SENSOR:
+                at = last_instant(f)     # of a day's presence and departure the departure counts, as of a minute's
+                if at > self.left or (at == self.left and self.departed is not None and outranks(f, self.departed)):
+                    self.left, self.departed = at, f
+        self.unordered = self.departed is not None and (
+            any(f.at <= self.left <= last_instant(f) for f in spans)
+            or (self.departed.dated and self.departed.at <= self.back <= self.left))
+
+    def _was_here(self, f: Fact, presenting: bool) -> None:
+        at = f.at
+        if self.there is None or at < self.there.at or (at == self.there.at and outranks(f, self.there)):
+            self.there = f
+        self.here = max(self.here, at)
+        if f.rank >= Rank.TERMINAL:
+            self.back = max(self.back, at)
+        may_present = presenting and (f.source == self.rules.authority or f.rank is Rank.TERMINAL or f.source in self.rules.presenters)
+        if may_present and (self.presented_by is None or outranks(f, self.presented_by)):
+            self.presented, self.presented_by = at, f
+
+
+def standing(f: Fact) -> tuple[int, int, str, str, str, str, str, str]:
+    """Order among the slots of one key: authority > railway > terminal > sensor > forwarder, then the later."""
+    return f.rank, f.at, f.source, f.record, f.scope, stable(f.value), f.id, f.side + f.code
+
+
+def _heads(index: Index, scope: str) -> Heads:
+    whole = index.scopes.get(WHOLE, {})
+    names = [n for n in dict.fromkeys((scope.split("/", 1)[0], scope)) if n != WHOLE and n in index.scopes]
+    if not names:
+        return whole
+    merged = dict(whole)
+    for name in names:
+        for head, found in index.scopes[name].items():
+            merged[head] = merged[head] + found if head in merged else found
+    return merged
