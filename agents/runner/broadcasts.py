@@ -51,10 +51,10 @@ class Broadcasts:
             return {}
         known = len(cells) > 0
         self.pack = pack_now
-        return self._raise(cells, now) if known else {}
+        return self._raise(cells, now, 1 if known else 0)
 
-    def _raise(self, cells: Cells, now: int) -> Puts:
-        self.epoch += 1
+    def _raise(self, cells: Cells, now: int, by: int = 1) -> Puts:
+        self.epoch += by
         old = cells.get(EPOCH_KEY)
         header = Header(offset=-1, seq=old[0].seq + 1 if old else 1, epoch=self.epoch, now=now)
         cells.put(EPOCH_KEY, header, self.pack.encode())
