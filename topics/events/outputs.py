@@ -140,6 +140,8 @@ class FreshSaid(V, frozen=True, kw_only=True):
     live: bool
     last_event: int | None = None
     age_minutes: int | None = None
+    known: bool = True
+    """False: nothing was ever heard from it, so its silence says nothing."""
 
 
 class ScopeSaid(V, frozen=True, kw_only=True):

@@ -71,6 +71,9 @@ class ShipmentDeclared(Event, frozen=True, kw_only=True, tag="shipment.declared"
     """Facilitations the carrier opted in to: gtt, fast_clearance, green_lane, tez …"""
     continues: tuple[DocumentRef, ...] = ()
     """Documents whose shipments this one continues unchanged (reconsignment SMGS -> CIM)."""
+    tentative: bool = False
+    """Derived from a message that only mentions the movement (an arrival notification, an authority's answer): it makes a shipment only
+    if no other document of the same number or alias does, and never replaces the content of one that is not tentative."""
 
 
 class DocumentLinked(Event, frozen=True, kw_only=True, tag="document.linked"):
