@@ -68,6 +68,10 @@ AHEAD = frozenset({S.EXPECTED, S.FILED, S.FILING_REJECTED, S.ACCEPTED, S.PRE_CLE
 DEMANDS = frozenset({S.REFUSED, S.HELD, S.UNDER_CONTROL, S.CONTROL_ORDERED, S.INFO_REQUESTED})
 WHERE_IT_WAS = ANY
 """What the ladder gives without the demand: it may be anything, another demand too."""
+UNRELEASED = ANY - {S.RELEASED, S.DEPARTED, S.NOT_REQUIRED}
+"""What it may be when a release falls: demands that it covered stand again."""
+TOGETHER_MAX = 6
+"""Causes of one step up to which each may explain only one edge of a path; of more the order is not worth searching."""
 
 EDGES: tuple[Edge, ...] = (
     _edge([None], [C.ROUTE_PLANNED], [S.EXPECTED, S.NOT_REQUIRED]),
@@ -97,7 +101,7 @@ EDGES: tuple[Edge, ...] = (
     # the last release fact need not be the release itself, and an agreement releases on the last condition or reading
     _edge([*THERE], [C.REGISTERED, C.ENDED, C.PROVEN, C.SEAL_GOOD, C.PRESENCE], [S.RELEASED]),
     _edge([S.RELEASED], [C.DEPARTED], [S.DEPARTED]),
-    _edge([S.RELEASED], [C.REVOKED, C.ENDED, C.REJECTED, C.INVALIDATED], WHERE_IT_WAS - {S.DEPARTED}),
+    _edge([S.RELEASED], [C.REVOKED, C.ENDED, C.REJECTED, C.INVALIDATED], UNRELEASED),
     _edge([S.DEPARTED], [C.VISIT], AHEAD),
     _edge([S.DEPARTED], [C.PRESENCE], [S.ARRIVED, S.RELEASED]),
     _edge(ANY, [C.OFF_ROUTE], [S.CANCELLED]),
@@ -108,23 +112,28 @@ EDGES: tuple[Edge, ...] = (
 def expected(before: State | None, after: State, causes: Iterable[Cause]) -> bool:
     """May `after` follow `before` (None: there was no status yet) when all of `causes` came together?
 
-    No change is always expected. Several causes in one step may lead over states that never showed.
+    No change is always expected. Several causes in one step may lead over states that never showed, each cause once.
     """
     if before is after:
         return True
     happened = frozenset(causes)
-    usable = [e for e in EDGES if e.because & happened]
-    reached: set[State | None] = {before}
-    grown = True
-    while grown:
-        size = len(reached)
-        for e in usable:
-            if e.before & reached:
-                reached |= e.after
-        if after in reached:
-            return True
-        grown = len(reached) > size
+    spend = len(happened) <= TOGETHER_MAX
+    waiting: list[tuple[State | None, frozenset[Cause]]] = [(before, happened)]
+    seen = set(waiting)
+    while waiting:
+        state, left = waiting.pop()
+        for reached, cause in _next(state, left):
+            if reached is after:
+                return True
+            step = (reached, left - {cause} if spend else left)
+            if step not in seen:
+                seen.add(step)
+                waiting.append(step)
     return False
+
+
+def _next(state: State | None, causes: frozenset[Cause]) -> list[tuple[State, Cause]]:
+    return [(after, cause) for e in EDGES if state in e.before for cause in e.because & causes for after in e.after]
 
 
 DOCUMENT = {"sent": C.SENT, "registered": C.REGISTERED, "rejected": C.REJECTED, "amended": C.AMENDED, "assessed": C.ASSESSED,

@@ -220,7 +220,7 @@ def assess(index: Index, scope: str, rules: SideRules, now: int) -> ScopeStatus:
     blocked = blocks(s.view)
     may_move = rung.state in (State.RELEASED, State.NOT_REQUIRED) or (rung.state is State.DEPARTED and "left_without_release" not in flags)
     due = [d.answer_by for d in s.demands.open if d.answer_by is not None and d.answer_by > now]
-    due += [d.valid_until for d in s.counting.values() if d.valid_until is not None and d.valid_until > now]
+    due += [d.valid_until for d in (*s.every.values(), *s.counting.values()) if d.valid_until is not None and d.valid_until > now]
     return ScopeStatus(
         state=rung.state, basis=rung.basis, flags=frozenset(flags),
         missing=tuple("|".join(g.members) for g in s.release.missing), not_checked=tuple(sorted(s.release.not_checked)),

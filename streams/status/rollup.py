@@ -87,7 +87,7 @@ def _side(index: Index, state: State, counts: Counter[State], each: dict[str, Sc
         flags=flags, missing=_union(s.missing for s in living), not_checked=_union(s.not_checked for s in living),
         present=any(s.present for s in living), ready=all(s.ready for s in living),
         movable=bool(moving) and all(s.movable for s in moving), blocked_by=_blocked(moving),
-        next_due=min((s.next_due for s in living if s.next_due is not None), default=None),
+        next_due=min((s.next_due for s in each.values() if s.next_due is not None), default=None),
         since=_since(state, showing or living), evidence=_evidence(showing))
 
 
