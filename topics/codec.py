@@ -51,20 +51,23 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 def decode(data: bytes, kind: type[T] | Any) -> T:
     """Decode one message of `kind` (a struct or a union of tagged structs).
 
-    Raises Refused: TOO_LARGE, NOT_JSON, NUL_BYTE, UNKNOWN_EVENT, MISSING_ZONE, MISSING_FIELD, BAD_VALUE, each with path and value.
+    Raises Refused: TOO_LARGE, NOT_JSON, NUL_BYTE, TOO_DEEP, UNKNOWN_EVENT, MISSING_ZONE, MISSING_FIELD, BAD_VALUE, each with path and value.
     """
     if len(data) > BYTES_IN_MAX:
         raise Refused("TOO_LARGE", "$", f"{len(data)} bytes", f"more than {BYTES_IN_MAX} bytes")
     if b"\x00" in data or b"\\u0000" in data:
         raise Refused("NUL_BYTE", "$", "", "a NUL is not text")
+    decoder: msgspec.json.Decoder[T] = _decoder(kind)  # type: ignore[arg-type]  # unions are hashable too
     try:
-        result: T = _decoder(kind).decode(data)
+        result = decoder.decode(data)
     except msgspec.ValidationError as error:
         raise _named(data, str(error)) from error
     except msgspec.DecodeError as error:
         raise Refused("NOT_JSON", "$", data[:40].decode("utf-8", "replace"), str(error)) from error
     except UnicodeDecodeError as error:
         raise Refused("NOT_JSON", "$", data[:40].decode("utf-8", "replace"), "not UTF-8") from error
+    except RecursionError as error:
+        raise Refused("TOO_DEEP", "$", data[:40].decode("utf-8", "replace"), "nested more deeply than any message needs") from error
     return result
 
 
@@ -87,6 +90,6 @@ def _value_at(data: bytes, path: str) -> str:
         here: Any = msgspec.json.decode(data)
         for part in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path):
             here = here[part[0]] if part[0] else here[int(part[1])]
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError):
+    except (msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError, RecursionError):
         return ""
     return here[:VALUE_SHOWN_MAX] if isinstance(here, str) else msgspec.json.encode(here).decode()[:VALUE_SHOWN_MAX]

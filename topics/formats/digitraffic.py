@@ -15,7 +15,7 @@ import msgspec
 from topics.codec import Refusal, Refused
 from topics.events.base import TrainRef
 from topics.events.rail import PositionReported
-from topics.formats.parsed import EVENT_TIME_MISSING, EVENT_TIME_ZONE_ASSUMED, Parsed, Zones, content_id, read_time
+from topics.formats.parsed import EVENT_TIME_MISSING, Parsed, Zones, content_id, read_time
 from topics.positions import position_fault
 
 FORMAT: Final = "digitraffic"
@@ -112,12 +112,12 @@ def _located(item: dict[str, Any], path: str, train: TrainRef, source: str, at: 
     if fault := position_fault(lat, lon, f"{path}.sijainti"):
         raise Refused(fault.code, fault.path, fault.value, fault.reason)
     speed = item.get("nopeus")
-    known = isinstance(speed, int | float) and not isinstance(speed, bool) and 0 <= speed <= 400
+    known = float(speed) if isinstance(speed, int | float) and not isinstance(speed, bool) and 0 <= speed <= 400 else None
     if item.get("yhteys", "OK") != "OK":
         flags = (*flags, CONNECTION_BAD)
     stamp = at.strftime("%Y%m%dT%H%M%S")
     return PositionReported(source=source, id=f"{train.number}/{train.date}/{stamp}", event_time=at, flags=flags, train=train, lat=lat, lon=lon,
-                            speed_kmh=float(speed) if known else None)
+                            speed_kmh=known)
 
 
 def _degrees(place: Any, name: str, path: str) -> float:
@@ -141,6 +141,3 @@ def _at_station(
     return PositionReported(
         source=source, id=key, event_time=at, flags=flags, train=train, station=station or code, what="at", record=key if version else "",
         version=version if isinstance(version, int) and 0 <= version < 2**53 else 0, code=str(item.get("raideosuudenVarautuminen", ""))[:200])
-
-
-__all__ = ["EVENT_TIME_ZONE_ASSUMED", "FORMAT", "UNMAPPED_STATION", "looks_like", "read"]

@@ -78,7 +78,7 @@ def _number(text: str) -> float | None:
 
 def _goods(root: Node) -> tuple[tuple[str, Goods], ...]:
     """Goods lines with their number in the declaration."""
-    found = []
+    found: list[tuple[str, Goods]] = []
     for item in root.all("Consignment/HouseConsignment/ConsignmentItem"):
         if len(found) >= GOODS_MAX:
             break

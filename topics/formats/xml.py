@@ -29,8 +29,7 @@ def parse(data: bytes) -> Node:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise Refused("NOT_XML", "$", data[:40].decode("utf-8", "replace"), str(error)[:VALUE_SHOWN_MAX]) from error
-    docinfo = root.getroottree().docinfo
-    if docinfo is not None and docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise Refused("XML_DOCTYPE", "$", "", "a document type declaration is never needed and never read")
     return Node(root, set())
 

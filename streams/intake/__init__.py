@@ -1,0 +1,4 @@
+"""The way in: bytes of an outside party are decoded, judged, stamped and routed to the folds. Pure; refusals go back to the sender.
+
+`gate.py` holds the whole (Intake, IntakeResult), `reading.py` decodes, `checks.py` and `content.py` judge, `routing.py` addresses.
+"""
