@@ -1,0 +1,191 @@
+"""`assess`: from the facts of one shipment to the status of every side of its route, pure (design section 3, Clearance)."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from streams.assess.filings import filings_of
+from streams.assess.findings import Raised, ambiguous, judge, prove
+from streams.assess.fresh import Sources, freshness, sources_of, unmasked
+from streams.assess.instants import day_of
+from streams.assess.resolve import newest, spread
+from streams.assess.route import in_order, sides_of
+from streams.assess.rows import as_rules, procedure_of, row_for
+from streams.assess.scopes import boxes_of, side_status_of
+from streams.assess.updates import update_of
+from streams.reference.model import Reference
+from streams.rules.case import OURS, SideCase, Trip
+from streams.status import State
+from topics.events.internal import SideSummary
+from topics.events.outputs import ClearanceUpdate
+from topics.facts import NEVER, WHOLE, Fact, Rank
+
+FINAL = frozenset({State.RELEASED, State.DEPARTED, State.NOT_REQUIRED, State.CANCELLED, State.REFUSED})
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that should be open."""
+
+    key: str
+    name: str
+    severity: Literal["info", "warning", "critical"]
+    side: str
+    scope: str = ""
+    rule: str = ""
+    titles: dict[str, str] = {}
+    call: str = ""
+    call_hours: str = ""
+    detail: str = ""
+
+
+class Previous(msgspec.Struct, frozen=True, kw_only=True):
+    """What an assessment remembers of the one before: first-known deadlines, nothing that decides."""
+
+    due_first: dict[str, int] = {}
+    """`side|kind` -> the deadline as it was first known."""
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the facts of a shipment add up to at an instant."""
+
+    updates: tuple[ClearanceUpdate, ...] = ()
+    """One per side in route order, revision 0."""
+    alerts: tuple[Wanted, ...] = ()
+    next_due: int | None = None
+    """When the clock alone may change something, microseconds UTC."""
+    due_first: dict[str, int] = {}
+    summaries: dict[str, tuple[tuple[str, ...], tuple[SideSummary, ...]]] = {}
+    """Run id -> (containers, sides)."""
+    terminal_at: int | None = None
+    """When the last side became final; None while one is not."""
+    transit_open: bool = False
+
+
+def assess(
+    shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int, pack: str,
+    previous: Previous | None = None
+) -> Assessment:
+    """Status of every side, findings, next actions, alerts, next due time. Facts in any order give the same answer."""
+    broadcasts, previous = tuple(broadcasts), previous or Previous()
+    trip = trip_of(shipment, facts, reference, broadcasts, now)
+    raised = status_of(trip, reference, sources_of(broadcasts), previous.due_first, now)
+    updates = tuple(update_of(trip, side, raised, reference, now, pack) for side in trip.sides)
+    due_first = dict(previous.due_first)
+    for side in trip.sides:
+        for filing in side.filings:
+            if filing.due is not None:
+                due_first.setdefault(f"{side.id}|{filing.kind}", filing.due)
+    return Assessment(
+        updates=updates, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first,
+        summaries=summaries(trip, updates), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates))
+
+
+def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int) -> Trip:
+    """The shipment with its facts on the sides that they are about."""
+    living = sorted(unmasked(facts, broadcasts), key=lambda f: (f.side, f.key, f.scope, f.source, f.record))
+    trip = Trip(shipment, living, reference, now)
+    said = newest(f for f in living if f.key[0] == "shipment")
+    if said is not None and isinstance(said.value, dict):
+        trip.declared = said.value
+    trip.corridor, trip.direction = str(trip.declared.get("corridor", "")), str(trip.declared.get("direction", "west"))
+    trip.sides = sides_of(trip, reference)
+    trip.lost = spread(trip, reference)
+    trip.sides = in_order(trip.sides)
+    railways = {f.source for f in living if f.rank is Rank.RAILWAY}
+    declarers = {said.source} if said is not None else set()
+    trip.parties = tuple(sorted(p for p in railways | declarers if p in reference.parties))
+    return trip
+
+
+def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Mapping[str, int], now: int) -> Raised:
+    """Everything about every side, in the order in which one needs the other."""
+    today = day_of(now)
+    raised = Raised(today)
+    boxes = boxes_of(trip)
+    for side in trip.sides:
+        _presence(side)
+        side.stale = sources.stale(f"customs-{side.authority.lower()}")
+        side.fresh = freshness(trip, side, sources)
+    for side in trip.sides:
+        if not side.required:
+            side.facts.append(_inner(side))
+        scopes = boxes(side) or [WHOLE]
+        for scope in scopes:
+            side.procedures[scope] = procedure_of(trip, side, scope)
+            row = row_for(reference, side, side.procedures[scope], today) if side.required else None
+            side.rows[scope] = row
+            side.rules[scope] = as_rules(side, row)
+    prove(trip, reference, now, raised)
+    for side in trip.sides:
+        side.status = side_status_of(side, now)
+        side.filings = filings_of(trip, side, reference, due_first, now)
+    ambiguous(trip, raised)
+    judge(trip, reference, now, raised)
+    return raised
+
+
+def _inner(side: SideCase) -> Fact:
+    """A state border inside a customs territory: only a movement is made there."""
+    return Fact(side=side.id, key=("route",), at=0, source=OURS, rank=Rank.AUTHORITY, value="not_required")
+
+
+def _presence(side: SideCase) -> None:
+    """When the goods were here in the current visit, when they left, when they are expected."""
+    visit = newest(f for f in side.facts if f.key[0] == "visit")
+    number = str(visit.value) if visit else "1"
+    for fact in side.facts:
+        head = fact.key[0]
+        if head in ("seen", "handed_over", "presented") and fact.key[1] == number:
+            side.seen = fact.at if side.seen == NEVER else min(side.seen, fact.at)
+            if head == "presented":
+                side.presented = max(side.presented, fact.at)
+        elif head == "departed" and fact.key[1] == number:
+            side.departed = max(side.departed, fact.at)
+    eta = newest(f for f in side.facts if f.key[0] == "eta")
+    if eta is not None and isinstance(eta.value, list | tuple) and len(eta.value) == 3:
+        p10, p50, p90 = (int(v) for v in eta.value if isinstance(v, int))
+        side.eta = (p10, p50, p90)
+    run = newest(f for f in side.facts if f.key[0] == "run")
+    side.run = str(run.value) if run is not None else ""
+
+
+def next_due(trip: Trip, raised: Raised, now: int) -> int | None:
+    """The earliest instant after now at which the clock alone changes something."""
+    due: list[int] = [d for d in raised.due if d > now]
+    for side in trip.sides:
+        if side.status is not None and side.status.next_due is not None:
+            due.append(side.status.next_due)
+        due += [f.due_next for f in side.filings if f.due_next is not None and f.due_next > now]
+    return min(due, default=None)
+
+
+def terminal_at(trip: Trip) -> int | None:
+    """When the last side that needs a decision became final."""
+    last = NEVER
+    for side in trip.sides:
+        if side.status is None or side.status.state not in FINAL:
+            return None
+        if side.required and side.kind != "TERRITORY":
+            last = max(last, side.status.since)
+    return last if last != NEVER else None
+
+
+def summaries(trip: Trip, updates: tuple[ClearanceUpdate, ...]) -> dict[str, tuple[tuple[str, ...], tuple[SideSummary, ...]]]:
+    """Where the sides ahead stand, for each train run that the boxes are on or will leave a side with."""
+    runs: dict[str, set[str]] = {}
+    for side in trip.sides:
+        for fact in side.facts:
+            if fact.key[0] == "run" and isinstance(fact.value, str):
+                runs.setdefault(fact.value, set()).update([fact.scope] if fact.scope else trip.boxes)
+    for fact in trip.any.get("position", ()):
+        if isinstance(fact.value, dict) and fact.value.get("run"):
+            runs.setdefault(str(fact.value["run"]), set()).update([fact.scope] if fact.scope else trip.boxes)
+    sides = tuple(
+        SideSummary(side=u.side, state=u.state, movable=u.movable, missing=u.missing_filings,
+                    due=min((f.due for f in u.filings if f.due is not None and f.timing in ("open", "at_risk", "overdue")), default=None))
+        for u, s in zip(updates, trip.sides, strict=True) if s.required and s.kind != "TERRITORY"
+    )
+    return {run: (tuple(sorted(boxes)), sides) for run, boxes in sorted(runs.items())}
+

@@ -1,0 +1,155 @@
+"""Runs the rules: conditions before the status is computed, findings after it. What they say is collected in `Raised`."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from streams.assess.duty import line_for
+from streams.assess.rows import with_conditions
+from streams.explain.say import say_all
+from streams.reference.model import Reference
+from streams.rules import CONDITIONS, FINDINGS
+from streams.rules.case import OURS, Case, Finding, SideCase, Trip
+from streams.rules.rule import Rule
+from topics.events.outputs import ConditionSaid, FindingSaid
+from topics.facts import EVERYWHERE, WHOLE, Fact, Rank
+
+STALE = "STALE-01"
+"""Condition of a side whose authority's feed is stale: what we do not hear may be a demand."""
+
+
+class Raised:
+    """What the rules said of one shipment."""
+
+    __slots__ = ("conditions", "due", "findings", "flags", "today")
+
+    def __init__(self, today: str) -> None:
+        self.today = today
+        self.conditions: dict[str, list[tuple[Rule, Finding]]] = {}
+        self.findings: dict[str, list[tuple[Rule, Finding]]] = {}
+        self.flags: dict[str, set[str]] = {}
+        self.due: list[int] = []
+
+    def condition(self, side: SideCase, rule: Rule, finding: Finding) -> None:
+        self.conditions.setdefault(side.id, []).append((rule, finding))
+        self._note(side, finding)
+
+    def finding(self, side: SideCase, rule: Rule, finding: Finding) -> None:
+        self.findings.setdefault(side.id, []).append((rule, finding))
+        self._note(side, finding)
+
+    def _note(self, side: SideCase, finding: Finding) -> None:
+        if finding.flags:
+            self.flags.setdefault(side.id, set()).update(finding.flags)
+        if finding.due is not None:
+            self.due.append(finding.due)
+
+    def said(self, side: SideCase) -> tuple[FindingSaid, ...]:
+        """Findings of a side in rule order, those of failed conditions first."""
+        both = [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]
+        return tuple(_finding_said(rule, f, side) for rule, f in both if f.severity)
+
+    def conditions_said(self, side: SideCase) -> tuple[ConditionSaid, ...]:
+        """Conditions of a side; of several containers the worst verdict speaks, its container is in `detail_args`."""
+        worst: dict[str, tuple[Rule, Finding]] = {}
+        for rule, finding in self.conditions.get(side.id, ()):
+            held = worst.get(rule.id)
+            if held is None or BADNESS[finding.verdict] > BADNESS[held[1].verdict]:
+                worst[rule.id] = (rule, finding)
+        return tuple(
+            ConditionSaid(name=rule.id, verdict=f.verdict or "unknown", rule=f"{rule.id}@{rule.version}", titles=rule.titles, legal=rule.legal,
+                          certainty=rule.certainty, evidence=f.evidence, detail=f.text, detail_args={**f.args, "scope": f.scope})
+            for rule, f in worst.values())
+
+    def alerts(self, trip: Trip, wanted: Any) -> tuple[Any, ...]:
+        """Alerts that should be open now, by key."""
+        found = {}
+        for side in trip.sides:
+            for rule, f in [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]:
+                if not f.alert:
+                    continue
+                key = "/".join(p for p in (f.alert, trip.id, side.id, f.scope) if p)
+                call, hours = line_for(trip.reference, side.authority, side.crossing)
+                found[key] = wanted(
+                    key=key, name=f.alert, severity=f.severity or "warning", side=side.id, scope=f.scope, rule=rule.id,
+                    titles=say_all(f.text, f.args) if f.text else rule.titles, call=call, call_hours=hours, detail=f.code)
+        return tuple(found[k] for k in sorted(found))
+
+
+BADNESS = {"": 0, "proven": 1, "unknown": 2, "failed": 3}
+
+
+def _finding_said(rule: Rule, f: Finding, side: SideCase) -> FindingSaid:
+    return FindingSaid(
+        rule=f"{rule.id}@{rule.version}", code=f.code, severity=f.severity or "info", titles=rule.titles,
+        texts=say_all(f.text, f.args) if f.text else {}, legal=rule.legal, certainty=rule.certainty, side=side.id, scope=f.scope,
+        evidence=f.evidence, field=f.field, present=f.present, expected=f.expected, since=f.since)
+
+
+def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
+    """Compute the conditions of every side; those that stand before arrival become facts and part of the side's rules."""
+    for side in trip.sides:
+        if not side.required:
+            continue
+        names: dict[str, list[str]] = {scope: [] for scope in side.rules}
+        for rule, case, scope in _calls(trip, side, CONDITIONS, raised.today):
+            finding = rule.check(case, reference, now)
+            if finding is None:
+                continue
+            raised.condition(side, rule, finding)
+            if rule.pre_arrival:
+                for one in names if scope == WHOLE else (scope,):
+                    names[one].append(rule.id)
+                side.facts.append(_fact(side, rule.id, finding))
+        for scope, wanted in names.items():
+            if wanted or (side.stale and (side.rules[scope].conditions or side.rules[scope].assessments)):
+                if side.stale:
+                    wanted.append(STALE)
+                chains = ("customs_lock",) if "GTT-03" in wanted else ()
+                side.rules[scope] = with_conditions(side.rules[scope], tuple(wanted), chains)
+
+
+def _fact(side: SideCase, name: str, finding: Finding) -> Fact:
+    return Fact(side=side.id, key=("condition", name), at=max(finding.at, 0), source=OURS, rank=Rank.FORWARDER, scope=finding.scope,
+                id=finding.evidence[0] if finding.evidence else "", value=finding.verdict)
+
+
+def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule], today: str) -> Iterable[tuple[Rule, Case, str]]:
+    for rule in rules:
+        if side.kind not in rule.kinds or not rule.valid(today):
+            continue
+        if rule.per == "side":
+            yield rule, Case(trip, side), WHOLE
+        elif rule.per == "scope":
+            for scope in side.rules:
+                yield rule, Case(trip, side, scope), scope
+        else:
+            for filing in side.filings:
+                yield rule, Case(trip, side, WHOLE, filing), WHOLE
+
+
+def judge(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
+    """Everything that is worth saying once the statuses stand."""
+    for side in trip.sides:
+        if not side.required:
+            continue
+        for rule, case, _ in _calls(trip, side, FINDINGS, raised.today):
+            finding = rule.check(case, reference, now)
+            if finding is not None:
+                raised.finding(side, rule, finding)
+
+
+def ambiguous(trip: Trip, raised: Raised) -> None:
+    """A fact whose side cannot be told has no effect; every side of its authority says so."""
+    from streams.rules.route import SIDE_AMBIGUOUS
+
+    for lost in trip.lost:
+        fact = lost.fact
+        if fact.side == EVERYWHERE:
+            continue
+        sides = [s for s in trip.sides if s.authority == lost.authority] or trip.sides[:1]
+        for side in sides:
+            raised.finding(side, SIDE_AMBIGUOUS, Finding(
+                code="SIDE_AMBIGUOUS", severity="warning", at=fact.at, text="route.side_ambiguous", scope=fact.scope,
+                args={"authority": lost.authority, "what": "/".join(fact.key), "code": fact.code}, evidence=(fact.id,) if fact.id else (),
+                flags=("SIDE_AMBIGUOUS",), alert="SideAmbiguous"))

@@ -1,0 +1,157 @@
+"""Which sides a fact is about: its own, every side, or what `@AUTHORITY…` resolves to on this route (design section 3, Documents).
+
+A notice names its side by office, else by the document it cites, else by being that authority's only side on the route; otherwise it
+is kept without effect (SIDE_AMBIGUOUS): one release must not clear two sides.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.assess.route import add_office
+from streams.reference.model import Reference
+from streams.rules.case import Content, Lodged, SideCase, Trip
+from topics.facts import EVERYWHERE, WHOLE, Fact
+
+ABOUT_US = frozenset({"shipment", "filing", "bound", "doc_seal", "mass", "position"})
+"""Heads of facts that describe the shipment; the ladder has no use for them."""
+EFFECTIVE = frozenset({"doc", "demand", "condition"})
+"""Heads whose loss must be told when their side is ambiguous."""
+
+
+class Ambiguous:
+    """A fact that names no side of this route."""
+
+    __slots__ = ("authority", "fact", "office")
+
+    def __init__(self, fact: Fact, authority: str, office: str) -> None:
+        self.fact, self.authority, self.office = fact, authority, office
+
+
+def spread(trip: Trip, reference: Reference) -> list[Ambiguous]:
+    """Put every fact on the sides that it is about. Gives those that could not be put anywhere."""
+    read_documents(trip, reference)
+    lost: list[Ambiguous] = []
+    served = {(f.kind, f.number): f.sides for f in trip.filings}
+    by_id = {s.id: s for s in trip.sides}
+    shared: list[Fact] = []
+    for fact in trip.facts:
+        head = fact.key[0]
+        if fact.side == EVERYWHERE:
+            trip.any.setdefault(head, []).append(fact)
+            if head not in ABOUT_US:
+                shared.append(fact)
+        elif fact.side[:1] == "@":
+            found = _resolved(trip, reference, fact, served, by_id)
+            if not found and head not in ABOUT_US:
+                lost.append(Ambiguous(fact, _authority(fact.side), _part(fact.side, "office")))
+            for side in found:
+                side.facts.append(fact)
+        elif (side_ := by_id.get(fact.side)) is not None:
+            side_.facts.append(fact)
+        else:
+            trip.any.setdefault("off", []).append(fact)     # a side that is not on this route: kept, without effect
+    for side in trip.sides:
+        side.facts += shared
+    return lost
+
+
+def _authority(side: str) -> str:
+    return side[1:].split("/", 1)[0]
+
+
+def _part(side: str, what: str) -> str:
+    """`@KZ/office/57505` -> 57505; `@KZ/doc/td/N/1` -> td/N/1."""
+    _, _, rest = side.partition("/")
+    name, _, value = rest.partition("/")
+    return value if name == what else ""
+
+
+def _resolved(
+    trip: Trip, reference: Reference, fact: Fact, served: dict[tuple[str, str], tuple[str, ...]], by_id: dict[str, SideCase]
+) -> list[SideCase]:
+    authority, office = _authority(fact.side), _part(fact.side, "office")
+    if office:
+        own = at_office(trip, authority, office)
+        if own is None:
+            own = add_office(trip, reference, authority, office)
+            by_id[own.id] = own
+        return [own, *_others(fact, own, served, by_id)]
+    document = _part(fact.side, "doc")
+    if document:
+        kind, _, number = document.partition("/")
+        cited = [by_id[s] for s in served.get((kind, number), ()) if s in by_id]
+        if any(s.authority == authority for s in cited):
+            return [s for s in cited if s.authority == authority or fact.key[0] == "doc"]
+        only = only_side(trip, authority)
+        return [only, *(s for s in cited if fact.key[0] == "doc")] if only else [s for s in cited if fact.key[0] == "doc"]
+    only = only_side(trip, authority)
+    return [only] if only else []
+
+
+def _others(fact: Fact, own: SideCase, served: dict[tuple[str, str], tuple[str, ...]], by_id: dict[str, SideCase]) -> list[SideCase]:
+    """A document that one office registers or releases counts at every other authority's side that its offices name."""
+    if fact.key[0] != "doc":
+        return []
+    sides = served.get((fact.key[1], fact.key[2]), ())
+    return [s for name in sides if (s := by_id.get(name)) is not None and s.authority != own.authority]
+
+
+def at_office(trip: Trip, authority: str, office: str) -> SideCase | None:
+    """The side of this authority with this office code (or place name), None when the route has none."""
+    return next((s for s in trip.sides if s.authority == authority and office in (s.office, s.crossing) and office), None)
+
+
+def only_side(trip: Trip, authority: str) -> SideCase | None:
+    """The authority's only side with a customs border or office; else its territory; None when there are several, or none."""
+    mine = [s for s in trip.sides if s.authority == authority]
+    posts = [s for s in mine if s.kind != "TERRITORY" and s.required]
+    if posts:
+        return posts[0] if len(posts) == 1 else None
+    territory = [s for s in mine if s.kind == "TERRITORY"]
+    if territory:
+        return territory[0]
+    return mine[0] if len(mine) == 1 else None
+
+
+# --- what the documents say ----------------------------------------------------------------------------------------
+
+
+def read_documents(trip: Trip, reference: Reference) -> None:
+    """Filings with the sides that their offices name, and the boxes of the shipment."""
+    for fact in trip.facts:
+        if fact.key[0] == "filing" and isinstance(fact.value, dict):
+            trip.filings.append(_lodged(trip, reference, fact))
+    trip.filings.sort(key=lambda f: (f.at, f.kind, f.number, f.source))
+    for office in trip.declared.get("offices", ()):
+        authority, _, code = str(office).partition(":")
+        if code and at_office(trip, authority, code) is None:
+            add_office(trip, reference, authority, code)
+    for box in trip.declared.get("containers", ()):
+        trip.boxes[str(box.get("container", ""))] = box
+    for fact in trip.facts:
+        if fact.key[0] == "bound" and fact.scope != WHOLE and fact.scope not in trip.boxes:
+            trip.boxes[fact.scope] = {}
+
+
+def _lodged(trip: Trip, reference: Reference, fact: Fact) -> Lodged:
+    content: Content = fact.value if isinstance(fact.value, dict) else {}
+    _, kind, number = fact.key[:3]
+    authority = str(content.get("authority", "")) or _authority(fact.side) if fact.side[:1] == "@" else str(content.get("authority", ""))
+    named = [f"{authority}:{content['office']}"] if content.get("office") else []
+    named += [str(o) for o in content.get("offices", ())]
+    sides = []
+    for office in named:
+        of, _, code = office.partition(":")
+        if code:
+            side = at_office(trip, of, code) or add_office(trip, reference, of, code)
+            sides.append(side.id)
+    if not sides and authority:
+        only = only_side(trip, authority)
+        sides = [only.id] if only else []
+    return Lodged(kind=kind, number=number, authority=authority, content=content, source=fact.source, at=fact.at, evidence=fact.id,
+                  scope=fact.scope, sides=tuple(dict.fromkeys(sides)))
+
+
+def newest(facts: Iterable[Fact]) -> Fact | None:
+    """Of several words about one thing the highest rank, then the latest."""
+    return max(facts, key=lambda f: (f.rank, f.at, f.version, f.source, f.record, f.id), default=None)

@@ -1,0 +1,82 @@
+"""The scopes of a side, and one status for all of them although they may take different rows (30 boxes T1, 12 import …)."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from streams.rules.case import SideCase, Trip
+from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
+from streams.status.rollup import rolled_up
+from topics.facts import NEVER, WHOLE
+
+PRESENCE = frozenset({"seen", "handed_over", "presented", "departed"})
+
+
+def boxes_of(trip: Trip) -> Callable[[SideCase], list[str]]:
+    """Gives the boxes (or house items) of the shipment at a side. A box that was taken off, its goods being in another one from then
+    on, belongs only to the sides where it has been."""
+    bound = {f.scope: f for f in trip.any.get("bound", ()) if f.scope != WHOLE}
+    ended = {box: int(until) for box, f in bound.items() if isinstance(f.value, dict) and isinstance(until := f.value.get("until"), int)}
+    begun = {box: int(since) for box, f in bound.items() if isinstance(f.value, dict) and isinstance(since := f.value.get("since"), int)}
+    replaced = {box for box, until in ended.items() if any(other != box and since >= until for other, since in begun.items())}
+    items: dict[str, set[str]] = {}
+    for fact in trip.facts:
+        if "/" in fact.scope:
+            items.setdefault(fact.scope.split("/", 1)[0], set()).add(fact.scope)
+    every = sorted({*trip.boxes, *items})
+
+    def at(side: SideCase) -> list[str]:
+        here = [b for b in every if b not in replaced or any(f.scope == b and f.key[0] in PRESENCE for f in side.facts)]
+        return [scope for box in here for scope in (sorted(items[box]) if box in items else [box])]
+
+    return at
+
+
+def side_status_of(side: SideCase, now: int) -> SideStatus:
+    """The status of a side whose scopes may take different rules."""
+    bound = [s for s in side.rules if s != WHOLE]
+    groups: list[tuple[SideRules, list[str]]] = []
+    for scope, rules in side.rules.items():
+        for known, members in groups:
+            if known == rules:
+                members.append(scope)
+                break
+        else:
+            groups.append((rules, [scope]))
+    if len(groups) == 1:
+        return side_status(side.facts, bound, groups[0][0], now)
+    each: dict[str, ScopeStatus] = {}
+    statuses = []
+    known_scopes = set(side.rules)
+    for n, (rules, members) in enumerate(groups):
+        status = side_status(side.facts, members, rules, now)
+        statuses.append(status)
+        for scope, found in status.scopes.items():
+            if scope in members or (n == 0 and scope not in known_scopes):      # what only the authority named takes the first row
+                each[scope] = found
+    return combined({s: each[s] for s in sorted(each)}, frozenset().union(*(s.flags & {"facts_limit"} for s in statuses)))
+
+
+
+
+WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
+
+
+def combined(each: dict[str, ScopeStatus], more: frozenset[str]) -> SideStatus:
+    """One side from scopes that were judged by different rows (status-model section 7, roll-up)."""
+    counts = Counter(s.state for s in each.values())
+    living = [s for s in each.values() if s.state is not State.NOT_REQUIRED and not s.off_route] or list(each.values())
+    state = rolled_up([s for s in living if s.state is not State.NOT_REQUIRED and not s.off_route], counts)
+    showing = [s for s in living if s.state is state]
+    moving = [s for s in each.values() if not s.off_route]
+    times = [s.since for s in (showing or living) if s.since != NEVER]
+    return SideStatus(
+        state=state, basis=min((s.basis for s in showing), key=WEAKEST.index, default=Basis.INFERRED), counts=dict(counts), scopes=each,
+        flags=frozenset[str]().union(*(s.flags for s in living)) | more,
+        missing=tuple(dict.fromkeys(m for s in living for m in s.missing)),
+        not_checked=tuple(dict.fromkeys(m for s in living for m in s.not_checked)),
+        present=any(s.present for s in living), ready=all(s.ready for s in living), movable=bool(moving) and all(s.movable for s in moving),
+        blocked_by=tuple(dict.fromkeys(b for s in moving for b in s.blocked_by)),
+        next_due=min((s.next_due for s in living if s.next_due is not None), default=None),
+        since=(min if state in (State.ARRIVED, State.SEAL_CHECK) else max)(times, default=NEVER),
+        evidence=tuple(dict.fromkeys(e for s in showing for e in s.evidence)))

@@ -1,0 +1,158 @@
+"""A side's status as it is published. Nothing in it depends on the clock alone except through `next_due`; `stamp` adds the rest."""
+from __future__ import annotations
+
+import msgspec
+
+from streams.assess.actions import actions_of
+from streams.assess.findings import Raised
+from streams.reference.model import Reference
+from streams.rules.case import FilingCase, SideCase, Trip
+from streams.status import Evidence, Seal, SideStatus, State
+from topics.events.outputs import (
+    BasisSaid,
+    ClearanceUpdate,
+    FilingSaid,
+    NextAction,
+    ScopeSaid,
+    SealSaid,
+)
+from topics.events.outputs import Evidence as Said
+from topics.facts import HOUR, MINUTE, NEVER
+
+SCOPES_MAX = 200
+EVIDENCE_MAX = 64
+READINGS_MAX = 40
+
+
+def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, now: int, pack: str) -> ClearanceUpdate:
+    """The status of one side, revision 0. `side.status` must be set."""
+    status = side.status
+    assert status is not None
+    filings = tuple(_filing(f) for f in side.filings)
+    margin = margin_minutes(side)
+    return ClearanceUpdate(
+        shipment=trip.id, side=side.id, visit=_visit(status), revision=0, state=status.state.value, basis=basis_of(status),
+        flags=tuple(sorted(flags_of(trip, side, status, raised))), counts={s.value: n for s, n in sorted(status.counts.items())},
+        scopes=tuple(ScopeSaid(scope=name, state=s.state.value, basis=s.basis.value, flags=tuple(sorted(s.flags)), movable=s.movable)
+                     for name, s in list(status.scopes.items())[:SCOPES_MAX]),
+        scopes_more=max(0, len(status.scopes) - SCOPES_MAX), since=status.since if status.since != NEVER else None,
+        movable=status.movable and not blocked_by_territory(trip, side), ready=status.ready, blocked_by=blocked_of(trip, side, status),
+        present=status.present and status.state is not State.DEPARTED,
+        missing_filings=tuple(f.kind for f in side.filings if not f.registered and not f.waived and f.row.before_arrival),
+        missing_release=status.missing, filings=filings, conditions=raised.conditions_said(side), findings=raised.said(side),
+        not_checked=tuple(dict.fromkeys((*status.not_checked, *side.not_checked))), seals=seals_of(status),
+        evidence=tuple(evidence_said(e) for e in status.evidence[:EVIDENCE_MAX]), actions=actions_of(trip, side, raised, reference, now),
+        freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, margin_minutes=margin, run=side.run, document=document_of(trip),
+        order=side.order, authority=side.authority, kind=side.kind, crossing=side.crossing, office=side.office, direction=side.direction,
+        assessed_at=now, pack=pack, carriers=trip.parties)
+
+
+def stamp(update: ClearanceUpdate, revision: int, now: int) -> ClearanceUpdate:
+    """The update as it goes out: revision, and what only the clock moves (hours left, age of sources)."""
+    return msgspec.structs.replace(
+        update, revision=revision, assessed_at=now,
+        actions=tuple(_with_hours(a, now) for a in update.actions),
+        freshness=tuple(msgspec.structs.replace(f, age_minutes=max(0, (now - f.last_event) // MINUTE)) if f.last_event else f
+                        for f in update.freshness))
+
+
+def _with_hours(action: NextAction, now: int) -> NextAction:
+    return msgspec.structs.replace(action, hours_left=round((action.by - now) / HOUR, 1)) if action.by is not None else action
+
+
+def _visit(status: SideStatus) -> int:
+    numbers = [int(s.visit) for s in status.scopes.values() if s.visit.isdecimal()]
+    return max(numbers, default=1)
+
+
+def basis_of(status: SideStatus) -> BasisSaid:
+    """Whose word the state rests on: the newest of the evidence behind it."""
+    said = max(status.evidence, key=lambda e: (e.at, e.id, e.what), default=None)
+    if status.basis.value == "INFERRED" or said is None:
+        return BasisSaid(kind=status.basis.value, at=status.since if status.since != NEVER else None)
+    return BasisSaid(kind=status.basis.value, source=said.source, code=said.code, number=said.number or _number(said), at=said.at, evidence=said.id)
+
+
+def _number(said: Evidence) -> str:
+    parts = said.what.split("/")
+    return parts[2] if parts[0] == "doc" and len(parts) > 2 else ""
+
+
+def flags_of(trip: Trip, side: SideCase, status: SideStatus, raised: Raised) -> set[str]:
+    """Flags of the ladder, of the rules and of the feeds."""
+    flags = set(status.flags) | raised.flags.get(side.id, set())
+    if not side.mapped:
+        flags.add("UNMAPPED_OFFICE")
+    if side.stale:
+        flags.add("STALE")
+    elif side.required and side.fresh and not side.fresh[0].known and status.state not in (State.NOT_REQUIRED,):
+        flags.add("UNKNOWN")
+    if history_incomplete(trip, side):
+        flags.add("HISTORY_INCOMPLETE")
+    return flags
+
+
+def history_incomplete(trip: Trip, side: SideCase) -> bool:
+    """Nothing is known of this side, and the goods were first seen behind it: no invented past."""
+    if side.kind not in ("EXIT", "ENTRY") or side.arrived:
+        return False
+    if any(f.key[0] in ("doc", "demand") for f in side.facts):
+        return False
+    return any(later.arrived and later.order > side.order and later.crossing != side.crossing for later in trip.sides
+               if later.kind in ("EXIT", "ENTRY"))
+
+
+def blocked_by_territory(trip: Trip, side: SideCase) -> bool:
+    """An open demand of a TERRITORY that the goods have entered or will: nothing after it moves."""
+    return any(t.kind == "TERRITORY" and t.status is not None and not t.status.movable and t.order <= side.order for t in trip.sides if t is not side)
+
+
+def blocked_of(trip: Trip, side: SideCase, status: SideStatus) -> tuple[str, ...]:
+    """Who keeps the goods from moving besides the side's own authority."""
+    found = [f"{b.agency}:{b.reference}" if b.reference else b.agency for b in status.blocked_by]
+    found += [t.id for t in trip.sides
+              if t.kind == "TERRITORY" and t is not side and t.order <= side.order and t.status is not None and not t.status.movable]
+    return tuple(dict.fromkeys(found))
+
+
+def _filing(f: FilingCase) -> FilingSaid:
+    return FilingSaid(
+        kind=f.kind, state=f.state.name, numbers=tuple(d.official or d.number for d in f.documents), filer=f.filer, due=f.due,
+        due_first_known=f.due_first_known, timing=f.timing, registered_at=f.registered_at, before_arrival=f.row.before_arrival, waived=f.waived,
+        required=not f.waived, valid_until=max((d.valid_until for d in f.documents if d.valid_until is not None), default=None))
+
+
+def margin_minutes(side: SideCase) -> int | None:
+    """ETA P50 minus the last open deadline... how much time is left for what is still open; negative = too late."""
+    if side.eta is None or side.seen != NEVER:
+        return None
+    open_ = [f for f in side.filings if not f.registered and not f.waived and f.due is not None]
+    if not open_:
+        return None
+    return (side.eta[1] - max(f.due for f in open_ if f.due is not None)) // MINUTE
+
+
+def seals_of(status: SideStatus) -> tuple[SealSaid, ...]:
+    """Every chain of every container with its readings; chains without any reading only where the side looks at them."""
+    found = []
+    for scope, s in status.scopes.items():
+        for seal in s.seals:
+            readings = tuple(
+                Said(id=r.evidence.id if r.evidence else "", source=r.source, at=r.at, code=r.evidence.code if r.evidence else "",
+                     key=("seal", seal.chain, r.what), number=r.seal, value=r.place)
+                for r in seal.readings[-READINGS_MAX:])
+            if readings or seal.verdict is not Seal.NO_READING:
+                found.append(SealSaid(chain=seal.chain, container=scope, verdict=seal.verdict.value, readings=readings))
+    return tuple(found)
+
+
+def evidence_said(e: Evidence) -> Said:
+    return Said(id=e.id, source=e.source, at=e.at, code=e.code, key=tuple(e.what.split("/")), number=e.number)
+
+
+def document_of(trip: Trip) -> str:
+    """The transport document that the shipment was declared under, as `kind number`."""
+    document = trip.declared.get("document") or {}
+    return f"{document.get('kind', '')} {document.get('number', '')}".strip() if isinstance(document, dict) else ""
+
+

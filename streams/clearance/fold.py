@@ -1,0 +1,114 @@
+"""The CLEARANCE fold: facts in, the status of every side out when it has changed."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from streams.assess import Assessment, Previous, assess
+from streams.assess.instants import micros
+from streams.clearance import publish
+from streams.clearance.retire import awaken, retired, stubbed
+from streams.clearance.state import Shipment, add, decode, encode, retire_at
+from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
+from streams.reference.model import Reference
+from streams.rules import pack_of
+from topics import codec
+from topics.events.internal import ClearanceIn, FreshnessChanged, MaskFacts, ShipmentFacts
+from topics.events.sites import CrossingCondition, RiskIndicator
+from topics.events.trade import ShipmentDeclared
+from topics.facts import EVERYWHERE, Fact, Rank
+
+Inbound = ShipmentFacts | ShipmentDeclared
+
+
+class ClearanceFold(Fold[Shipment, Inbound]):
+    """Key: shipment id."""
+
+    name = "clearance"
+    input_topic = "clearance.in"
+    state_topic = "clearance.state"
+    revision_topic = "clearance.status"
+    broadcasts = (FreshnessChanged, MaskFacts, CrossingCondition, RiskIndicator)
+
+    def decode(self, value: bytes) -> Inbound:
+        """One message; broadcasts decode too, the runner keeps them apart."""
+        event: Inbound = codec.decode(value, ClearanceIn)
+        return event
+
+    def encode_state(self, state: Shipment) -> bytes:
+        return encode(state)
+
+    def decode_state(self, data: bytes) -> Shipment:
+        return decode(data)
+
+    def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
+        """One slot per source, mask, crossing and indicator."""
+        if isinstance(event, FreshnessChanged):
+            return BroadcastSlot(f"fresh:{event.source}", (event.since, event.last_event, int(event.live)))
+        if isinstance(event, MaskFacts):
+            return BroadcastSlot(f"mask:{event.source}:{event.record}", (event.version, event.since, event.until, int(event.lifted)))
+        if isinstance(event, CrossingCondition):
+            return BroadcastSlot(f"crossing:{event.crossing}", (micros(event.event_time), event.version))
+        if isinstance(event, RiskIndicator):
+            until = micros(event.valid_until)
+            return BroadcastSlot(f"risk:{event.source}:{event.record or event.id}", (event.version, micros(event.event_time)), until)
+        raise TypeError(f"clearance takes no broadcast of type {type(event).__name__}")
+
+    def step(self, state: Shipment | None, key: str, events: Sequence[Inbound], world: World, now: int) -> Step[Shipment]:
+        """Merge, assess, publish the difference."""
+        held = state or Shipment()
+        if held.retired_at is not None and not any(awaken(e) for e in events):
+            return stubbed(held, key, events, world.reference, now)
+        held, outcomes, changed = _merged(held, events)
+        if not held.facts:
+            return Step(None, outcomes=outcomes, changed=False)
+        reference = world.reference
+        public = [b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator)]
+        assessment = assess(key, held.facts, reference, public, now, pack_of(reference), Previous(due_first=held.due_first))
+        due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
+        if due is not None and due <= now:
+            return retired(held, key, assessment, reference, now, outcomes)
+        return _published(state, held, key, assessment, world, now, outcomes, due, changed)
+
+
+def _merged(held: Shipment, events: Sequence[Inbound]) -> tuple[Shipment, tuple[Outcome, ...], bool]:
+    outcomes: list[Outcome] = []
+    facts, limited, changed = held.facts, list(held.limited), False
+    for index, event in enumerate(events):
+        facts, news, refused, superseded = add(facts, facts_of(event))
+        changed = changed or bool(news)
+        for at, side in refused[:1]:
+            outcomes.append(Outcome(index, Fate.REFUSED, "FACTS_LIMIT", f"$.facts[{at}]", side))
+        limited += [side for _, side in refused]
+        if not news and not refused:
+            outcomes.append(Outcome(index, Fate.SUPERSEDED if superseded else Fate.DUPLICATE))
+    state = msgspec.structs.replace(held, facts=facts, limited=tuple(sorted(set(limited))), retired_at=None, finals={})
+    return state, tuple(outcomes), changed or limited != list(held.limited)
+
+
+def facts_of(event: Inbound) -> tuple[Fact, ...]:
+    """The facts of a message; a declared shipment is a fact about every side."""
+    if isinstance(event, ShipmentFacts):
+        return event.facts
+    return (Fact(
+        side=EVERYWHERE, key=("shipment",), at=micros(event.event_time), source=event.source, rank=Rank.FORWARDER, record=event.record,
+        version=event.version, id=f"{event.source}/shipment.declared/{event.id}", value=msgspec.to_builtins(event)),)
+
+
+def _published(
+    before: Shipment | None, held: Shipment, key: str, assessment: Assessment, world: World, now: int, outcomes: tuple[Outcome, ...],
+    retire: int | None, merged: bool
+) -> Step[Shipment]:
+    reference: Reference = world.reference
+    revision = max(max(held.last_revision, world.revision_floor) + 1, now)
+    shown, emits = publish.statuses(held, key, assessment, reference, revision, now)
+    if emits:
+        held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
+    summaries, more = publish.summaries(held, key, assessment, revision)
+    held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first), assessment, key, now)
+    restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
+    held = msgspec.structs.replace(held, restricted=restricted)
+    dues = [d for d in (assessment.next_due, retire, due_apart) if d is not None]
+    outputs: tuple[Emit, ...] = (*emits, *more, *alerts, *apart)
+    return Step(held, outputs, outcomes, min(dues, default=None), changed=merged or before is None or held != before)

@@ -1,0 +1,143 @@
+"""What a step says: changed statuses to their readers, summaries to READINESS, alerts that open or resolve, restricted views apart."""
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from streams.assess import Assessment, stamp
+from streams.assess.restricted import restricted_of
+from streams.clearance.state import OpenAlert, Shipment, Shown
+from streams.fold import Emit, World
+from streams.reference.model import Reference
+from topics import registry
+from topics.events.internal import StatusSummary
+from topics.events.outputs import Alert, BasisSaid, ClearanceUpdate
+from topics.identifiers import BadIdentifier, parse_side
+
+STATUS = "clearance.status"
+HISTORY = "clearance.history"
+READINESS = "readiness.in"
+ALERTS = "ops.alerts"
+WITH_STATUS = registry.WITH_STATUS
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def digest(value: object) -> bytes:
+    """Eight bytes that stand for a content."""
+    return hashlib.blake2b(_encoder.encode(value), digest_size=8).digest()
+
+
+def content(update: ClearanceUpdate) -> bytes:
+    """What makes an update worth publishing: everything but its revision and when it was assessed."""
+    return digest(msgspec.structs.replace(update, revision=0, assessed_at=0))
+
+
+def statuses(
+    held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int
+) -> tuple[dict[str, Shown], list[Emit]]:
+    """Only sides whose content changed; a side that is no longer on the route is said once more, CANCELLED."""
+    shown = dict(held.shown)
+    first: list[Emit] = []
+    rest: list[Emit] = []
+    seen = {u.side for u in assessment.updates}
+    gone = [_gone(key, side, assessment, now) for side in held.shown if side not in seen]
+    for update in (*assessment.updates, *gone):
+        fresh = content(update)
+        old = held.shown.get(update.side)
+        if old is not None and old.digest == fresh:
+            continue
+        shown[update.side] = Shown(revision, fresh, update.state)
+        out = stamp(update, revision, now)
+        first.append(Emit(STATUS, f"{key}|{update.side}", out, first=True, revision=revision))
+        rest += readers(key, out, reference)
+    return shown, first + rest
+
+
+def readers(key: str, update: ClearanceUpdate, reference: Reference) -> list[Emit]:
+    """History, the side's own authority, and the railways and forwarders that this shipment concerns."""
+    emits = [Emit(HISTORY, key, update)]
+    if topic := authority_topic(update, reference):
+        emits.append(Emit(topic, key, update))
+    for party in update.carriers:
+        row = reference.parties.get(party)
+        if row is not None and row.role in WITH_STATUS:
+            emits.append(Emit(registry.status_topic(party), key, update))
+    return emits
+
+
+def authority_topic(update: ClearanceUpdate, reference: Reference) -> str:
+    """The topic of the side's authority; empty where there is no customs border or the authority is not of this deployment."""
+    if update.authority not in reference.authorities:
+        return ""
+    if update.kind in ("EXIT", "ENTRY"):
+        crossing = reference.crossings.get(update.crossing)
+        if crossing is None or not crossing.customs_border:
+            return ""
+    return registry.side_topic(update.kind, update.authority, update.crossing)
+
+
+def _gone(key: str, side: str, assessment: Assessment, now: int) -> ClearanceUpdate:
+    pack = assessment.updates[0].pack if assessment.updates else ""
+    try:
+        parsed = parse_side(side)
+    except BadIdentifier:
+        return ClearanceUpdate(shipment=key, side=side, revision=0, state="CANCELLED", basis=BasisSaid(kind="INFERRED"), flags=("off_route",),
+                               assessed_at=now, pack=pack)
+    return ClearanceUpdate(
+        shipment=key, side=side, revision=0, state="CANCELLED", basis=BasisSaid(kind="INFERRED"), flags=("off_route",), assessed_at=now, pack=pack,
+        authority=parsed.authority, kind=parsed.kind, crossing=parsed.crossing, office=parsed.office)
+
+
+def summaries(held: Shipment, key: str, assessment: Assessment, revision: int) -> tuple[dict[str, bytes], list[Emit]]:
+    """Where the sides ahead stand, to every train run that carries a box of it, when that changed."""
+    sent: dict[str, bytes] = {}
+    emits = []
+    for run, (boxes, sides) in assessment.summaries.items():
+        fresh = digest((boxes, sides))
+        sent[run] = fresh
+        if held.summaries.get(run) != fresh:
+            emits.append(Emit(READINESS, run, StatusSummary(run=run, shipment=key, containers=boxes, revision=revision, sides=sides)))
+    return sent, emits
+
+
+def alerts(held: Shipment, assessment: Assessment, key: str, now: int) -> tuple[Shipment, list[Emit]]:
+    """Alerts open when their finding appears and resolve when it goes; `seq` never falls."""
+    seq, open_, emits = held.alert_seq, dict(held.alerts), []
+    wanted = {a.key: a for a in assessment.alerts}
+    for name, alert in wanted.items():
+        old = open_.get(name)
+        if old is not None and old.severity == alert.severity:
+            continue
+        seq = max(seq + 1, now)
+        open_[name] = OpenAlert(alert.name, alert.severity, alert.side)
+        emits.append(Emit(ALERTS, name, Alert(
+            key=name, name=alert.name, severity=alert.severity, state="open", seq=seq, at=now, titles=alert.titles, shipment=key,
+            side=alert.side, container=alert.scope, rule=alert.rule, call=alert.call, call_hours=alert.call_hours, detail=alert.detail)))
+    for name in [n for n in open_ if n not in wanted]:
+        old = open_.pop(name)
+        seq = max(seq + 1, now)
+        emits.append(Emit(ALERTS, name, resolved(name, old, key, seq, now)))
+    return msgspec.structs.replace(held, alerts=open_, alert_seq=seq), emits
+
+
+def resolved(name: str, old: OpenAlert, shipment: str, seq: int, now: int) -> Alert:
+    return Alert(key=name, name=old.name, severity=old.severity, state="resolved", seq=seq, at=now, shipment=shipment, side=old.side)
+
+
+def restricted(held: Shipment, key: str, world: World, assessment: Assessment, now: int) -> tuple[dict[str, Shown], list[Emit], int | None]:
+    """Each authority's restricted view, computed apart with revisions of its own: nothing public ever depends on it."""
+    views, due = restricted_of(key, held.facts, world, assessment, now)
+    shown: dict[str, Shown] = {}
+    emits = []
+    for view in views:
+        fresh = content(view)
+        old = held.restricted.get(view.side)
+        if old is not None and old.digest == fresh:
+            shown[view.side] = old
+            continue
+        revision = max((old.revision if old else 0) + 1, now)
+        shown[view.side] = Shown(revision, fresh, view.state)
+        emits.append(Emit(registry.restricted_topic(view.authority), key, stamp(view, revision, now)))
+    return shown, emits, due

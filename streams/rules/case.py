@@ -1,0 +1,194 @@
+"""What a rule is shown: one shipment (`Trip`), one of its sides (`SideCase`), and where it asks for one, a scope or a filing.
+
+Everything here is computed once per assessment from facts; a rule reads it and changes nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from streams.reference.model import Agreement, FilingRow, Reference, SideRow
+from streams.status import DocState, Document, ScopeStatus, SideRules, SideStatus
+from topics.facts import NEVER, WHOLE, Fact
+
+OURS = "railclear"
+"""Source of the conditions that our rules prove."""
+
+Content = Mapping[str, Any]
+"""A filing's or shipment's content as plain builtins (topics.events.trade, as builtins)."""
+
+Verdict = Literal["", "proven", "failed", "unknown"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule has to say. With a verdict it is a condition; shown as a finding when `severity` is set."""
+
+    code: str
+    severity: Literal["", "info", "warning", "critical"] = ""
+    verdict: Verdict = ""
+    at: int = NEVER
+    """Event time of what proves or breaks it."""
+    text: str = ""
+    """Key of the sentence in the message catalogues; empty = the rule's title."""
+    args: dict[str, str] = {}
+    scope: str = WHOLE
+    evidence: tuple[str, ...] = ()
+    field: str = ""
+    present: str = ""
+    expected: str = ""
+    since: int | None = None
+    due: int | None = None
+    """When the clock alone changes this finding, microseconds UTC."""
+    flags: tuple[str, ...] = ()
+    """Flags that it leaves on the side."""
+    alert: str = ""
+    """CamelCase alert that it raises; empty = none."""
+
+
+class Lodged(msgspec.Struct, frozen=True, kw_only=True):
+    """One filing as its filer lodged it."""
+
+    kind: str
+    number: str
+    authority: str
+    content: Content
+    source: str
+    at: int
+    evidence: str
+    scope: str = WHOLE
+    sides: tuple[str, ...] = ()
+    """Sides that it serves by its offices."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.number}"
+
+    def boxes(self) -> dict[str, Content]:
+        """Containers of this filing by number."""
+        return {str(box.get("container", "")): box for box in self.content.get("containers", ())}
+
+
+class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A filing that a side's row asks for, and how far it is."""
+
+    kind: str
+    row: FilingRow
+    state: DocState
+    documents: tuple[Document, ...] = ()
+    filer: str = ""
+    due: int | None = None
+    due_first_known: int | None = None
+    timing: Literal["", "open", "at_risk", "overdue", "late", "in_time"] = ""
+    registered_at: int | None = None
+    waived: str = ""
+    due_next: int | None = None
+    """When the clock alone changes `timing`."""
+
+    @property
+    def registered(self) -> bool:
+        return self.state >= DocState.REGISTERED
+
+
+class SideCase:
+    """One side of the route with everything known of it."""
+
+    __slots__ = ("agreements", "authority", "conditions", "crossing", "departed", "direction", "eta", "facts", "filings", "findings", "fresh",
+                 "id", "kind", "mapped", "not_checked", "office", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+                 "stale", "status", "union")
+
+    def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
+                 required: bool = True, mapped: bool = True, union: str = "") -> None:
+        self.id, self.authority, self.kind, self.order = id, authority, kind, order
+        self.crossing, self.office, self.direction, self.required, self.mapped, self.union = crossing, office, direction, required, mapped, union
+        self.facts: list[Fact] = []
+        self.rows: dict[str, SideRow | None] = {}
+        """Scope -> row of reference data."""
+        self.rules: dict[str, SideRules] = {}
+        self.procedures: dict[str, str] = {}
+        self.status: SideStatus | None = None
+        self.filings: tuple[FilingCase, ...] = ()
+        self.conditions: list[tuple[str, Finding]] = []
+        """(rule id, finding with a verdict)."""
+        self.findings: list[Any] = []
+        self.agreements: tuple[Agreement, ...] = ()
+        """In force between this side's authority and another on the route."""
+        self.not_checked: list[str] = []
+        self.eta: tuple[int, int, int] | None = None
+        self.seen = self.presented = self.departed = NEVER
+        self.run = ""
+        self.stale = False
+        self.fresh: tuple[Any, ...] = ()
+
+    @property
+    def arrived(self) -> bool:
+        """Seen, handed over or presented, or already gone."""
+        return self.seen != NEVER or self.departed != NEVER
+
+    def scope(self, name: str) -> ScopeStatus | None:
+        """Status of a scope; the whole shipment's when nothing particular is known."""
+        if self.status is None:
+            return None
+        return self.status.scopes.get(name) or self.status.scopes.get(WHOLE)
+
+    def of(self, head: str, scope: str | None = None) -> list[Fact]:
+        """Living facts by the head of their key; with a scope only those that apply to it."""
+        return [f for f in self.facts if f.key[0] == head and (scope is None or f.scope in (WHOLE, scope))]
+
+
+class Trip:
+    """One shipment: what was declared, what was lodged, its sides in route order."""
+
+    __slots__ = ("any", "boxes", "corridor", "declared", "direction", "facts", "filings", "id", "lost", "now", "parties", "reference",
+                 "sides")
+
+    def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
+        self.id, self.facts, self.reference, self.now = id, facts, reference, now
+        self.declared: Content = {}
+        self.boxes: dict[str, Content] = {}
+        """Containers of the shipment: what the note says of each (empty when it says nothing)."""
+        self.filings: list[Lodged] = []
+        self.sides: list[SideCase] = []
+        self.any: dict[str, list[Fact]] = {}
+        """Facts that apply to every side, by the head of their key."""
+        self.corridor = self.direction = ""
+        self.parties: tuple[str, ...] = ()
+        self.lost: list[Any] = []
+        """Facts that name no side of the route."""
+
+    def side(self, id: str) -> SideCase | None:
+        return next((s for s in self.sides if s.id == id), None)
+
+    def before(self, side: SideCase) -> list[SideCase]:
+        """Sides that come earlier on the route."""
+        return [s for s in self.sides if s.order < side.order]
+
+    def enrolled(self, facilitation: str) -> bool:
+        """Did the carrier opt in to it for this shipment?"""
+        return facilitation in self.declared.get("enrolments", ())
+
+    def seals(self, scope: str) -> list[Fact]:
+        """Seal facts of a container (those of the shipment apply too), oldest first."""
+        found = [f for f in self.any.get("seal", ()) if f.scope in (WHOLE, scope)]
+        for side in self.sides:
+            found += [f for f in side.facts if f.key[0] == "seal" and f.side != "*" and f.scope in (WHOLE, scope)]
+        return sorted(found, key=lambda f: (f.at, f.key, f.source, f.id))
+
+    def covering(self, kind: str, scope: str = WHOLE) -> list[Lodged]:
+        """Filings of a kind that cover a scope."""
+        return [f for f in self.filings if f.kind == kind and (scope == WHOLE or not f.boxes() or scope in f.boxes())]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What one call of a rule is about."""
+
+    trip: Trip
+    side: SideCase
+    scope: str = WHOLE
+    filing: FilingCase | None = None
+
+    @property
+    def status(self) -> ScopeStatus | None:
+        """Status of the scope at this side; None while conditions are being proven."""
+        return self.side.scope(self.scope)
