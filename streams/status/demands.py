@@ -12,6 +12,8 @@ Closing = tuple[int, str]
 """(instant, what closed it)."""
 
 STAGES = ("opened", "started", "discrepancy")
+CLOSE = ("released", "rejected", "invalidated", "assessed")
+"""Words about a document that may close what is open about it."""
 NOBODY = Document("", "")
 
 
@@ -58,17 +60,18 @@ class Demands:
         for name, demand in heard.demands.items():
             demand.closings += _closings(name, demand, view, docs, heard)
         unmatched = _bare(heard)
+        dated = [f for f in view.of("doc") if f.dated and f.key[3] in CLOSE and f.source == view.rules.authority]
         for name in sorted(heard.demands):
             about, _, number = name[1].partition("/")
             if about in view.rules.per_run and number != view.run:
                 continue                                # binds only boxes of that run
-            self._settle(name, heard.demands[name], heard)
+            self._settle(name, heard.demands[name], heard, dated)
         showing = [d for d in self.open if d.state is not None]
         if any(d.kind == kind for kind in unmatched for d in showing):
             self.flags.add("closing_without_reference")
         self.worst = min(showing, key=lambda d: (RUNG[d.state], d.opened_at, d.reference, d.scope), default=None)
 
-    def _settle(self, name: Name, demand: _Stages, heard: _Heard) -> None:
+    def _settle(self, name: Name, demand: _Stages, heard: _Heard, dated: list[Fact]) -> None:
         kind, subject, reference, scope, record = name
         last = max(demand.times.values())
         closed_at, closed_by = max(demand.closings, default=(NEVER, ""))
@@ -85,7 +88,7 @@ class Demands:
             return
         if any(said <= last and could > min(demand.first.values()) for said, could in heard.dated_closings(name)) or (
             closed_at != NEVER and any(demand.said[s].dated and demand.first[s] <= closed_at <= demand.times[s] for s in demand.said)
-        ):
+        ) or any(f.at <= last and last_instant(f) >= min(demand.first.values()) and subject in ("", f"{f.key[1]}/{f.key[2]}") for f in dated):
             self.flags.add("order_unknown")
         self.open.append(_with(shown, _state(kind, live, shown.answered), NEVER, ""))
 
@@ -196,14 +199,18 @@ def _stood(demand: _Stages, t: int) -> bool:
 def blocks(view: View) -> tuple[Block, ...]:
     """Other agencies' open demands: closed by the same source's closing with the same reference, strictly later.
     A certificate is a paper, not a lift: it closes nothing."""
+    facts = view.of("agency")
+    if not facts:
+        return ()
     spoken: dict[tuple[str, str, str], dict[str, Fact]] = {}
-    for f in view.of("agency"):
+    for f in facts:
         _, agency, reference, phase = f.key
         said = spoken.setdefault((agency, reference, f.source), {})
         if phase not in said or outranks(f, said[phase]):
             said[phase] = f
     found = []
-    for (agency, reference, source), said in sorted(spoken.items()):
+    for agency, reference, source in sorted(spoken):
+        said = spoken[agency, reference, source]
         lifted = said["closed"].at if "closed" in said else NEVER
         standing = [said[p] for p in ("opened", "discrepancy") if p in said and last_instant(said[p]) >= lifted]
         if standing:

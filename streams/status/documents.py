@@ -1,7 +1,7 @@
 """Each document's own life: sent, registered, amended, released, and how that ends (status-model section 4)."""
 from __future__ import annotations
 
-from streams.status.states import DocState, Document, Evidence, evidence_of, instant_in, text_in
+from streams.status.states import DocState, Document, evidence_of, instant_in, text_in
 from streams.status.view import View, last_instant, outranks
 from topics.facts import NEVER, Fact
 
@@ -13,6 +13,8 @@ FILER_SAYS = frozenset({"sent", "amendment_sent"})
 """Phases that only the filer can know; every other one needs a competent authority."""
 AGAINST = ("rejected", "invalidated", "revoked")
 """Phases that end something: of a day without times they count last."""
+SHOWN = ("registered", "released", "ended")
+"""Phases whose message explanations name."""
 FOR = ("sent", "registered", "released", "ended")
 REPORTED = {"registered": "registration_reported", "amended": "registration_reported", "released": "release_reported",
             "ended": "release_reported", "rejected": "rejection_reported", "invalidated": "rejection_reported",
@@ -43,9 +45,10 @@ class _Words:
             self.times[phase], self.said[phase] = at, f
         elif at == held and outranks(f, self.said[phase]):
             self.said[phase] = f
-        if own and at > self.own.get(phase, NEVER):
-            self.own[phase] = at
-        if phase in ("registered", "amended"):
+        if own:                                         # what it had open falls only by what is surely later
+            at = f.at if phase in ("rejected", "invalidated") else at
+            self.own[phase] = max(self.own.get(phase, NEVER), at)
+        if f.value is not True and phase in ("registered", "amended"):
             until = instant_in(f.value, "valid_until")
             if until is not None and (self.until is None or (f.at, until) > self.until):
                 self.until = f.at, until
@@ -71,7 +74,7 @@ def documents(view: View, now: int) -> tuple[Documents, Documents, set[str]]:
         _words(every, name).hear(f, phase, own)
         if kind in consumed and (last_instant(f) if phase in AGAINST else f.at) > view.visit_at:
             _words(fresh, name).hear(f, phase, own)
-    judged = now if view.presented == NEVER else min(now, view.presented)     # validity does not run on once presented
+    judged = now if view.presented_by is None else min(now, last_instant(view.presented_by))     # validity does not run on once presented
     lives = {name: _life(name, every[name], judged) for name in sorted(every)}
     if not consumed and not rules.per_run:
         return lives, lives, flags
@@ -93,7 +96,7 @@ def _life(name: Name, words: _Words, judged: int) -> Document:
     rejected, invalidated, revoked = times("rejected", NEVER), times("invalidated", NEVER), times("revoked", NEVER)
     end = max(rejected, invalidated)
     proof = max(registered, released, ended)            # a release or an ending proves a registration
-    in_force = released > max(end, revoked)
+    in_force = released > end and released > revoked
     valid_until = words.until[1] if words.until else None
     word = max(proof, end)
     if proof > end:
@@ -110,13 +113,14 @@ def _life(name: Name, words: _Words, judged: int) -> Document:
     own = words.own.get
     granted = own("released", NEVER)
     settled = max(own("rejected", NEVER), own("invalidated", NEVER), granted if granted > own("revoked", NEVER) else NEVER)
+    said = {phase: evidence_of(fact) for phase, fact in words.said.items() if phase in SHOWN or phase == decided}.get
     since = registered if registered != NEVER else proof
     if words.dated:                                     # of a day: conditions must be proven after the day
         since = max([since, *(last for phase, _, last in words.dated if phase == "registered" or (registered == NEVER and phase in FOR[2:]))])
     return Document(
         name[0], name[1], state, max(since, _amended(words)), released if in_force else NEVER, ended, word, settled, own("assessed", NEVER),
-        max(end, revoked) != NEVER, valid_until, _official(words), _said(words, decided), _said(words, "registered"),
-        _said(words, "released") if in_force else None, _said(words, "ended"), _flags(words, state, end, in_force))
+        end != NEVER or revoked != NEVER, valid_until, _official(words), said(decided), said("registered"), said("released") if in_force else None,
+        said("ended"), _flags(words, state, end))
 
 
 def _amended(words: _Words) -> int:
@@ -124,23 +128,23 @@ def _amended(words: _Words) -> int:
     return max([at, *(last for phase, _, last in words.dated if phase == "amended")]) if words.dated else at
 
 
-def _said(words: _Words, phase: str) -> Evidence | None:
-    fact = words.said.get(phase)
-    return evidence_of(fact) if fact is not None else None
-
-
 def _official(words: _Words) -> str:
-    return next((o for p in ("amended", "registered", "released", "ended") if p in words.said and (o := text_in(words.said[p].value, "official"))), "")
+    """The number that the authority gave it last, as registered before as released."""
+    for phase in ("amended", *SHOWN):
+        fact = words.said.get(phase)
+        if fact is not None and fact.value is not True and (number := text_in(fact.value, "official")):
+            return number
+    return ""
 
 
-def _flags(words: _Words, state: DocState, end: int, in_force: bool) -> tuple[str, ...]:
+def _flags(words: _Words, state: DocState, end: int) -> tuple[str, ...]:
     """Anomalies and loose ends: what the authority said last still stands."""
     times = words.times
     flags = []
     if end > times.get("released", NEVER) != NEVER or ("revoked" in times and "released" not in times):
         flags.append("out_of_sequence")                 # cancelled after release: both kept
     if state >= DocState.REGISTERED:
-        asked, refused, granted = (times.get(p, NEVER) for p in ("amendment_sent", "amendment_rejected", "amended"))
+        asked, refused, granted = times.get("amendment_sent", NEVER), times.get("amendment_rejected", NEVER), times.get("amended", NEVER)
         if asked != NEVER and asked >= max(refused, granted):
             flags.append("amendment_pending")
         elif refused > granted:

@@ -23,6 +23,8 @@ from streams.status.states import (
 from streams.status.view import Index, View, standing
 from topics.facts import NEVER, Fact
 
+SAID_OF_SEALS = {Seal.FAILED: "seal_failed", Seal.UNPROVEN: "seal_unproven", Seal.OK: "seal_ok"}
+
 
 class Rung(NamedTuple):
     """What shows, why, since when, and by which words."""
@@ -179,7 +181,9 @@ def _quiet(s: Scope) -> int:
 def _flags(s: Scope, now: int, index: Index, scope: str) -> set[str]:
     view, open_ = s.view, s.demands.open
     flags = s.demands.flags | s.reported
-    flags.update(f"seal_{v.verdict.lower()}:{v.chain}" for v in s.seals if v.verdict in (Seal.FAILED, Seal.UNPROVEN, Seal.OK))
+    for v in s.seals:
+        if v.verdict in SAID_OF_SEALS:
+            flags.add(f"{SAID_OF_SEALS[v.verdict]}:{v.chain}")
     if Seal.FAILED in s.verdicts:
         flags.add("control_likely")
     if s.present and not s.departed and not s.rules.demands_only:

@@ -1,7 +1,7 @@
 """The release row of a side: which group is satisfied by which member, and what an agreement grants (section 6)."""
 from __future__ import annotations
 
-from msgspec import structs
+from functools import cache
 
 from streams.status.documents import Documents
 from streams.status.states import DocState, Evidence, Group, Seal, SealVerdict, evidence_of
@@ -10,6 +10,19 @@ from topics.facts import NEVER
 
 Proof = tuple[int, tuple[Evidence, ...]]
 """When a member came to stand, and by what."""
+Row = tuple[tuple[str, ...], bool, tuple[str, ...]]
+"""(members, decides, members that no source can deliver)."""
+
+
+@cache
+def row_of(release: tuple[frozenset[str], ...], decision: frozenset[str], not_observed: frozenset[str]) -> tuple[Row, ...]:
+    """The groups as they are asked for: of the one that decides only what decides, and never left out."""
+    row = []
+    for group in release:
+        decides = bool(group & decision)
+        skipped: frozenset[str] = frozenset() if decides else group & not_observed
+        row.append((tuple(sorted((group & decision if decides else group) - skipped)), decides, tuple(sorted(skipped))))
+    return tuple(row)
 
 
 class Release:
@@ -23,31 +36,27 @@ class Release:
         self.missing: list[Group] = []
         self.not_checked: set[str] = set()
         self.decided = False
-        for group in rules.release:
-            decides = bool(group & rules.decision)
-            skipped = frozenset() if decides else group & rules.not_observed       # never the decision
-            self.not_checked |= skipped
-            members = (group & rules.decision if decides else group) - skipped
-            if not members:
+        for names, decides, unseen in row_of(rules.release, rules.decision, rules.not_observed):
+            self.not_checked.update(unseen)
+            if not names:
                 continue
             self.decided |= decides
-            gift = agreed and bool(members & rules.auto_release) and not _stained(members, every)
-            judged = _judge(view, members, docs, kinds) or Group(tuple(sorted(members)), by_agreement=gift)
-            judged = structs.replace(judged, decides=decides, not_checked=tuple(sorted(skipped)))
+            member, at, evidence = _standing(view, names, docs, kinds)
+            gift = not member and agreed and not rules.auto_release.isdisjoint(names) and not _stained(names, every)
+            judged = Group(names, decides, member, gift, at, evidence, unseen)
             self.groups.append(judged)
-            if not judged.satisfied_by:
+            if not member:
                 self.missing.append(judged)
         self.granted = self.decided and all(g.by_agreement for g in self.missing)
 
 
-def _judge(view: View, members: frozenset[str], docs: Documents, kinds: dict[str, DocState]) -> Group | None:
-    """By the first member that stands; None when none does."""
-    names = tuple(sorted(members))
+def _standing(view: View, names: tuple[str, ...], docs: Documents, kinds: dict[str, DocState]) -> tuple[str, int, tuple[Evidence, ...]]:
+    """The first member that stands, since when and by what; "" when none does."""
     for member in names:
         proof = _proof(view, member, docs, kinds)
         if proof is not None:
-            return Group(names, satisfied_by=member, at=proof[0], evidence=proof[1])
-    return None
+            return member, proof[0], proof[1]
+    return "", NEVER, ()
 
 
 def _proof(view: View, member: str, docs: Documents, kinds: dict[str, DocState]) -> Proof | None:
@@ -72,7 +81,7 @@ def _proof(view: View, member: str, docs: Documents, kinds: dict[str, DocState])
     return max(d.released_at for d in unspent), tuple(d.released_by for d in unspent if d.released_by)
 
 
-def _stained(members: frozenset[str], every: Documents) -> bool:
+def _stained(members: tuple[str, ...], every: Documents) -> bool:
     """Never by agreement against a word the authority has once said about a document of this group."""
     about = {m.partition(":")[2] for m in members}
     return any(d.stained for d in every.values() if d.kind in about)

@@ -1,11 +1,11 @@
 """A side from its scopes: items, containers, shipment (status-model section 7, roll-up)."""
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
+from typing import TypeVar
 
 from streams.status.ladder import assess
-from streams.status.states import Basis, Block, Evidence, ScopeStatus, SideRules, SideStatus, State
+from streams.status.states import Basis, Block, ScopeStatus, SideRules, SideStatus, State
 from streams.status.view import FACTS_MAX, Index
 from topics.facts import NEVER, WHOLE, Fact, Facts
 
@@ -13,6 +13,7 @@ DEMANDED = (State.REFUSED, State.HELD, State.UNDER_CONTROL, State.CONTROL_ORDERE
 """Worst first: one scope that shows it, and the side shows it."""
 PROGRESS = (State.CANCELLED, State.EXPECTED, State.FILED, State.ACCEPTED, State.PRE_CLEARED)
 """Least advanced first. A scope to be filed again stands before everything."""
+T = TypeVar("T")
 WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
 
 
@@ -30,10 +31,13 @@ def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: Side
     """
     index = Index(facts)
     each = _scopes(index, scopes_of(index, bound, rules.authority), rules, now)
-    counts = Counter(s.state for s in each.values())
-    living = [s for s in each.values() if s.state is not State.NOT_REQUIRED and not s.off_route]
+    counts: dict[State, int] = {}
+    for s in each.values():
+        counts[s.state] = counts.get(s.state, 0) + 1
+    every = list({id(s): s for s in each.values()}.values())          # scopes that stand alike are looked at once
+    living = [s for s in every if s.state is not State.NOT_REQUIRED and not s.off_route]
     state = rolled_up(living, counts)
-    return _side(index, state, counts, each, living or list(each.values()))
+    return _side(index, state, counts, each, every, living or every)
 
 
 def scopes_of(index: Index, bound: Iterable[str], authority: str) -> list[str]:
@@ -58,50 +62,49 @@ def _scopes(index: Index, names: list[str], rules: SideRules, now: int) -> dict[
     return each
 
 
-def rolled_up(living: list[ScopeStatus], counts: Counter[State]) -> State:
+def rolled_up(living: list[ScopeStatus], counts: dict[State, int]) -> State:
     """One state for all scopes that count; `living` leaves out those without a customs border here and those off the route."""
     if not living:
-        return State.CANCELLED if counts[State.CANCELLED] else State.NOT_REQUIRED
+        return State.CANCELLED if State.CANCELLED in counts else State.NOT_REQUIRED
     if all(s.state is State.CANCELLED for s in living):
         return State.CANCELLED
     for state in DEMANDED:
-        if counts[state]:
+        if state in counts:
             return state
     rest = [s for s in living if s.state not in (State.RELEASED, State.DEPARTED)]
     if not rest:
         return State.DEPARTED if all(s.state is State.DEPARTED for s in living) else State.RELEASED
     if any(s.present for s in living):
-        return State.SEAL_CHECK if counts[State.SEAL_CHECK] else State.ARRIVED
+        return State.SEAL_CHECK if State.SEAL_CHECK in counts else State.ARRIVED
     least = min((s.state for s in rest), key=PROGRESS.index)
     return State.EXPECTED if least is State.CANCELLED else least
 
 
-def _side(index: Index, state: State, counts: Counter[State], each: dict[str, ScopeStatus], living: list[ScopeStatus]) -> SideStatus:
+def _side(
+    index: Index, state: State, counts: dict[State, int], each: dict[str, ScopeStatus], every: list[ScopeStatus], living: list[ScopeStatus],
+) -> SideStatus:
     showing = [s for s in living if s.state is state]
     flags = frozenset[str]().union(*(s.flags for s in living))
     if index.size >= FACTS_MAX:
         flags |= {"facts_limit"}
-    moving = [s for s in each.values() if not s.off_route]
+    moving = [s for s in every if not s.off_route]
     return SideStatus(
-        state=state, basis=min((s.basis for s in showing), key=WEAKEST.index, default=Basis.INFERRED), counts=dict(counts), scopes=each,
-        flags=flags, missing=_union(s.missing for s in living), not_checked=_union(s.not_checked for s in living),
+        state=state, basis=min((s.basis for s in showing), key=WEAKEST.index, default=Basis.INFERRED), counts=counts, scopes=each,
+        flags=flags, missing=_union([s.missing for s in living]), not_checked=_union([s.not_checked for s in living]),
         present=any(s.present for s in living), ready=all(s.ready for s in living),
         movable=bool(moving) and all(s.movable for s in moving), blocked_by=_blocked(moving),
-        next_due=min((s.next_due for s in each.values() if s.next_due is not None), default=None),
-        since=_since(state, showing or living), evidence=_evidence(showing))
+        next_due=min((s.next_due for s in every if s.next_due is not None), default=None),
+        since=_since(state, showing or living), evidence=_union([s.evidence for s in showing]))
 
 
-def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(p for part in parts for p in part))
+def _union(parts: list[tuple[T, ...]]) -> tuple[T, ...]:
+    return parts[0] if len(parts) == 1 else tuple(dict.fromkeys(p for part in parts for p in part))
 
 
 def _blocked(scopes: list[ScopeStatus]) -> tuple[Block, ...]:
+    """What any scope is blocked by, each agency's demand once."""
     blocks = {(b.agency, b.reference, b.source): b for s in scopes for b in s.blocked_by}
     return tuple(blocks[name] for name in sorted(blocks))
-
-
-def _evidence(scopes: list[ScopeStatus]) -> tuple[Evidence, ...]:
-    return tuple(dict.fromkeys(e for s in scopes for e in s.evidence))
 
 
 def _since(state: State, showing: list[ScopeStatus]) -> int:

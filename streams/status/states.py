@@ -103,7 +103,7 @@ class SideRules(msgspec.Struct, frozen=True, kw_only=True):
     """Clock skew between lock and authority, microseconds: an alarm this close to an authorised opening belongs to it."""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """Whose message, which code, which number, when."""
 
     id: str
@@ -119,7 +119,8 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def evidence_of(fact: Fact) -> Evidence:
     """The evidence that a fact is."""
-    return Evidence(fact.id, "/".join(fact.key), fact.source, fact.at, fact.code, text_in(fact.value, "official") or fact.record)
+    number = fact.record if fact.value is True else text_in(fact.value, "official") or fact.record
+    return Evidence(fact.id, "/".join(fact.key), fact.source, fact.at, fact.code, number)
 
 
 def instant_in(value: object, name: str) -> int | None:
@@ -135,7 +136,7 @@ def text_in(value: object, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """One document's own life at this side. Instants in microseconds, NEVER when it has not happened."""
 
     kind: str
@@ -173,7 +174,7 @@ class Document(msgspec.Struct, frozen=True):
         return self.state >= DocState.REGISTERED
 
 
-class Demand(msgspec.Struct, frozen=True):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What the side's authority has, or had, open."""
 
     kind: str
@@ -200,7 +201,7 @@ class Demand(msgspec.Struct, frozen=True):
     """closing, document, assessed, other_document or release."""
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """Another agency's open demand: never changes the customs state, keeps the goods from moving."""
 
     agency: str
@@ -213,7 +214,7 @@ class Block(msgspec.Struct, frozen=True):
     evidence: Evidence | None = None
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One seal event as this side sees it."""
 
     what: str
@@ -228,7 +229,7 @@ class Reading(msgspec.Struct, frozen=True):
     evidence: Evidence | None = None
 
 
-class SealVerdict(msgspec.Struct, frozen=True):
+class SealVerdict(msgspec.Struct, frozen=True, gc=False):
     """One chain's verdict with every reading behind it."""
 
     chain: str
@@ -240,7 +241,7 @@ class SealVerdict(msgspec.Struct, frozen=True):
     """More alarms or openings of one lock than are kept: lasting UNPROVEN."""
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(msgspec.Struct, frozen=True, gc=False):
     """One group of the release row."""
 
     members: tuple[str, ...]
@@ -254,7 +255,7 @@ class Group(msgspec.Struct, frozen=True):
     """Members that no connected source can deliver."""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, gc=False):
     """One condition before arrival."""
 
     name: str

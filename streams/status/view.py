@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from streams.status.states import SideRules, instant_in, text_in
 from topics.facts import DAY, NEVER, WHOLE, Fact, Facts, Rank
@@ -96,6 +97,12 @@ def _unmasked(facts: list[Fact]) -> list[Fact]:
     return [f for f in facts if f.key[0] != "mask" and not covered(f)]
 
 
+@cache
+def deciding_kinds(decision: frozenset[str]) -> frozenset[str]:
+    """Kinds of document that decide on the goods."""
+    return frozenset(m.partition(":")[2] for m in decision if ":" in m)
+
+
 class View:
     """The facts that apply to one scope: its own and its parents'."""
 
@@ -105,10 +112,10 @@ class View:
     def __init__(self, index: Index, scope: str, rules: SideRules) -> None:
         self.rules = rules
         self.heads = _heads(index, scope)
-        self.deciding = {m.partition(":")[2] for m in rules.decision if ":" in m}
+        self.deciding = deciding_kinds(rules.decision)
         visit, run = self.best("visit"), self.best("run")
         self.visit = str(visit.value) if visit else "1"
-        self.visit_at = visit.at if visit else NEVER
+        self.visit_at = last_instant(visit) if visit else NEVER       # of a day: nothing of that day is surely of this visit
         self.run = run.value if run else None
         self.route_said = self.best("route")
         self._presence()

@@ -63,6 +63,20 @@ def test_a_dated_lift_of_the_holds_day_closes_nothing() -> None:
     assert "order_unknown" not in flags(*HERE, TD, hold(50), hold(24, phase="closed", dated=True))
 
 
+def test_a_dated_rejection_closes_no_demand_of_its_day() -> None:
+    dead = doc(24, "td", "1", "rejected", dated=True)
+    assert state("entry", *HERE, hold(30, "td/1"), dead) is State.HELD
+    assert "order_unknown" in flags(*HERE, hold(30, "td/1"), dead)
+    assert state("entry", *HERE, hold(23, "td/1"), dead) is State.FILING_REJECTED
+    assert "order_unknown" not in flags(*HERE, hold(50, "td/1"), dead)
+
+
+def test_what_was_said_on_the_day_of_a_dated_visit_is_not_surely_of_it() -> None:
+    again = at(24, "visit", source=RAILWAY, value=2, dated=True)
+    assert state("entry", PI, again, doc(30, "pi", "1", "registered")) is State.EXPECTED
+    assert state("entry", PI, again, doc(48, "pi", "1", "registered")) is State.ACCEPTED
+
+
 def test_a_dated_rejection_stands_against_a_registration_of_that_day() -> None:
     told = (doc(24, "pi", "1", "rejected", dated=True), doc(30, "pi", "1", "registered"))
     assert state("entry", *told) is State.FILING_REJECTED

@@ -50,6 +50,17 @@ def a_date_is_taken_for_a_time(m: pytest.MonkeyPatch) -> None:
         m.setattr(module, "last_instant", lambda f: f.at)
 
 
+def a_rejection_of_the_same_day_lifts_a_hold(m: pytest.MonkeyPatch) -> None:
+    real = documents._life
+
+    def lifting(name: documents.Name, words: Any, judged: int) -> Document:
+        last = max((at for p in ("rejected", "invalidated") if (at := words.times.get(p, NEVER)) and p in words.own), default=NEVER)
+        life = real(name, words, judged)
+        return structs.replace(life, settled_at=max(life.settled_at, last))
+
+    m.setattr(documents, "_life", lifting)
+
+
 def one_good_number_hides_a_later_rejection(m: pytest.MonkeyPatch) -> None:
     m.setattr(documents, "_kind_state", lambda mine: max(d.state for d in mine))
 
@@ -131,8 +142,16 @@ def a_forwarder_undoes_a_departure(m: pytest.MonkeyPatch) -> None:
 
 
 def validity_runs_on_when_presented(m: pytest.MonkeyPatch) -> None:
-    real = documents._life
-    m.setattr(documents, "_life", lambda name, words, judged: real(name, words, 10**18))
+    real = documents.documents
+
+    def running_on(seen: view.View, now: int) -> tuple[Documents, Documents, set[str]]:
+        by, seen.presented_by = seen.presented_by, None
+        try:
+            return real(seen, now)
+        finally:
+            seen.presented_by = by
+
+    m.setattr(ladder, "documents", running_on)
 
 
 def every_run_is_the_same_run(m: pytest.MonkeyPatch) -> None:
@@ -143,7 +162,7 @@ def a_visit_consumes_nothing(m: pytest.MonkeyPatch) -> None:
     m.setitem(compare.RULES, "entry", structs.replace(compare.RULES["entry"], per_visit=frozenset()))
 
 
-def any_agency_lifts_any_hold(m: pytest.MonkeyPatch) -> None:
+def agencies_are_not_heard(m: pytest.MonkeyPatch) -> None:
     m.setattr(ladder, "blocks", lambda view: ())
 
 
@@ -165,12 +184,12 @@ def departures_are_never_checked(m: pytest.MonkeyPatch) -> None:
 
 
 FAULTS: list[Fault] = [
-    anyone_is_competent, masks_are_ignored, a_date_is_taken_for_a_time, one_good_number_hides_a_later_rejection, an_agreement_overrules_the_authority,
-    an_agreement_needs_no_reading_of_its_own, an_amendment_keeps_old_assessments, a_broken_lock_is_not_noticed,
-    a_closing_without_reference_closes_nothing, an_answer_is_not_heard, another_matter_without_reference_answers_too,
-    a_discrepancy_falls_with_a_routine_release, a_release_outlives_its_document, a_used_up_document_still_releases, a_forwarder_undoes_a_departure,
-    validity_runs_on_when_presented, every_run_is_the_same_run, a_visit_consumes_nothing, any_agency_lifts_any_hold, a_release_stands_above_a_hold,
-    a_lost_signal_is_good, departures_are_never_checked,
+    anyone_is_competent, masks_are_ignored, a_date_is_taken_for_a_time, a_rejection_of_the_same_day_lifts_a_hold,
+    one_good_number_hides_a_later_rejection, an_agreement_overrules_the_authority, an_agreement_needs_no_reading_of_its_own,
+    an_amendment_keeps_old_assessments, a_broken_lock_is_not_noticed, a_closing_without_reference_closes_nothing, an_answer_is_not_heard,
+    another_matter_without_reference_answers_too, a_discrepancy_falls_with_a_routine_release, a_release_outlives_its_document,
+    a_used_up_document_still_releases, a_forwarder_undoes_a_departure, validity_runs_on_when_presented, every_run_is_the_same_run,
+    a_visit_consumes_nothing, agencies_are_not_heard, a_release_stands_above_a_hold, a_lost_signal_is_good, departures_are_never_checked,
 ]
 FOUND_WITHIN = 4_000
 """Histories of one seed in which every planted fault shows; most show within fifty."""

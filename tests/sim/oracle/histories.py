@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from tests.sim.oracle.rows import CUSTOMS, FORWARDER, LOCK, RAILWAY, TERMINAL, TICK, UNION, Row
 from topics.facts import DAY, HOUR, Fact, Key, Rank, Value
 
@@ -10,6 +12,10 @@ SIDE = "side"
 LENGTH_MAX = 32
 CHANCE_OF_DATED_HISTORY = 0.15
 CHANCE_OF_MASKED_HISTORY = 0.15
+
+PHASES = {"registered": 18, "released": 16, "rejected": 3, "invalidated": 2, "amended": 2, "revoked": 2, "ended": 1, "assessed": 1}
+"""What an authority says of a document, and how often."""
+
 
 class Author:
     """Writes one history."""
@@ -37,7 +43,8 @@ class Author:
         self.told.append(Fact(side=SIDE, key=key, at=at, source=source, rank=rank, id=f"e{self.event}", value=value, dated=dated))
 
     def write(self) -> list[Fact]:
-        for self.event in range(self.rng.randint(1, LENGTH_MAX)):
+        for event in range(self.rng.randint(1, LENGTH_MAX)):
+            self.event = event
             self.tick += self.rng.randint(1, 4)
             if self.masked and self.rng.random() < 0.06:
                 self.mask()
@@ -65,7 +72,7 @@ class Author:
         if lodged:
             self.say(("doc", kind, number, "sent"), FORWARDER, Rank.FORWARDER)
             return
-        phase = self.rng.choices(["registered", "released", "rejected", "invalidated", "amended", "revoked", "ended", "assessed"], [18, 16, 3, 2, 2, 2, 1, 1])[0]
+        phase = self.rng.choices(list(PHASES), list(PHASES.values()))[0]
         source, rank = self.rng.choices([(CUSTOMS, Rank.AUTHORITY), (UNION, Rank.AUTHORITY), (FORWARDER, Rank.FORWARDER)], [90, 6, 4])[0]
         until = phase == "registered" and self.rng.random() < 0.1
         self.say(("doc", kind, number, phase), source, rank, self.now + self.rng.randint(1, 60) * TICK if until else True, datable=True)
@@ -76,7 +83,8 @@ class Author:
 
     def move(self, c: float) -> None:
         if c < 0.67:
-            self.say((self.rng.choice(["seen", "handed_over"]), self.visit), *self.rng.choices([(RAILWAY, Rank.RAILWAY), (FORWARDER, Rank.FORWARDER)], [6, 1])[0])
+            what = self.rng.choice(["seen", "handed_over"])
+            self.say((what, self.visit), *self.rng.choices([(RAILWAY, Rank.RAILWAY), (FORWARDER, Rank.FORWARDER)], [6, 1])[0])
             if self.rng.random() < 0.6:
                 self.tick += 1
                 self.say(("presented", self.visit), *self.rng.choices([(TERMINAL, Rank.TERMINAL), (FORWARDER, Rank.FORWARDER)], [6, 1])[0])
@@ -94,12 +102,13 @@ class Author:
         kind = self.rng.choice(["hold", "control", "control", "info", "refusal"])
         phases = {"control": ["opened", "started", "discrepancy", "closed", "closed"], "info": ["opened", "answered", "closed"]}
         source, rank = (CUSTOMS, Rank.AUTHORITY) if self.rng.random() < 0.9 else (FORWARDER, Rank.FORWARDER)
-        about = self.rng.choice(["", "/".join(self.paper())])
-        self.say(("demand", kind, about, self.rng.choice(["", "a", "b"]), self.rng.choice(phases.get(kind, ["opened", "closed"]))), source, rank, datable=True)
+        about, reference = self.rng.choice(["", "/".join(self.paper())]), self.rng.choice(["", "a", "b"])
+        self.say(("demand", kind, about, reference, self.rng.choice(phases.get(kind, ["opened", "closed"]))), source, rank, datable=True)
 
     def agency(self) -> None:
-        agency = self.rng.choice(["veterinary", "phyto"])
-        self.say(("agency", agency, self.rng.choice(["", "v1"]), self.rng.choice(["opened", "discrepancy", "closed", "closed", "certificate"])), f"{agency}-kz", Rank.AUTHORITY)
+        agency, reference = self.rng.choice(["veterinary", "phyto"]), self.rng.choice(["", "v1"])
+        phase = self.rng.choice(["opened", "discrepancy", "closed", "closed", "certificate"])
+        self.say(("agency", agency, reference, phase), f"{agency}-kz", Rank.AUTHORITY)
 
     def seal(self) -> None:
         what = self.rng.choice(["reading", "ok", "ok", "ok", "lost", "restored", "tamper", "opened_authorised"])
@@ -112,11 +121,12 @@ class Author:
         """A feed is retracted for a while, or a retraction is lifted."""
         if self.masks and self.rng.random() < 0.3:
             old = self.rng.choice(self.masks)
-            self.told.append(Fact(side=SIDE, key=old.key, at=self.now, source=old.source, record=old.record, version=1, id=f"e{self.event}", value=None))
+            self.told.append(msgspec.structs.replace(old, at=self.now, version=1, id=f"e{self.event}", value=None))
             return
-        since = self.rng.randint(0, self.now)
-        span: dict[str, object] = {"source": self.rng.choice([CUSTOMS, RAILWAY, LOCK, TERMINAL]), "since": since, "until": since + self.rng.randint(1, 30) * TICK}
-        self.masks.append(Fact(side=SIDE, key=("mask",), at=self.now, source="operator", rank=Rank.RAILWAY, record=f"m{self.event}", id=f"e{self.event}", value=span))
+        since, source = self.rng.randint(0, self.now), self.rng.choice([CUSTOMS, RAILWAY, LOCK, TERMINAL])
+        span: dict[str, object] = {"source": source, "since": since, "until": since + self.rng.randint(1, 30) * TICK}
+        name = f"e{self.event}"
+        self.masks.append(Fact(side=SIDE, key=("mask",), at=self.now, source="operator", rank=Rank.RAILWAY, record=name, id=name, value=span))
         self.told.append(self.masks[-1])
 
 

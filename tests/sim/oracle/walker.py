@@ -168,7 +168,7 @@ class Walker:
         _, kind, number, phase = f.key
         own, plain = subject == f"{kind}/{number}", k in ("control", "info")
         if own and mine and phase in ("rejected", "invalidated"):
-            d.covers["end"] = f.at
+            d.covers["end"] = max(d.covers.get("end", -1), f.at - (DAY - 1 if f.dated else 0))     # told last, but sure only from the day on
         if own and mine and phase == "assessed" and plain:
             d.covers["assessed"] = f.at
         if own and mine and phase in ("released", "revoked"):
