@@ -5,6 +5,6 @@ May start processes and write to its cache and data directories; knows nothing o
 from agents.embedded.kafka import Broker, cluster
 from agents.embedded.postgres import Postgres
 from agents.embedded.processes import EmbeddedError
-from agents.embedded.servers import EmbeddedServers, ServersFile, find_running, read_servers
+from agents.embedded.servers import EmbeddedServers, ServersFile, read_servers, running
 
-__all__ = ["Broker", "EmbeddedError", "EmbeddedServers", "Postgres", "ServersFile", "cluster", "find_running", "read_servers"]
+__all__ = ["Broker", "EmbeddedError", "EmbeddedServers", "Postgres", "ServersFile", "cluster", "read_servers", "running"]

@@ -44,6 +44,8 @@ class ServersFile(msgspec.Struct, frozen=True, kw_only=True):
     password: str
     kafka_version: str
     postgres_major: int
+    partitions: int = 4
+    """Of the folds' topics on these servers: what commands that join them must know of the deployment."""
     owner: int
     """Pid of the process that started the servers and stops them."""
     processes: tuple[ServerProcess, ...] = ()
@@ -75,7 +77,7 @@ def read_servers(directory: Path) -> ServersFile | None:
         raise EmbeddedError(f"{directory / FILE} is not railclear's: {error}") from error
 
 
-def find_running(directory: Path) -> ServersFile | None:
+def running(directory: Path) -> ServersFile | None:
     """The running servers of a data directory, for commands that join them; None if they do not run. Raises EmbeddedError."""
     found = read_servers(directory)
     return found if found is not None and found.running else None
@@ -88,15 +90,16 @@ class EmbeddedServers:
 
     def __init__(
         self, *, keep: Path | None = None, brokers: int = 1, cache: Path | None = None, heap_mb: int = HEAP_MB, aot: Aot = "auto",
-        on_progress: Progress | None = None,
+        partitions: int = 4, on_progress: Progress | None = None,
     ) -> None:
+        """`partitions`: of the folds' topics to be made here; a kept directory says itself. `cache`: see `jars.cache_directory`."""
         self.keep = keep.resolve() if keep else None
         self.brokers: list[Broker] = []
         self.postgres: pg.Postgres | None = None
         self.recorder: AotRecorder | None = None
         self._data: Path | None = None
         self._plan: ServersFile | None = None
-        self._size, self._cache, self._heap_mb, self._aot = brokers, cache, heap_mb, aot
+        self._size, self._cache, self._heap_mb, self._aot, self._partitions = brokers, cache, heap_mb, aot, partitions
         self._say: Progress = on_progress or (lambda _: None)
 
     @property
@@ -115,6 +118,11 @@ class EmbeddedServers:
     def dsn(self) -> str:
         """PostgreSQL's address, with the password."""
         return self._known.dsn
+
+    @property
+    def partitions(self) -> int:
+        """Of the folds' topics on these servers."""
+        return self._known.partitions
 
     @property
     def _known(self) -> ServersFile:
@@ -174,7 +182,7 @@ class EmbeddedServers:
             pairs = before.kafka_ports
         port = before.postgres_port if before is not None and is_free(before.postgres_port) else ports[-1]
         plan = ServersFile(kafka_ports=pairs, postgres_port=port, password=before.password if before else secrets.token_hex(16),
-                           kafka_version=kafka_version(), postgres_major=pg.MAJOR, owner=os.getpid())
+                           partitions=before.partitions if before else self._partitions, kafka_version=kafka_version(), postgres_major=pg.MAJOR, owner=os.getpid())
         self._write(plan)
         return plan
 
