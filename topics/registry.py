@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from topics.codec import BYTES_IN_MAX
+from topics.disclosure import for_reader as for_reader
 
 Kind = Literal["inbound", "fold_in", "state", "border", "office", "territory", "restricted", "status", "refusals", "outcomes", "dead_letters",
                "clearance_status", "clearance_history", "readiness", "alerts"]

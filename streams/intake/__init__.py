@@ -2,3 +2,6 @@
 
 `gate.py` holds the whole (Intake, IntakeResult), `reading.py` decodes, `checks.py` and `content.py` judge, `routing.py` addresses.
 """
+from streams.intake.gate import STAGE, Intake, IntakeResult, intake
+
+__all__ = ["STAGE", "Intake", "IntakeResult", "intake"]

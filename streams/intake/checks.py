@@ -80,7 +80,7 @@ def identities(event: Event) -> Iterator[str]:
             yield from (ref.number, document_key(ref))
     if isinstance(event, FilingLodged):
         yield from (event.number, f"{event.kind}:{event.number}", event.mrn)
-    for name in ("crossing", "seal", "place", "replaces", "mrn", "reference"):
+    for name in ("crossing", "seal", "place", "wagon", "replaces", "mrn", "reference"):
         value = getattr(event, name, "")
         if isinstance(value, str):
             yield value

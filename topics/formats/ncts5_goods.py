@@ -102,9 +102,10 @@ def _mass(text: str) -> float | None:
 def _containers(root: Node, goods: tuple[tuple[str, Goods], ...]) -> tuple[tuple[Stuffing, ...], tuple[Goods, ...], tuple[str, ...]]:
     """Containers, the goods that no container is named for, and flags. Equipment without a number carries seals only: they stay fields."""
     boxes = [node for node in root.all("Consignment/TransportEquipment") if _peek(node, "containerIdentificationNumber")]
-    if len(boxes) > CONTAINERS_MAX:
-        boxes = boxes[:CONTAINERS_MAX]
-    flags: list[str] = []
+    flags = ["CONTAINERS_CUT"] if len(boxes) > CONTAINERS_MAX else []
+    if len(goods) >= GOODS_MAX:
+        flags.append("GOODS_CUT")
+    boxes = boxes[:CONTAINERS_MAX]
     found: list[Stuffing] = []
     taken: set[int] = set()
     for box in boxes:
