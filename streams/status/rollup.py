@@ -30,14 +30,17 @@ def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: Side
     `now` in microseconds. Raises nothing on well-formed facts.
     """
     index = Index(facts)
-    each = _scopes(index, scopes_of(index, bound, rules.authority), rules, now)
+    return side_of(_scopes(index, scopes_of(index, bound, rules.authority), rules, now), index.size)
+
+
+def side_of(each: dict[str, ScopeStatus], facts: int = 0) -> SideStatus:
+    """One side from its scopes, also where they were judged by different rows. `facts`: how many are kept for the side, for its limit."""
     counts: dict[State, int] = {}
     for s in each.values():
         counts[s.state] = counts.get(s.state, 0) + 1
     every = list({id(s): s for s in each.values()}.values())          # scopes that stand alike are looked at once
     living = [s for s in every if s.state is not State.NOT_REQUIRED and not s.off_route]
-    state = rolled_up(living, counts)
-    return _side(index, state, counts, each, every, living or every)
+    return _side(facts, rolled_up(living, counts), counts, each, every, living or every)
 
 
 def scopes_of(index: Index, bound: Iterable[str], authority: str) -> list[str]:
@@ -81,11 +84,11 @@ def rolled_up(living: list[ScopeStatus], counts: dict[State, int]) -> State:
 
 
 def _side(
-    index: Index, state: State, counts: dict[State, int], each: dict[str, ScopeStatus], every: list[ScopeStatus], living: list[ScopeStatus],
+    facts: int, state: State, counts: dict[State, int], each: dict[str, ScopeStatus], every: list[ScopeStatus], living: list[ScopeStatus],
 ) -> SideStatus:
     showing = [s for s in living if s.state is state]
     flags = frozenset[str]().union(*(s.flags for s in living))
-    if index.size >= FACTS_MAX:
+    if facts >= FACTS_MAX:
         flags |= {"facts_limit"}
     moving = [s for s in every if not s.off_route]
     return SideStatus(

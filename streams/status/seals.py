@@ -66,7 +66,8 @@ def _here(view: View, f: Fact) -> bool:
 def _reading(view: View, f: Fact, openings: list[tuple[int, int]]) -> Reading:
     what = f.key[2]
     explained = what in ALARMS and any(a <= f.at and last_instant(f) <= b for a, b in openings)
-    return Reading(what, f.at, f.source, text_in(f.value, "seal"), text_in(f.value, "place"), _here(view, f), explained, evidence_of(f))
+    lock = f.value if isinstance(f.value, str) else text_in(f.value, "lock") or text_in(f.value, "seal")
+    return Reading(what, f.at, f.source, lock, text_in(f.value, "place"), _here(view, f), explained, evidence_of(f))
 
 
 def _order(r: Reading) -> tuple[int, str, str, str, str, str, bool]:

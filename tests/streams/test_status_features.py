@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from streams.status import FACTS_MAX, Basis, Seal, SideRules, State, scope_status, side_status
+from streams.status import FACTS_MAX, Basis, Seal, SideRules, State, scope_status, side_of, side_status
 from tests.sim.oracle.compare import RULES
 from tests.sim.oracle.rows import CUSTOMS, FORWARDER, LOCK, RAILWAY, UNION
 from tests.streams.stories import AWAY, GTT, HERE, LOCK_READ, PI, PRESENTED, RISK, TD, at, doc, flags, hold, scope, side, state
@@ -176,6 +176,13 @@ def test_a_side_at_its_limit_of_facts_says_so() -> None:
     many = [at(n, "seen", "1", source=RAILWAY, record=f"r{n}") for n in range(FACTS_MAX)]
     assert "facts_limit" in side("entry", *many).flags
     assert "facts_limit" not in side("entry", *many[:-1]).flags
+
+
+def test_each_lock_has_its_own_limit() -> None:
+    opened = at(1, "seal", "lock", "opened_authorised", "act", value=40 * HOUR)
+    two = [at(2 + n / 2, "seal", "lock", "tamper", f"e{n}", source=LOCK, value={"lock": f"L{n % 2}"}) for n in range(30)]
+    told = scope("entry", opened, *two, at(45, "seal", "lock", "ok", value={"seal": "L1"})).seals[0]
+    assert (told.verdict, told.overflow, {r.seal for r in told.readings}) == (Seal.OK, False, {"", "L0", "L1"})
 
 
 def alarms(count: int) -> list[Fact]:
@@ -351,6 +358,15 @@ def test_the_items_of_a_box_stand_for_it() -> None:
 def test_a_side_takes_facts_as_a_mapping_or_as_any_iterable() -> None:
     facts = merge({}, [*HERE, TD])
     assert side_status(facts, (), RULES["entry"], DAY) == side_status(reversed(list(facts.values())), (), RULES["entry"], DAY)
+
+
+def test_scopes_judged_by_different_rows_roll_up_as_one_side() -> None:
+    box_a, box_b = scope("entry", *HERE, TD), scope("office", doc(3, "transit", "1", "registered"))
+    told = side_of({"A": box_a, "B": box_b})
+    assert told.counts == {State.RELEASED: 1, State.ACCEPTED: 1}
+    assert (told.state, told.movable, told.missing) == (State.ARRIVED, False, ("released:transit",))
+    assert side_of({"A": box_a}).flags == box_a.flags
+    assert "facts_limit" in side_of({"A": box_a}, FACTS_MAX).flags
 
 
 def test_a_row_needs_only_its_authority() -> None:
