@@ -60,6 +60,9 @@ class Authority(Row, frozen=True, kw_only=True):
     systems: tuple[str, ...] = ()
     """Code lists it speaks: NCTS, ICS2, CN-MANIFEST …"""
     office_pattern: str = ""
+    """Regular expression of its office codes; empty = not known."""
+    territory: bool = False
+    """It may stop goods anywhere while they cross its territory: every route through it has its TERRITORY side."""
 
     @property
     def party(self) -> str:
@@ -89,7 +92,7 @@ class Place(Row, frozen=True, kw_only=True):
     names: Names
     country: str
     kind: str = "station"
-    """station, terminal, port, hub."""
+    """station, terminal, port, hub; office (inland customs); town: a point that only shapes the line."""
     lat: float | None = None
     lon: float | None = None
     """Null coordinates are never matched."""
@@ -152,10 +155,14 @@ class Corridor(Row, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     """Hub places in China where its trains start (westwards)."""
     destinations: tuple[str, ...] = ()
+    feeders: dict[str, tuple[str, ...]] = {}
+    """Origin -> places from it to the place of the trunk where its line joins (last element)."""
+    spurs: dict[str, tuple[str, ...]] = {}
+    """Destination -> places from the place of the trunk where its line leaves (first element) to it."""
 
 
 class Speed(Row, frozen=True, kw_only=True):
-    """Average running speed between stations, for ETA."""
+    """Average running speed between stations, for ETA. Percentiles of the speed: p10 is slow and gives the late arrival."""
 
     country: str
     km_per_hour_p10: float
@@ -188,7 +195,8 @@ class FilingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     lead_minutes_short: int | None = None
     """When the train is formed less than two hours before (Crossing.formation_under_2h)."""
     clock_ref: str = ""
-    """eta_first_station, eta_customs_territory, eta_office_of_first_entry, loading_start, train_decl_review, presentation, unloading."""
+    """eta_first_station, eta_customs_territory, eta_office_of_first_entry, eta_office_of_exit, loading_start, train_decl_review,
+    presentation, unloading, conveyance_declared."""
     basis: str = "legal"
     """legal or operational."""
     alert: bool = True
@@ -201,6 +209,9 @@ class FilingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     certainty: str = "med"
     waived_for: tuple[str, ...] = ()
     """empty (containers), transit, …: the filing is not required then."""
+    enrolment: str = ""
+    """Filing of a facilitation that the carrier opted in to (gtt, fast_clearance): it has a deadline for those enrolled and is never
+    missing for the others, nor does it count for ACCEPTED."""
 
 
 class SideRow(Row, frozen=True, kw_only=True):
@@ -228,8 +239,11 @@ class SideRow(Row, frozen=True, kw_only=True):
     """kind -> union or convention (EAEU, EU, CTC) whose any authority may handle it."""
     per_visit: tuple[str, ...] = ()
     per_run: tuple[str, ...] = ()
+    transit: tuple[str, ...] = ()
+    """Kinds whose release opens a transit that must be ended."""
     chains: tuple[str, ...] = ()
     presenters: tuple[str, ...] = ()
+    """Document kinds whose filer of record may say `presented` besides the authority and the terminal (IE507)."""
     not_observed: tuple[str, ...] = ()
 
 
@@ -270,7 +284,8 @@ class FactTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     value: str = ""
     """Empty = True; `valid_until`, `answer_by` name a field of the notice; anything else is the literal value."""
     when: str = ""
-    """Condition on the notice, e.g. `reason:declaration` (rejection type), empty = always."""
+    """Condition on the notice: `reason:015|declaration` holds when the field has one of the values, `reason!:013|014` when it has
+    none of them; `values.NAME` reads an official field. Empty = always."""
     side: str = ""
     """Empty = as the notice names it; `exit`, `entry`, `office` narrow it; `*` every side."""
     kind: str = ""
@@ -317,6 +332,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Role -> minutes of silence after which a source is stale."""
     waiting_days_max: int = 14
     """Unresolved references are kept this long (UNRESOLVED_REFERENCE)."""
+    position_off_route_km_max: float = 120.0
+    """A position further from every line of its route is refused: town centroids and straight lines between them are that coarse [D]."""
+    position_speed_kmh_max: float = 200.0
+    """A jump that needs a higher speed is refused."""
+    eta_grid_minutes: int = 15
     at_risk_margin_minutes: int = 120
     """A filing is at risk when the ETA's P10 is nearer to its deadline than this."""
     call_after_hours: dict[str, float] = {}
