@@ -73,6 +73,12 @@ class Ledger:
         rows = await self.pool.fetch("select distinct shipment from identifier where kind = 'run' and value = $1", run)
         return [row["shipment"] for row in rows]
 
+    async def runs_named(self, railway: str, number: str, date: str) -> list[str]:
+        """Run ids of trains of this name, whatever their origin."""
+        rows = await self.pool.fetch("select distinct body->>'run' as run from event where type = 'movement' and body->>'railway' = $1 "
+                                     "and body->>'number' = $2 and body->>'date' = $3", railway, number, date)
+        return [row["run"] for row in rows if row["run"]]
+
     async def at_side(self, side: str) -> list[ClearanceUpdate]:
         """The latest status of every shipment that has this side on its route."""
         rows = await self.pool.fetch("select distinct on (shipment) body from status where side = $1 order by shipment, revision desc", side)

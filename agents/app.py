@@ -1,0 +1,151 @@
+"""The composition root: settings in, an app with its stages out. Nobody imports this but the command line."""
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from streams.custody import CustodyFold
+from streams.documents import DocumentsFold
+from streams.sources import SourcesFold
+from streams.trains import TrainsFold
+
+from agents import metrics
+from agents import reference as reference_files
+from agents.http.health import HealthServer, Verdict
+from agents.intake import intake_flow
+from agents.ledger.writer import LedgerWriter, security_of
+from agents.runner.cells import ObjectCache
+from agents.runner.clock import Clock
+from agents.runner.partition import Partition
+from agents.runner.stage import fold_flow
+from agents.settings import Settings, SettingsError, required
+from agents.transport import faust_app, faust_plugin
+from agents.transport.flow import Flow
+from agents.transport.hub import Hub
+from streams.clearance import ClearanceFold
+from streams.fold import Fold
+from streams.readiness import ReadinessFold
+from streams.reference.model import Reference
+from streams.rules import pack_of
+from topics import registry as topic_registry
+from topics.registry import Registry
+
+log = logging.getLogger(__name__)
+CACHE_BYTES = 256 << 20
+"""Decoded states of one process: beyond it the least recently used are kept as bytes only."""
+
+
+def folds() -> dict[str, Fold[Any, Any]]:
+    """Every fold by its stage name."""
+    made: Sequence[Fold[Any, Any]] = (TrainsFold(), CustodyFold(), DocumentsFold(), ClearanceFold(), ReadinessFold(), SourcesFold())
+    return {fold.name: fold for fold in made}
+
+
+class Worker:
+    """One process's stages, health endpoints and ledger writer."""
+
+    def __init__(self, settings: Settings) -> None:
+        required(settings, "bootstrap", *(("dsn",) if "ledger" in settings.stages else ()))
+        self.settings = settings
+        self.reference: Reference = reference_files.load(Path(settings.overlay) if settings.overlay else None)
+        self.registry: Registry = topic_registry.build(
+            self.reference.parties.values(), self.reference.authorities.values(), self.reference.crossings.values(), partitions=settings.partitions)
+        self.pack = pack_of(self.reference)
+        if settings.pack and settings.pack != self.pack:
+            raise SettingsError(f"pack: the active rule pack is {settings.pack}, this worker has {self.pack}: deploy the same version and overlay everywhere")
+        self.clock = Clock(origin=settings.clock_origin, speed=settings.clock_speed, base=settings.clock_base)
+        self.partitions: dict[str, dict[int, Partition[Any, Any]]] = {}
+        self.published = metrics.Published()
+        self.ledger: LedgerWriter | None = self._ledger() if "ledger" in settings.stages else None
+        self.flows = [self.published.watch(flow) for flow in self._flows()]
+        self.hub = Hub()
+        self.app: Any = self._app() if self.flows else None
+        self.health = HealthServer(self, metrics.registry_for(metrics.Watched(self.hub, self.partitions, self.published, self.ledger, self.pack)),
+                                   settings.http_host, settings.http_port)
+
+    def _ledger(self) -> LedgerWriter:
+        s = self.settings
+        from agents.settings import STAGES
+
+        stages = tuple(stage for stage in STAGES if stage != "ledger")
+        return LedgerWriter(s.bootstrap, s.dsn, s.group, stages, command_timeout_s=s.command_timeout_s,
+                            security=security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
+
+    def _flows(self) -> list[Flow]:
+        chosen, cache = self.settings.stages, ObjectCache(CACHE_BYTES)
+        flows: list[Flow] = []
+        if "intake" in chosen:
+            flows.append(intake_flow(self.reference, self.registry, self.clock))
+        for name, fold in folds().items():
+            if name in chosen:
+                live = self.partitions.setdefault(name, {})
+                flows.append(fold_flow(fold, self.reference, clock=self.clock, cache=cache, rule_pack=self.pack, partitions=live,
+                                       exactly_once=self.settings.exactly_once and name == "clearance"))
+        return flows
+
+    @property
+    def group(self) -> str:
+        """Consumer group of this set of stages. Members of one group must read the same topics, so the set is part of its name."""
+        stages = sorted(s for s in self.settings.stages if s != "ledger")
+        return f"{self.settings.group}-{hashlib.sha256(','.join(stages).encode()).hexdigest()[:8]}"
+
+    def _app(self) -> Any:
+        s = self.settings
+        secure = s.security_protocol == "SASL_SSL"
+        app = faust_app.build(faust_app.TransportSettings(
+            group=self.group, bootstrap=s.bootstrap, session_timeout_s=s.session_timeout_s, heartbeat_s=s.heartbeat_s, commit_interval_s=s.commit_interval_s,
+            fetch_wait_ms=s.fetch_wait_ms, sasl_username=s.sasl_username if secure else "", sasl_password=s.sasl_password if secure else "",
+            ssl_cafile=s.ssl_cafile, data_dir=s.data_dir,
+        ))
+        for flow in self.flows:
+            faust_plugin.register(app, flow)
+        self.hub = faust_plugin.hub_of(app)
+        if self.ledger is not None:
+            app.task(self._write_ledger)
+        return app
+
+    async def _write_ledger(self) -> None:
+        """A failure of the writer that is not PostgreSQL being away is a bug: it ends the process like any other."""
+        assert self.ledger is not None, "only registered with a ledger"
+        await self.ledger.run()
+
+    # -- the probe ---------------------------------------------------------------------------------------------------------
+    def live(self) -> Verdict:
+        """Progress, not just a socket: what a watchdog would soon end the process for."""
+        complaint = self.hub.complaint(0.5)
+        return Verdict(complaint is None, (complaint,) if complaint else ())
+
+    def ready(self) -> Verdict:
+        """Every topic of this worker has lanes here or elsewhere, and those here are restored and moving."""
+        reasons = []
+        if self.flows:
+            lanes = self.hub.health()
+            if not lanes:
+                reasons.append("no partition is assigned: is the group readable, do the topics exist?")
+            reasons += [f"{lane.topic}/{lane.partition} is not restored" for lane in lanes if not lane.ready][:20]
+            if lanes and self.hub.flow_started_at == 0:
+                reasons.append("records do not flow yet")
+        if self.ledger is not None and not self.ledger.connected:
+            reasons.append("the ledger has no connection to PostgreSQL (statuses flow all the same)")
+        critical = [r for r in reasons if not r.startswith("the ledger") or not self.flows]
+        return Verdict(not critical, tuple(reasons), {"lanes": len(self.hub.lanes), "pack": self.pack})
+
+    # -- running ---------------------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT. Ends the process."""
+        self.health.start()
+        s = self.settings
+        log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])
+        try:
+            if self.app is not None:
+                faust_app.run(self.app, self.settings.log_level.lower())
+            elif self.ledger is not None:
+                asyncio.run(self.ledger.run())
+        except KeyboardInterrupt:
+            log.info("interrupted")
+        finally:
+            self.health.stop()

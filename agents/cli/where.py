@@ -1,0 +1,102 @@
+"""Which servers a command talks to: `--at DIR` (a running or kept demo), or configured addresses; else a clear line and exit code 2."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from agents import embedded
+from agents import reference as reference_files
+from agents.cli.common import CliError, environment
+from agents.ledger.queries import Ledger
+from agents.ledger.writer import security_of
+from agents.settings import Settings, load
+from streams.reference.model import Reference
+from topics import registry
+from topics.registry import Registry
+
+HOW = "give --at DIR (a running or kept demo), or {flag}, or {env}, or --config FILE"
+
+
+class Servers:
+    """Addresses, and what follows from them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def reference(self) -> Reference:
+        return reference_files.load(Path(self.settings.overlay) if self.settings.overlay else None)
+
+    def registry(self) -> Registry:
+        """The topics of this deployment."""
+        known = self.reference
+        return registry.build(known.parties.values(), known.authorities.values(), known.crossings.values(), partitions=self.settings.partitions)
+
+    def zones(self) -> dict[str, str]:
+        """Authority -> its zone."""
+        return {a.code: a.zone for a in self.reference.authorities.values()}
+
+    def security(self) -> dict[str, Any]:
+        """aiokafka's security arguments."""
+        s = self.settings
+        return security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
+
+
+def find(at: Path | None, *, bootstrap: str | None = None, dsn: str | None = None, config: Path | None = None, need: str = "") -> Servers:
+    """Raises CliError when there is nothing to talk to. `need`: bootstrap or dsn; empty: whichever of the two the caller's options name."""
+    arguments: dict[str, Any] = {"bootstrap": bootstrap, "dsn": dsn}
+    if at is not None:
+        found = embedded.running(at)
+        if found is None:
+            raise CliError(f"{at} holds no running demo: start one with railclear demo --keep {at}, or open a kept one with railclear demo --open {at}")
+        arguments = {"bootstrap": found.bootstrap, "dsn": found.dsn, "partitions": found.partitions}
+    settings = load(arguments, environment(), config)
+    for name in ("bootstrap", "dsn"):
+        if need == name and not getattr(settings, name):
+            server = "Kafka" if name == "bootstrap" else "PostgreSQL"
+            raise CliError(f"no {server} to talk to: " + HOW.format(flag=f"--{name}", env=f"RAILCLEAR_{name.upper()}"))
+    return Servers(settings)
+
+
+@asynccontextmanager
+async def ledger(servers: Servers) -> AsyncIterator[Ledger]:
+    """The ledger, opened and closed. Raises CliError when it cannot be reached."""
+    if not servers.settings.dsn:
+        raise CliError("no PostgreSQL to talk to: " + HOW.format(flag="--dsn", env="RAILCLEAR_DSN"))
+    try:
+        opened = await Ledger.open(servers.settings.dsn, servers.settings.command_timeout_s)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise CliError(f"the ledger does not answer: {error}") from error
+    try:
+        yield opened
+    except asyncpg.UndefinedTableError as error:
+        raise CliError("the database has no ledger yet: a worker with the stage ledger makes it") from error
+    finally:
+        await opened.close()
+
+
+@contextmanager
+def admin(servers: Servers) -> Iterator[KafkaAdminClient]:
+    """Kafka's admin client. Raises CliError when Kafka cannot be reached."""
+    s = servers.settings
+    if not s.bootstrap:
+        raise CliError("no Kafka to talk to: " + HOW.format(flag="--bootstrap", env="RAILCLEAR_BOOTSTRAP"))
+    security: dict[str, Any] = {}
+    if s.security_protocol != "PLAINTEXT":
+        security = {"security_protocol": s.security_protocol, "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": s.sasl_username,
+                    "sasl_plain_password": s.sasl_password, "ssl_cafile": s.ssl_cafile}
+    try:
+        client = KafkaAdminClient(bootstrap_servers=s.bootstrap.split(","), bootstrap_timeout_ms=10_000, **security)
+    except KafkaError as error:
+        raise CliError(f"Kafka at {s.bootstrap} does not answer: {error}") from error
+    try:
+        yield client
+    finally:
+        client.close()

@@ -1,0 +1,50 @@
+"""`railclear worker`: one process with some or all stages."""
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, environment
+from agents.settings import STAGES, load
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(epilog="Examples:  railclear worker --bootstrap 127.0.0.1:9092 --dsn postgresql://…   |   railclear worker --stages clearance,readiness")
+    def worker(
+        at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None,
+        stages: Annotated[str, typer.Option(metavar="A,B", help=f"Stages of this process: {', '.join(STAGES)}. Default: all.")] = "",
+        partitions: Annotated[int | None, typer.Option(help="Partitions of the folds' topics, as they were created.")] = None,
+        overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="A deployment's own reference files.")] = None,
+        http_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live, /ready on loopback; 0: any.")] = None,
+        clock_origin: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
+        clock_base: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
+        clock_speed: Annotated[float | None, typer.Option(help="See settings; demo only.")] = None,
+        log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    ) -> None:
+        """Run stages until stopped. Exit codes: 0 stopped, 2 a setting is wrong, 70 crash: restart it, nothing is lost."""
+        arguments: dict[str, object] = {
+            "bootstrap": bootstrap, "dsn": dsn, "stages": [s.strip() for s in stages.split(",") if s.strip()] or None, "partitions": partitions,
+            "overlay": str(overlay) if overlay else None, "http_port": http_port, "clock_origin": clock_origin, "clock_base": clock_base,
+            "clock_speed": clock_speed, "log_level": log_level,
+        }
+        if at is not None:
+            from agents.cli import where
+
+            joined = where.find(at).settings
+            arguments |= {"bootstrap": joined.bootstrap, "dsn": joined.dsn, "partitions": joined.partitions}
+        settings = load(arguments, environment(), config)
+        logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        from agents.app import Worker
+
+        try:
+            made = Worker(settings)
+        except (NotADirectoryError, OSError) as error:
+            raise CliError(str(error)) from error
+        made.run()
