@@ -50,10 +50,17 @@ def instant(at: int) -> datetime:
 
 
 # -- who -----------------------------------------------------------------------------------------------------------------
-def owned(event: Event, party: PartySpec, places: tuple[str, ...]) -> list[str]:
-    """Whether this party may say this; flags. Raises Refused NOT_YOURS with the field that speaks for somebody else."""
+def spoken(event: Event, party: PartySpec, accepts: tuple[str, ...]) -> None:
+    """The party of this topic speaks, and says what its role may say. Raises Refused NOT_YOURS, NOT_YOUR_EVENT."""
     if event.source != party.id:
         raise Refused("NOT_YOURS", "$.source", event.source, f"this topic is {party.id}'s")
+    tag = event.__struct_config__.tag
+    if accepts and tag not in accepts:
+        raise Refused("NOT_YOUR_EVENT", "$.type", tag, f"{party.role} says {', '.join(accepts)}")
+
+
+def owned(event: Event, party: PartySpec, places: tuple[str, ...]) -> list[str]:
+    """Whether this party may say this of that; flags. Raises Refused NOT_YOURS with the field that speaks for somebody else."""
     if isinstance(event, CustomsNotice | RiskIndicator) and event.authority != party.country:
         raise Refused("NOT_YOURS", "$.authority", event.authority, f"{party.id} speaks for {party.country or 'no authority'}")
     if isinstance(event, AgencyNotice) and event.authority and party.country and event.authority != party.country:

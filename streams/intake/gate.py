@@ -122,10 +122,8 @@ class Intake:
     def _accept(self, event: Event, spec: TopicSpec, party: PartySpec, at: int, found: Read) -> Event:
         """The event as the folds get it. A ladder: the first line that does not hold is the refusal."""
         flags = [*event.flags, *found.flags] if found.outside_format else [*found.flags]
+        checks.spoken(event, party, () if found.outside_format else spec.accepts)
         flags += checks.owned(event, party, self._places(party))
-        tag = event.__struct_config__.tag
-        if not found.outside_format and tag not in spec.accepts:
-            raise Refused("NOT_YOUR_EVENT", "$.type", tag, f"{party.role} says {', '.join(spec.accepts)}")
         checks.bounded(event)
         checks.timed(event, at, self._ahead_minutes)
         event, more = checks.other_times(event, at)
