@@ -45,6 +45,11 @@ def folds() -> dict[str, Fold[Any, Any]]:
     return {fold.name: fold for fold in made}
 
 
+def group_of(prefix: str, stages: Sequence[str]) -> str:
+    """Consumer group of a set of stages; the ledger has a group of its own."""
+    return f"{prefix}-{hashlib.sha256(','.join(sorted(s for s in stages if s != 'ledger')).encode()).hexdigest()[:8]}"
+
+
 class Worker:
     """One process's stages, health endpoints and ledger writer."""
 
@@ -90,8 +95,7 @@ class Worker:
     @property
     def group(self) -> str:
         """Consumer group of this set of stages. Members of one group must read the same topics, so the set is part of its name."""
-        stages = sorted(s for s in self.settings.stages if s != "ledger")
-        return f"{self.settings.group}-{hashlib.sha256(','.join(stages).encode()).hexdigest()[:8]}"
+        return group_of(self.settings.group, self.settings.stages)
 
     def _app(self) -> Any:
         s = self.settings
