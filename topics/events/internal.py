@@ -1,8 +1,6 @@
 """What the folds tell each other. Only railclear writes these; every message names what it was derived from."""
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from topics.events.base import DocumentRef
@@ -60,10 +58,22 @@ class Milestone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     eta: tuple[int, int, int] | None = None
     """P10, P50, P90 of arrival, on a 15-minute grid; None once seen."""
     rank: int = 4
-    """Rank of the best source of `seen`/`departed` (3 sensor position … 4 railway message)."""
+    """Rank (topics.facts.Rank) of who reported `seen`: 4 railway, 2 sensor position."""
     evidence: str = ""
     source: str = ""
-    """Party that reported it."""
+    """Party that reported `seen`."""
+    handed_evidence: str = ""
+    handed_source: str = ""
+    departed_rank: int = 4
+    departed_evidence: str = ""
+    departed_source: str = ""
+    bound: tuple[str, ...] = ()
+    """Which of `seen`, `departed` are not reported themselves but follow from the first evidence further on: it happened at that time
+    or before. No time is invented between two positions."""
+    returned: tuple[int, ...] = ()
+    """Event times at which the train, or this container alone, came back here: each opens the next visit."""
+    returned_evidence: str = ""
+    returned_source: str = ""
 
 
 class Movement(Message, frozen=True, kw_only=True, tag="movement"):
@@ -89,8 +99,12 @@ class Movement(Message, frozen=True, kw_only=True, tag="movement"):
     corridor: str = ""
     next_run: str = ""
     conveyance: tuple[Fact, ...] = ()
-    """Facts from notices about the whole train, to be added to each shipment on board."""
+    """Facts from notices and terminal events about the whole train, to be added to each shipment on board."""
+    history_incomplete: tuple[str, ...] = ()
+    """Sides before the first place where railclear heard of the run: nothing is known of them."""
     left_reason: str = ""
+    """set_out, next_run, not_on_sheet, refused, not_on_consist."""
+    left_place: str = ""
     cancelled: bool = False
     """The container turned out never to have been on this run (the hand-over sheet or a correction says so)."""
 
@@ -111,6 +125,11 @@ class Binding(Message, frozen=True, kw_only=True, tag="binding"):
     withdrawn: bool = False
     act: str = ""
     replaces: str = ""
+    firm: bool = False
+    """`since` is a loading; else only the declaration, and what the container did shortly before belongs to it too."""
+    direction: str = ""
+    corridor: str = ""
+    crossings: tuple[str, ...] = ()
 
 
 class ShipmentFacts(Message, frozen=True, kw_only=True, tag="facts"):
@@ -132,7 +151,11 @@ class DocumentBound(Message, frozen=True, kw_only=True, tag="document.bound"):
     at: int
     source: str
     via: str = ""
-    """Document key through which it was found."""
+    """Document key that says so."""
+    path: tuple[str, ...] = ()
+    """Document keys from the shipment's own document to `via`: who finds itself in it does not listen."""
+    partial: bool = False
+    """`scope` is not the whole shipment."""
     withdrawn: bool = False
 
 
@@ -151,24 +174,39 @@ class DocumentAsked(Message, frozen=True, kw_only=True, tag="document.asked"):
     withdrawn: bool = False
 
 
+class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
+    """Two numbers name one document (LRN -> MRN). Each tells the other the best claim to be the canonical one that it knows of; claims
+    only get better, so all numbers of a document settle on one: the earliest filed, else the one that a message names as its document."""
+
+    document: DocumentRef
+    """Who receives this."""
+    other: DocumentRef
+    """The number that is the same document."""
+    at: int
+    source: str
+    claim: DocumentRef
+    """The best canonical number that `other` knows of."""
+    filed_at: int | None = None
+    """When `claim` was first lodged; None = not, as far as known."""
+    named: bool = False
+    """`claim` stood as the document in the message that stated both."""
+    version: int = 0
+    withdrawn: bool = False
+
+
 class Forwarded(Message, frozen=True, kw_only=True, tag="document.forwarded"):
     """An input that came under another number of the same document, handed on to the canonical key."""
 
     document: DocumentRef
     """The number under which it came."""
-    notice: CustomsNotice | None = None
-    filing: FilingLodged | None = None
-    answer: RequestAnswered | None = None
-    agency: AgencyNotice | None = None
-
-
-class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
-    """Two numbers name one document (LRN -> MRN). Sent to both keys; the canonical one is that of the filing."""
-
-    document: DocumentRef
-    other: DocumentRef
-    at: int
-    source: str
+    event: (
+        CustomsNotice | FilingLodged | RequestAnswered | AgencyNotice | ShipmentDeclared | ContainerLoaded | DocumentLinked | DocumentAsked
+        | DocumentBound | None
+    ) = None
+    record: str
+    """Identity of the input at the number under which it came; versions count within it."""
+    version: int
+    withdrawn: bool = False
 
 
 class Inherited(Message, frozen=True, kw_only=True, tag="train.inherited"):
