@@ -71,9 +71,10 @@ def _unprivileged() -> pwd.struct_passwd:
 
 
 def _may_give(trial: Path, user: pwd.struct_passwd) -> bool:
+    before = trial.stat()
     try:
         os.chown(trial, user.pw_uid, user.pw_gid)
     except OSError:  # EINVAL or EPERM: our user namespace does not know that id
         return False
-    os.chown(trial, 0, 0)
+    os.chown(trial, before.st_uid, before.st_gid)
     return True

@@ -34,7 +34,8 @@ class AotRecorder:
     def cancel(self) -> None:
         """Give up: the next start records. Does nothing when it is done."""
         self._cancelled.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether the cache is there after at most this time."""

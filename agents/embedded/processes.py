@@ -77,6 +77,10 @@ class _Reaper:
         self._watched: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
     def watch(self, key: str, **what: Any) -> None:
         self._watched[key] = json.dumps({"watch": True, "key": key, **what})
         self._say(self._watched[key])
@@ -115,6 +119,12 @@ def _reap() -> _Reaper:
     if _reaper is None or _reaper.owner != os.getpid():
         _reaper = _Reaper()
     return _reaper
+
+
+def reaper_pid() -> int | None:
+    """The process that cleans up if this one is killed; None while there is nothing to clean up."""
+    with _lock:
+        return _reap().pid
 
 
 def temporary(prefix: str = "railclear-") -> Path:

@@ -125,6 +125,14 @@ class EmbeddedServers:
         return self._known.partitions
 
     @property
+    def processes(self) -> tuple[ServerProcess, ...]:
+        """The server processes that run now."""
+        named = [(f"kafka-{broker.node}", broker.process) for broker in self.brokers]
+        named.append(("postgres", self.postgres.process if self.postgres else None))
+        return tuple(ServerProcess(name=name, pid=process.pid, start=start) for name, process in named
+                     if process is not None and (start := started(process.pid)) is not None)
+
+    @property
     def _known(self) -> ServersFile:
         if self._plan is None:
             raise EmbeddedError("the embedded servers are not started")
@@ -141,7 +149,7 @@ class EmbeddedServers:
                 kafka, postgres = pool.submit(self._start_kafka, plan), pool.submit(self._start_postgres, plan)
                 postgres.result()
                 kafka.result()
-            self._plan = msgspec.structs.replace(plan, processes=self._processes())
+            self._plan = msgspec.structs.replace(plan, processes=self.processes)
             self._write(self._plan)
         except BaseException:
             self.stop()
@@ -181,8 +189,9 @@ class EmbeddedServers:
         if before is not None and all(is_free(port) for pair in before.kafka_ports for port in pair):
             pairs = before.kafka_ports
         port = before.postgres_port if before is not None and is_free(before.postgres_port) else ports[-1]
-        plan = ServersFile(kafka_ports=pairs, postgres_port=port, password=before.password if before else secrets.token_hex(16),
-                           partitions=before.partitions if before else self._partitions, kafka_version=kafka_version(), postgres_major=pg.MAJOR, owner=os.getpid())
+        plan = ServersFile(
+            kafka_ports=pairs, postgres_port=port, password=before.password if before else secrets.token_hex(16), kafka_version=kafka_version(),
+            partitions=before.partitions if before else self._partitions, postgres_major=pg.MAJOR, owner=os.getpid())
         self._write(plan)
         return plan
 
@@ -212,12 +221,6 @@ class EmbeddedServers:
         self._say(f"PostgreSQL {pg.MAJOR}: starting")
         self.postgres = pg.Postgres(self.data / "postgres", port=plan.postgres_port, password=plan.password, durable=self.keep is not None)
         self.postgres.start().wait()
-
-    def _processes(self) -> tuple[ServerProcess, ...]:
-        named = [(f"kafka-{broker.node}", broker.process) for broker in self.brokers]
-        named.append(("postgres", self.postgres.process if self.postgres else None))
-        return tuple(ServerProcess(name=name, pid=process.pid, start=start) for name, process in named
-                     if process is not None and (start := started(process.pid)) is not None)
 
     def _crash(self) -> None:
         for broker in self.brokers:
