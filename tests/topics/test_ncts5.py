@@ -215,6 +215,28 @@ def test_seals_of_a_container_with_its_goods_only() -> None:
     assert "CONTAINER_NUMBER_INVALID" not in parsed.flags
 
 
+def test_an_item_in_two_containers_is_named_in_both_without_a_mass_that_nobody_stated() -> None:
+    box = ("<TransportEquipment><containerIdentificationNumber>{}</containerIdentificationNumber>"
+           "<GoodsReference><declarationGoodsItemNumber>1</declarationGoodsItemNumber></GoodsReference></TransportEquipment>")
+    item = ("<ConsignmentItem><declarationGoodsItemNumber>1</declarationGoodsItemNumber><Commodity><descriptionOfGoods>g</descriptionOfGoods>"
+            "<GoodsMeasure><grossMass>100</grossMass></GoodsMeasure></Commodity></ConsignmentItem>")
+    boxes = box.format("CSQU3054383") + box.format("MZWU2146680")
+    inner = f"{OPERATION}{DEPARTURE}<Consignment>{boxes}<HouseConsignment>{item}</HouseConsignment></Consignment>"
+    filing = read(message("015", inner, sender="t")).events[1]
+    assert isinstance(filing, FilingLodged)
+    assert [(b.gross_kg, [(g.description, g.gross_kg) for g in b.goods]) for b in filing.containers] == [(None, [("g", None)])] * 2
+
+
+def test_a_small_message_cannot_make_a_huge_event() -> None:
+    box = ("<TransportEquipment><containerIdentificationNumber>CSQU3054383</containerIdentificationNumber>"
+           "<GoodsReference><declarationGoodsItemNumber>1</declarationGoodsItemNumber></GoodsReference></TransportEquipment>")
+    item = "<ConsignmentItem><declarationGoodsItemNumber>1</declarationGoodsItemNumber></ConsignmentItem>"
+    inner = f"{OPERATION}{DEPARTURE}<Consignment>{box * 1_000}<HouseConsignment>{item * 10_000}</HouseConsignment></Consignment>"
+    parsed = read(message("015", inner, sender="t"))
+    assert "GOODS_CUT" in parsed.flags
+    assert max(len(codec.encode(event)) for event in parsed.events) < 1_000_000
+
+
 BOMB = b'<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>' + message("015", "<TransitOperation><LRN>&b;</LRN></TransitOperation>")
 LEAK = b'<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/hostname">]>' + message("015", "<TransitOperation><LRN>&x;</LRN></TransitOperation>")
 

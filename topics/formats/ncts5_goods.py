@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import chain, islice
 from typing import Final, Literal
 
 import msgspec
@@ -15,6 +17,9 @@ from topics.identifiers import BadIdentifier, parse_container
 CONTAINERS_MAX: Final = 1_000
 GOODS_MAX: Final = 10_000
 """Goods lines read of one movement; the schema allows 1,999 per house consignment."""
+
+SEALS_MAX: Final = 99
+"""Seals of one container, as in the schema."""
 
 NOTES: Final[dict[str, str]] = {"N720": "cim", "N722": "smgs", "N952": "tir"}
 """Transport documents that can bind a movement to shipments (UN/EDIFACT 1001: 720, 722, 952); others stay fields."""
@@ -73,25 +78,25 @@ def _peek(node: Node, path: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", text) and float(text) > 0 else None
+    return float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", text, re.ASCII) and float(text) > 0 else None
 
 
 def _goods(root: Node) -> tuple[tuple[str, Goods], ...]:
-    """Goods lines with their number in the declaration."""
-    found: list[tuple[str, Goods]] = []
-    for item in root.all("Consignment/HouseConsignment/ConsignmentItem"):
-        if len(found) >= GOODS_MAX:
-            break
-        number = item.text("declarationGoodsItemNumber") or item.text("goodsItemNumber")
-        item.text("goodsItemNumber")
-        code = item.text("Commodity/CommodityCode/harmonizedSystemSubHeadingCode") + item.text("Commodity/CommodityCode/combinedNomenclatureCode")
-        packages = [int(text) for node in item.all("Packaging/numberOfPackages") if re.fullmatch(r"\d{1,8}", text := node.value)]
-        un = item.text("Commodity/DangerousGoods/UNNumber")
-        found.append((number, Goods(
-            description=item.text("Commodity/descriptionOfGoods")[:4000], hs=code if re.fullmatch(r"\d{0,13}", code) else "",
-            packages=min(sum(packages), 10_000_000) if packages else None, gross_kg=_mass(item.text("Commodity/GoodsMeasure/grossMass")),
-            un=un if re.fullmatch(r"\d{4}", un) else "")))
-    return tuple(found)
+    """Goods lines with their number in the declaration; one more than the limit shows that there are more."""
+    items = islice(root.all("Consignment/HouseConsignment/ConsignmentItem"), GOODS_MAX + 1)
+    return tuple(_line(item) for item in items)
+
+
+def _line(item: Node) -> tuple[str, Goods]:
+    number = item.text("declarationGoodsItemNumber") or item.text("goodsItemNumber")
+    item.text("goodsItemNumber")
+    code = item.text("Commodity/CommodityCode/harmonizedSystemSubHeadingCode") + item.text("Commodity/CommodityCode/combinedNomenclatureCode")
+    packages = [int(text) for node in item.all("Packaging/numberOfPackages") if re.fullmatch(r"\d{1,8}", text := node.value, re.ASCII)]
+    un = item.text("Commodity/DangerousGoods/UNNumber")
+    return number, Goods(
+        description=item.text("Commodity/descriptionOfGoods")[:4000], hs=code if re.fullmatch(r"\d{0,13}", code, re.ASCII) else "",
+        packages=min(sum(packages), 10_000_000) if packages else None, gross_kg=_mass(item.text("Commodity/GoodsMeasure/grossMass")),
+        un=un if re.fullmatch(r"\d{4}", un, re.ASCII) else "")
 
 
 def _mass(text: str) -> float | None:
@@ -100,36 +105,51 @@ def _mass(text: str) -> float | None:
 
 
 def _containers(root: Node, goods: tuple[tuple[str, Goods], ...]) -> tuple[tuple[Stuffing, ...], tuple[Goods, ...], tuple[str, ...]]:
-    """Containers, the goods that no container is named for, and flags. Equipment without a number carries seals only: they stay fields."""
+    """Containers, the goods that no container is named for, and flags. Equipment without a number carries seals only: they stay fields.
+
+    An item that lies in several containers is named in each without packages and mass: how it is divided is not said.
+    """
     boxes = [node for node in root.all("Consignment/TransportEquipment") if _peek(node, "containerIdentificationNumber")]
     flags = ["CONTAINERS_CUT"] if len(boxes) > CONTAINERS_MAX else []
-    if len(goods) >= GOODS_MAX:
-        flags.append("GOODS_CUT")
-    boxes = boxes[:CONTAINERS_MAX]
+    flags += ["GOODS_CUT"] if len(goods) > GOODS_MAX else []
+    boxes, goods = boxes[:CONTAINERS_MAX], goods[:GOODS_MAX]
+    named = [tuple(dict.fromkeys(node.value for node in box.all("GoodsReference/declarationGoodsItemNumber"))) for box in boxes]
+    shared = Counter(item for items in named for item in items)
+    lines: dict[str, list[Goods]] = {}
+    for item, line in goods:
+        lines.setdefault(item, []).append(msgspec.structs.replace(line, packages=None, gross_kg=None) if shared[item] > 1 else line)
     found: list[Stuffing] = []
-    taken: set[int] = set()
-    for box in boxes:
-        number = box.text("containerIdentificationNumber")[:200]
-        try:
-            number = parse_container(number)
-        except BadIdentifier:
-            flags.append(CONTAINER_NUMBER_INVALID)
-        box.text("numberOfSeals")
-        named = {node.value for node in box.all("GoodsReference/declarationGoodsItemNumber")}
-        mine = tuple(line for item, line in goods if item in named or (not named and len(boxes) == 1))
-        taken |= {id(line) for line in mine}
-        found.append(Stuffing(
-            container=number, seals=tuple(node.value[:200] for node in box.all("Seal/identifier") if node.value), goods=mine,
-            packages=_sum_packages(mine), gross_kg=_sum_mass(mine), mass_basis="goods"))
-    return tuple(found), tuple(line for _, line in goods if id(line) not in taken), tuple(dict.fromkeys(flags))
+    room = GOODS_MAX
+    for box, items in zip(boxes, named, strict=True):
+        wanted = chain.from_iterable(lines.get(item, ()) for item in items) if items or len(boxes) > 1 else (line for _, line in goods)
+        mine = tuple(islice(wanted, room + 1))
+        if len(mine) > room:
+            mine, flags = mine[:room], [*flags, "GOODS_CUT"]
+        room -= len(mine)
+        found.append(_stuffing(box, mine, flags))
+    placed = set(shared) if len(boxes) != 1 or named[0] else {item for item, _ in goods}
+    return tuple(found), tuple(line for item, line in goods if item not in placed), tuple(dict.fromkeys(flags))
+
+
+def _stuffing(box: Node, goods: tuple[Goods, ...], flags: list[str]) -> Stuffing:
+    number = box.text("containerIdentificationNumber")[:200]
+    try:
+        number = parse_container(number)
+    except BadIdentifier:
+        flags.append(CONTAINER_NUMBER_INVALID)
+    box.text("numberOfSeals")
+    seals = tuple(node.value[:200] for node in box.all("Seal/identifier") if node.value)
+    if len(seals) > SEALS_MAX:
+        flags.append("SEALS_CUT")
+    return Stuffing(container=number, seals=seals[:SEALS_MAX], goods=goods, packages=_sum_packages(goods), gross_kg=_sum_mass(goods), mass_basis="goods")
 
 
 def _sum_packages(goods: tuple[Goods, ...]) -> int | None:
     known = [line.packages for line in goods if line.packages is not None]
-    return min(sum(known), 10_000_000) if known else None
+    return min(sum(known), 10_000_000) if known and len(known) == len(goods) else None
 
 
 def _sum_mass(goods: tuple[Goods, ...]) -> float | None:
     known = [line.gross_kg for line in goods if line.gross_kg is not None]
     total = round(sum(known), 6)
-    return total if known and 0 < total <= 10_000_000 else None
+    return total if known and len(known) == len(goods) and 0 < total <= 10_000_000 else None
