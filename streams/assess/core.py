@@ -9,17 +9,18 @@ import msgspec
 from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
-from streams.assess.instants import day_of
 from streams.assess.resolve import newest, spread
 from streams.assess.route import in_order, sides_of
-from streams.assess.rows import as_rules, procedure_of, row_for
+from streams.assess.rows import EMPTY, as_rules, is_empty, members_of, procedure_of, row_for
 from streams.assess.scopes import boxes_of, side_status_of
 from streams.assess.updates import update_of
-from streams.reference.model import Reference
+from streams.reference.model import Reference, SideRow
 from streams.rules.case import OURS, SideCase, Trip
+from streams.rules.day import day_of
 from streams.status import State
 from topics.events.internal import SideSummary
 from topics.events.outputs import ClearanceUpdate
+from topics.events.sites import CrossingCondition
 from topics.facts import NEVER, WHOLE, Fact, Rank
 
 FINAL = frozenset({State.RELEASED, State.DEPARTED, State.NOT_REQUIRED, State.CANCELLED, State.REFUSED})
@@ -70,6 +71,7 @@ def assess(
     """Status of every side, findings, next actions, alerts, next due time. Facts in any order give the same answer."""
     broadcasts, previous = tuple(broadcasts), previous or Previous()
     trip = trip_of(shipment, facts, reference, broadcasts, now)
+    trip.closures = {b.crossing: b for b in broadcasts if isinstance(b, CrossingCondition)}
     raised = status_of(trip, reference, sources_of(broadcasts), previous.due_first, now)
     updates = tuple(update_of(trip, side, raised, reference, now, pack) for side in trip.sides)
     due_first = dict(previous.due_first)
@@ -103,7 +105,7 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
     """Everything about every side, in the order in which one needs the other."""
     today = day_of(now)
     raised = Raised(today)
-    boxes = boxes_of(trip)
+    boxes, members = boxes_of(trip), members_of(reference)
     for side in trip.sides:
         _presence(side)
         side.stale = sources.stale(f"customs-{side.authority.lower()}")
@@ -114,9 +116,9 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
         scopes = boxes(side) or [WHOLE]
         for scope in scopes:
             side.procedures[scope] = procedure_of(trip, side, scope)
-            row = row_for(reference, side, side.procedures[scope], today) if side.required else None
+            row = _row(trip, side, scope, reference, today) if side.required else None
             side.rows[scope] = row
-            side.rules[scope] = as_rules(side, row)
+            side.rules[scope] = as_rules(trip, side, row, scope, members)
     prove(trip, reference, now, raised)
     for side in trip.sides:
         side.status = side_status_of(side, now)
@@ -124,6 +126,14 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
     ambiguous(trip, raised)
     judge(trip, reference, now, raised)
     return raised
+
+
+def _row(trip: Trip, side: SideCase, scope: str, reference: Reference, today: str) -> SideRow | None:
+    if is_empty(trip, scope):
+        row = row_for(reference, side, EMPTY, today)
+        if row is not None and row.procedure == EMPTY:
+            return row
+    return row_for(reference, side, side.procedures[scope], today)
 
 
 def _inner(side: SideCase) -> Fact:

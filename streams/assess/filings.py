@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from streams.assess.rows import waived
 from streams.reference.model import FilingRow, Reference
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import DocState, Document, ScopeStatus
-from topics.facts import MINUTE, NEVER, WHOLE
+from topics.facts import MINUTE, NEVER
 
 Timing = Literal["", "open", "at_risk", "overdue", "late", "in_time"]
 
@@ -45,11 +46,11 @@ def _filing(
     registered = max((d.registered_at for d in documents if d.alive), default=NEVER)
     due, actual = due_at(trip, side, row, reference)
     timing, due_next = _timing(side, row, registered, due, actual, reference, now)
-    waived = _waived(trip, scope, row)
+    why_not = waived(trip, row, scope, side.procedures.get(scope, ""))
     return FilingCase(
         kind=row.kind, row=row, state=state, documents=documents, filer=_filer(trip, row.kind, side, scope), due=due,
-        due_first_known=first_known.get(f"{side.id}|{row.kind}", due), timing="" if waived else timing,
-        registered_at=registered if registered != NEVER else None, waived=waived, due_next=None if waived else due_next)
+        due_first_known=first_known.get(f"{side.id}|{row.kind}", due), timing="" if why_not else timing,
+        registered_at=registered if registered != NEVER else None, waived=why_not, due_next=None if why_not else due_next)
 
 
 def _state(documents: tuple[Document, ...]) -> DocState:
@@ -59,20 +60,6 @@ def _state(documents: tuple[Document, ...]) -> DocState:
         return best
     good = max(d.word_at for d in documents if d.alive)
     return min((d.state for d in documents if d.state in (DocState.REJECTED, DocState.EXPIRED) and d.word_at >= good), default=best)
-
-
-def _waived(trip: Trip, scope: str, row: FilingRow) -> str:
-    """Empties and others for whom the row says so."""
-    if "empty" in row.waived_for and is_empty(trip, scope):
-        return "empty"
-    return ""
-
-
-def is_empty(trip: Trip, scope: str) -> bool:
-    """Declared empty: the box, or every box of the shipment."""
-    if scope != WHOLE:
-        return bool(trip.boxes.get(scope.split("/", 1)[0], {}).get("empty"))
-    return bool(trip.boxes) and all(box.get("empty") for box in trip.boxes.values())
 
 
 def _filer(trip: Trip, kind: str, side: SideCase, scope: str) -> str:

@@ -14,8 +14,8 @@ from topics.facts import EVERYWHERE, WHOLE, Fact
 
 ABOUT_US = frozenset({"shipment", "filing", "bound", "doc_seal", "mass", "position"})
 """Heads of facts that describe the shipment; the ladder has no use for them."""
-EFFECTIVE = frozenset({"doc", "demand", "condition"})
-"""Heads whose loss must be told when their side is ambiguous."""
+TRANSIT_KINDS = frozenset({"transit", "td", "tir", "next_transit"})
+"""A filing of these kinds is lodged at its office of departure and names those of destination."""
 
 
 class Ambiguous:
@@ -144,6 +144,8 @@ def _lodged(trip: Trip, reference: Reference, fact: Fact) -> Lodged:
         of, _, code = office.partition(":")
         if code:
             side = at_office(trip, of, code) or add_office(trip, reference, of, code)
+            if side.kind == "OFFICE" and kind in TRANSIT_KINDS:
+                side.office_role = "departure" if office == named[0] and content.get("office") else "destination"
             sides.append(side.id)
     if not sides and authority:
         only = only_side(trip, authority)

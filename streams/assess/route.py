@@ -55,6 +55,7 @@ def add_office(trip: Trip, reference: Reference, authority: str, office: str) ->
         order = max((s.order for s in trip.sides), default=0) + 1
     side = _side(reference, office_side(office, authority), authority, "OFFICE", order, trip.direction)
     side.office = office
+    side.office_role = "inland" if borders and borders[0].kind == "EXIT" and borders[0].order == 0 else "destination"
     side.mapped = ("office", f"{authority}:{office}") in reference.mapped or any(
         place.kind == "office" and place.id == office for place in reference.places.values())
     trip.sides.append(side)

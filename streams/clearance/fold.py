@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.assess import Assessment, Previous, assess
-from streams.assess.instants import micros
 from streams.clearance import publish
 from streams.clearance.retire import awaken, retired, stubbed
 from streams.clearance.state import Shipment, add, decode, encode, retire_at
 from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
 from streams.reference.model import Reference
 from streams.rules import pack_of
+from streams.rules.day import micros
 from topics import codec
 from topics.events.internal import ClearanceIn, FreshnessChanged, MaskFacts, ShipmentFacts
 from topics.events.sites import CrossingCondition, RiskIndicator

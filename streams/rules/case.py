@@ -11,6 +11,7 @@ import msgspec
 
 from streams.reference.model import Agreement, FilingRow, Reference, SideRow
 from streams.status import DocState, Document, ScopeStatus, SideRules, SideStatus
+from topics.events.sites import CrossingCondition
 from topics.facts import NEVER, WHOLE, Fact
 
 OURS = "railclear"
@@ -65,6 +66,12 @@ class Lodged(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return f"{self.kind} {self.number}"
 
+    def covers(self, scope: str) -> bool:
+        """Does it cover this scope? One that names no container covers all."""
+        boxes = self.content.get("containers", ())
+        box = scope.split("/", 1)[0]
+        return scope == WHOLE or not boxes or any(b.get("container") == box for b in boxes)
+
     def boxes(self) -> dict[str, Content]:
         """Containers of this filing by number."""
         return {str(box.get("container", "")): box for box in self.content.get("containers", ())}
@@ -95,13 +102,15 @@ class SideCase:
     """One side of the route with everything known of it."""
 
     __slots__ = ("agreements", "authority", "conditions", "crossing", "departed", "direction", "eta", "facts", "filings", "findings", "fresh",
-                 "id", "kind", "mapped", "not_checked", "office", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+                 "id", "kind", "mapped", "not_checked", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
                  "stale", "status", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
                  required: bool = True, mapped: bool = True, union: str = "") -> None:
         self.id, self.authority, self.kind, self.order = id, authority, kind, order
         self.crossing, self.office, self.direction, self.required, self.mapped, self.union = crossing, office, direction, required, mapped, union
+        self.office_role = ""
+        """OFFICE: departure, destination, inland."""
         self.facts: list[Fact] = []
         self.rows: dict[str, SideRow | None] = {}
         """Scope -> row of reference data."""
@@ -140,7 +149,8 @@ class SideCase:
 class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
-    __slots__ = ("any", "boxes", "corridor", "declared", "direction", "facts", "filings", "id", "lost", "now", "parties", "reference",
+    __slots__ = ("any", "boxes", "chains", "closures", "corridor", "declared", "direction", "facts",
+                 "filings", "id", "links", "lost", "now", "parties", "reference",
                  "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
@@ -154,6 +164,12 @@ class Trip:
         """Facts that apply to every side, by the head of their key."""
         self.corridor = self.direction = ""
         self.parties: tuple[str, ...] = ()
+        self.chains: dict[str, Any] = {}
+        """Container -> its seal chains, computed once."""
+        self.links: dict[str, Any] = {}
+        """Side -> what the customs-rail link between its two authorities rests on, computed once."""
+        self.closures: dict[str, CrossingCondition] = {}
+        """Crossing -> what its operator said last of it."""
         self.lost: list[Any] = []
         """Facts that name no side of the route."""
 
@@ -166,7 +182,9 @@ class Trip:
 
     def enrolled(self, facilitation: str) -> bool:
         """Did the carrier opt in to it for this shipment?"""
-        return facilitation in self.declared.get("enrolments", ())
+        if facilitation in self.declared.get("enrolments", ()):
+            return True
+        return any(f.key == ("condition", f"{facilitation}.enrolled") and f.value == "proven" for f in self.facts if f.key[0] == "condition")
 
     def seals(self, scope: str) -> list[Fact]:
         """Seal facts of a container (those of the shipment apply too), oldest first."""
@@ -177,7 +195,7 @@ class Trip:
 
     def covering(self, kind: str, scope: str = WHOLE) -> list[Lodged]:
         """Filings of a kind that cover a scope."""
-        return [f for f in self.filings if f.kind == kind and (scope == WHOLE or not f.boxes() or scope in f.boxes())]
+        return [f for f in self.filings if f.kind == kind and f.covers(scope)]
 
 
 class Case(msgspec.Struct, frozen=True):
