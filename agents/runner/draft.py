@@ -25,6 +25,9 @@ REVISION_HEADER = "railclear-revision"
 KEY_HEADER = "railclear-key"
 """State key of the fold that published it; the record's own key may be finer (shipment and side)."""
 
+REASON_MAX, PATH_MAX = 50, 70
+"""Bytes of an exception's reason and path in the outcomes record; the dead letter has them whole."""
+
 FateName = Literal["duplicate", "superseded", "waiting", "refused", "parked", "redelivered"]
 _FATES: dict[Fate, FateName] = {
     Fate.DUPLICATE: "duplicate",
@@ -61,7 +64,8 @@ class Draft:
 
     def exception(self, offset: int, fate: FateName, reason: str = "", path: str = "", until: int | None = None) -> None:
         """This input was not simply applied."""
-        self.exceptions[offset] = ExceptionalOutcome(offset=offset, fate=fate, reason=reason, path=path, until=until)
+        said = ExceptionalOutcome(offset=offset, fate=fate, reason=_cut(reason, REASON_MAX), path=_cut(path, PATH_MAX), until=until)
+        self.exceptions[offset] = said
 
     def outcome(self, record: Record, outcome: Outcome) -> None:
         """What the fold said of one input. What it refuses or parks keeps its original bytes."""
@@ -117,6 +121,10 @@ def outcomes_of(stage: str, records: Sequence[Record], exceptions: tuple[Excepti
         derived=derived,
     )
     return Send(OUTCOMES + stage, f"{topic}-{partition}".encode(), codec.encode(said))
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) * 4 <= size else text.encode()[:size].decode(errors="ignore")
 
 
 def _absent(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:

@@ -91,7 +91,7 @@ class _Lane:
 class Harness:
     """Runs stages on a SimulatedLog.
 
-    `crash` is asked before each effect and once before each batch's end: True ends that stage there. `rng` decides batch cuts,
+    `crash` is asked before each effect: True ends that stage there. `rng` decides batch cuts,
     which lane runs next and what of an unawaited write survives a crash; without it everything is in order and in whole batches.
     """
 

@@ -25,6 +25,10 @@ PUBLISH_TIMEOUT_S = 60.0
 """A producer that has not answered by then will not: the process ends and the batch is read again."""
 
 
+BATCH_RECORDS_MAX = 4000
+"""Records fetched at once. Also bounds the outcomes record: 4,000 exceptions of at most 230 bytes stay below 1 MiB."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Records of one partition in offset order, as they were fetched together."""
 

@@ -10,6 +10,7 @@ import faust
 import msgspec
 
 from agents.transport import faust_plugin
+from agents.transport.batch import BATCH_RECORDS_MAX
 
 MEBIBYTE = 1 << 20
 
@@ -45,7 +46,7 @@ def build(settings: TransportSettings) -> Any:
         broker_heartbeat_interval=settings.heartbeat_s,
         broker_request_timeout=max(40.0, settings.session_timeout_s),  # rides out a broker's restart; Faust needs session <= request
         broker_commit_interval=settings.commit_interval_s,
-        broker_max_poll_records=5000,  # a batch of that many takes about 50 ms; more only adds latency
+        broker_max_poll_records=BATCH_RECORDS_MAX,  # a batch of that many takes about 40 ms; more only adds latency
         consumer_max_fetch_size=4 * MEBIBYTE,  # per partition and fetch: the largest input still comes alone
         consumer_auto_offset_reset="earliest",  # a new group reads everything; "latest" would lose what came before its first commit
         producer_linger=0,  # batches are built by hand, waiting only delays them

@@ -158,14 +158,19 @@ class Flow:
             submit(link, self, lane, await lane.work.process(batch))
 
     async def turn(self, link: Link, lane: Lane) -> bool:
-        """One bounded slice of ticks or sweep, if the lane is not still publishing. True if it did something."""
+        """One bounded slice of ticks or sweep, unless the one before is still being published. True if it did something.
+
+        Batches in flight do not hold it up: under steady load there always are some, and a deadline must still fire.
+        """
         if lane.work is None or not lane.ready or lane.closing or lane.lock.locked():
             return False
-        if lane.tail is not None and not lane.tail.done():
+        if lane.turn_tail is not None and not lane.turn_tail.done():
             return False
         async with lane.lock:
             effects = lane.work.turn(lane.caught_up)
-            submit(link, self, lane, effects)
+            if effects:
+                submit(link, self, lane, effects)
+                lane.turn_tail = lane.tail
             return bool(effects)
 
     async def drop(self, lane: Lane) -> None:

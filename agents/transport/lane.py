@@ -69,6 +69,8 @@ class Lane:
         """Held while a batch or a turn is worked on: never two at a time."""
         self.tail: asyncio.Future[None] | None = None
         """The last publication of the chain; each waits for the one before."""
+        self.turn_tail: asyncio.Future[None] | None = None
+        """The last publication of a turn (ticks, sweep): at most one is in flight, beside the batches."""
         self.task: asyncio.Future[None] | None = None
         self.producer: Any = None
         """Exactly-once: this lane's own transactional producer."""

@@ -14,6 +14,8 @@ from topics import codec
 
 NO_REFERENCE = cast(Reference, None)
 SECOND = 1_000_000
+BUG = 666
+"""An `n` at which the fold raises what is not a refusal."""
 
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="add", tag_field="type"):
@@ -77,6 +79,8 @@ class Summing(Fold[Sum, Add | Factor]):
         total, ids, due, pad, outcomes = old.total, list(old.ids), old.due, old.pad, list[Outcome]()
         for index, event in enumerate(events):
             assert isinstance(event, Add)
+            if event.n == BUG:
+                raise ArithmeticError("a bug of this fold")
             if event.id in ids:
                 outcomes.append(Outcome(index, Fate.DUPLICATE))
             elif event.n < 0:

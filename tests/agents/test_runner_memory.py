@@ -14,9 +14,11 @@ from agents.runner.clock import Clock
 from agents.runner.draft import DEAD_LETTERS
 from agents.runner.memory import Harness, SimulatedLog, Stateless
 from agents.runner.partition import Limits
+from agents.transport.batch import BATCH_RECORDS_MAX
 from streams.effects import Ack, Effect, Publish, PublishOutcomes, PutState, Send, plan
 from streams.fold import EVERY_PARTITION
 from tests.agents.runner_toy import NO_REFERENCE, SECOND, Add, Factor, Said, Sum, Summing
+from topics.codec import Refused
 from topics.events.outputs import BatchOutcomes, DeadLetter
 
 KEYS = [f"k{i}" for i in range(12)]
@@ -45,7 +47,11 @@ def fates(log: SimulatedLog, stage: str, topic: str) -> dict[tuple[int, int], st
 
 
 def test_every_offset_has_a_fate_and_poison_does_not_stop_what_follows() -> None:
-    h = harness(partitions=1)
+    class Deep(Summing):
+        def decode(self, value: bytes) -> Any:
+            return msgspec.json.decode(value) if value.startswith(b"[[") else super().decode(value)
+
+    h = Harness([Deep()], NO_REFERENCE, partitions=1)
     h.publish("toy.in", "a", Add(id=1, n=5))
     h.publish("toy.in", "a", b"{not json", headers=(("ce_id", b"7"),))
     h.publish("toy.in", "a", Add(id=1, n=5))
@@ -62,7 +68,7 @@ def test_every_offset_has_a_fate_and_poison_does_not_stop_what_follows() -> None
     )
     letters = [msgspec.json.decode(r.value or b"", type=DeadLetter) for r in h.topic(DEAD_LETTERS)]
     assert {x.offset: x.code for x in letters} == {
-        1: "NOT_JSON", 3: "NEGATIVE", 4: "BAD_KEY", 5: "BAD_KEY", 6: "BAD_KEY", 7: "NO_VALUE", 8: "TOO_DEEP",
+        1: "NOT_JSON", 3: "NEGATIVE", 4: "BAD_KEY", 5: "BAD_KEY", 6: "BAD_KEY", 7: "NO_VALUE", 8: "TOO_DEEP"
     }  # fmt: skip
     poison = next(x for x in letters if x.offset == 1)
     assert (poison.value, poison.headers, poison.topic, poison.key) == (b"{not json", (("ce_id", b"7"),), "toy.in", b"a")
@@ -279,6 +285,20 @@ def test_what_makes_a_state_too_large_is_parked_with_its_bytes_and_the_rest_of_t
     state = h.state("toy", "a")
     assert isinstance(state, Sum)
     assert state.ids == (1, 3)
+
+
+def test_the_outcomes_of_a_batch_of_nothing_but_poison_fit_into_a_record() -> None:
+    class Verbose(Summing):
+        def decode(self, value: bytes) -> Any:
+            raise Refused("A_VERY_LONG_CODE_" * 20, "$.путь" * 100, "值" * 500)
+
+    h = Harness([Verbose()], NO_REFERENCE, partitions=1, batch_max=BATCH_RECORDS_MAX)
+    for _ in range(BATCH_RECORDS_MAX):
+        h.publish("toy.in", "a", b"x")
+    h.run()
+    (record,) = h.topic("outcomes.toy")
+    assert len(record.value or b"") < 1_000_000
+    assert len(h.topic(DEAD_LETTERS)) == BATCH_RECORDS_MAX
 
 
 def test_an_output_too_large_is_parked_too() -> None:

@@ -163,6 +163,27 @@ async def test_a_second_batch_is_published_only_after_the_first_is_acknowledged(
     assert lane.next == 20
 
 
+async def test_a_turn_is_taken_beside_batches_in_flight_but_one_at_a_time() -> None:
+    class Ticking(Stateless):
+        def turn(self, caught_up: bool) -> Any:
+            return plan(outputs=[Send("tick", None, b"")])
+
+    ends, lane, ticking = Ends(), a_lane(), flow()
+    lane.work = Ticking(nothing)
+    lane.deliver(10, 10)
+    submit(ends, ticking, lane, plan(outputs=[Send("batch", None, b"")], ack=Ack("in", 0, 10)))  # type: ignore[arg-type]
+    await drained(ends)
+    assert await ticking.turn(ends, lane)  # type: ignore[arg-type]
+    assert not await ticking.turn(ends, lane)  # type: ignore[arg-type]
+    await ends.recorder.confirm()
+    await ends.recorder.confirm()
+    assert ends.recorder.log == ["batch", "tick"]
+    assert await ticking.turn(ends, lane)  # type: ignore[arg-type]
+    lane.closing = True
+    await ends.recorder.confirm()
+    assert not await ticking.turn(ends, lane)  # type: ignore[arg-type]
+
+
 async def test_without_a_lease_nothing_is_written_and_a_closed_lane_never_writes_again() -> None:
     ends, lane = Ends(), a_lane()
     ends.leased = False

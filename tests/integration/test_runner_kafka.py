@@ -25,9 +25,9 @@ from kafka.errors import TopicAlreadyExistsError
 
 from agents.runner.cells import Header, pack, unpack
 from agents.runner.draft import DEAD_LETTERS
-from agents.transport.fatal import EXIT_REFUSED
+from agents.transport.fatal import EXIT_CRASH, EXIT_REFUSED
 from streams.fold import EVERY_PARTITION
-from tests.agents.runner_toy import Add, Factor, Said, Sum, Summing, topics_of
+from tests.agents.runner_toy import BUG, Add, Factor, Said, Sum, Summing, topics_of
 from topics import codec
 from topics.events.outputs import BatchOutcomes, DeadLetter
 
@@ -259,6 +259,17 @@ async def test_stages_in_one_process_ticks_fire_and_a_broadcast_sweeps_every_key
 
     await bench.until(swept, "the sweep")
     assert EVERY_PARTITION not in {p for _, p, _ in await bench.fates("intake")}
+
+
+async def test_a_bug_in_a_fold_ends_the_process_and_acknowledges_nothing(bench: Bench) -> None:
+    await bench.send(f"{bench.name}.in", "a", Add(id=1, n=1), 0)
+    await bench.send(f"{bench.name}.in", "a", Add(id=2, n=BUG), 0)
+    await bench.producer.flush()
+    worker = bench.worker()
+    assert worker.wait(LONG) == EXIT_CRASH
+    assert "FATAL agent" in bench.said_by_workers()
+    assert await bench.fates(bench.name) == {}
+    assert await bench.states() == {}
 
 
 @pytest.mark.parametrize("wrong", ["partitions", "input"])
