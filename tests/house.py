@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LINES_MAX = 450
 HOSTS = re.compile(r"https?://", re.IGNORECASE)
-REGISTRIES = re.compile("|".join((r"pypi\.org", r"pythonhosted", r"registry\.npmjs", r"repo1?\.maven", r"crates\.io", r"proxy\.golang", r"deb\.debian")), re.IGNORECASE)
+REGISTRIES = re.compile(
+    "|".join((r"pypi\.org", r"pythonhosted", r"registry\.npmjs", r"repo1?\.maven", r"crates\.io", r"proxy\.golang", r"deb\.debian")), re.IGNORECASE)
 MACHINE_PATHS = re.compile(r"(^|[^.\w-])/(work|farm|root|home)/")
 STRUCTURE = ("topics", "streams", "agents", "deploy", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs/decisions.md")
 
