@@ -10,7 +10,7 @@ from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
 from streams.assess.resolve import newest, spread
-from streams.assess.route import in_order, sides_of
+from streams.assess.route import add_reached, in_order, sides_of
 from streams.assess.rows import EMPTY, as_rules, is_empty, members_of, procedure_of, row_for
 from streams.assess.scopes import boxes_of, side_status_of
 from streams.assess.updates import update_of
@@ -93,11 +93,13 @@ def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcas
         trip.declared = said.value
     trip.corridor, trip.direction = str(trip.declared.get("corridor", "")), str(trip.declared.get("direction", "west"))
     trip.sides = sides_of(trip, reference)
+    add_reached(trip, reference)
     trip.lost = spread(trip, reference)
     trip.sides = in_order(trip.sides)
     railways = {f.source for f in living if f.rank is Rank.RAILWAY}
     declarers = {said.source} if said is not None else set()
-    trip.parties = tuple(sorted(p for p in railways | declarers if p in reference.parties))
+    carriers = {str(p.get("identifier", "")) for p in trip.declared.get("parties", ()) if p.get("role") == "carrier"}
+    trip.parties = tuple(sorted(p for p in railways | declarers | carriers if p in reference.parties))
     return trip
 
 

@@ -84,7 +84,8 @@ def _resolved(
             return [s for s in cited if s.authority == authority or fact.key[0] == "doc"]
         only = only_side(trip, authority)
         return [only, *(s for s in cited if fact.key[0] == "doc")] if only else [s for s in cited if fact.key[0] == "doc"]
-    only = only_side(trip, authority)
+    kind = fact.side.partition("/")[2].upper()
+    only = only_side(trip, authority, kind if kind in ("EXIT", "ENTRY", "OFFICE") else "")
     return [only] if only else []
 
 
@@ -97,13 +98,13 @@ def _others(fact: Fact, own: SideCase, served: dict[tuple[str, str], tuple[str, 
 
 
 def at_office(trip: Trip, authority: str, office: str) -> SideCase | None:
-    """The side of this authority with this office code (or place name), None when the route has none."""
-    return next((s for s in trip.sides if s.authority == authority and office in (s.office, s.crossing) and office), None)
+    """The side of this authority with this office code, crossing id or place id; None when the route has none."""
+    return next((s for s in trip.sides if s.authority == authority and office in s.names), None)
 
 
-def only_side(trip: Trip, authority: str) -> SideCase | None:
-    """The authority's only side with a customs border or office; else its territory; None when there are several, or none."""
-    mine = [s for s in trip.sides if s.authority == authority]
+def only_side(trip: Trip, authority: str, kind: str = "") -> SideCase | None:
+    """The authority's only side (of a kind) with a customs border or office; else its territory; None when there are several, or none."""
+    mine = [s for s in trip.sides if s.authority == authority and kind in ("", s.kind)]
     posts = [s for s in mine if s.kind != "TERRITORY" and s.required]
     if posts:
         return posts[0] if len(posts) == 1 else None

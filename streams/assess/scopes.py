@@ -16,9 +16,7 @@ def boxes_of(trip: Trip) -> Callable[[SideCase], list[str]]:
     """Gives the boxes (or house items) of the shipment at a side. A box that was taken off, its goods being in another one from then
     on, belongs only to the sides where it has been."""
     bound = {f.scope: f for f in trip.any.get("bound", ()) if f.scope != WHOLE}
-    ended = {box: int(until) for box, f in bound.items() if isinstance(f.value, dict) and isinstance(until := f.value.get("until"), int)}
-    begun = {box: int(since) for box, f in bound.items() if isinstance(f.value, dict) and isinstance(since := f.value.get("since"), int)}
-    replaced = {box for box, until in ended.items() if any(other != box and since >= until for other, since in begun.items())}
+    replaced = {str(old) for f in bound.values() if isinstance(f.value, dict) and (old := f.value.get("replaces"))}
     items: dict[str, set[str]] = {}
     for fact in trip.facts:
         if "/" in fact.scope:

@@ -87,19 +87,8 @@ def flags_of(trip: Trip, side: SideCase, status: SideStatus, raised: Raised) -> 
         flags.add("STALE")
     elif side.required and side.fresh and not side.fresh[0].known and status.state not in (State.NOT_REQUIRED,):
         flags.add("UNKNOWN")
-    if history_incomplete(trip, side):
-        flags.add("HISTORY_INCOMPLETE")
+    flags.update(f.key[1] for f in side.facts if f.key[0] == "flag" and len(f.key) > 1)
     return flags
-
-
-def history_incomplete(trip: Trip, side: SideCase) -> bool:
-    """Nothing is known of this side, and the goods were first seen behind it: no invented past."""
-    if side.kind not in ("EXIT", "ENTRY") or side.arrived:
-        return False
-    if any(f.key[0] in ("doc", "demand") for f in side.facts):
-        return False
-    return any(later.arrived and later.order > side.order and later.crossing != side.crossing for later in trip.sides
-               if later.kind in ("EXIT", "ENTRY"))
 
 
 def blocked_by_territory(trip: Trip, side: SideCase) -> bool:

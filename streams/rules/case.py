@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streams.reference.model import Agreement, FilingRow, Reference, SideRow
+from streams.reference.model import FilingRow, Reference, SideRow
 from streams.status import DocState, Document, ScopeStatus, SideRules, SideStatus
 from topics.events.sites import CrossingCondition
 from topics.facts import NEVER, WHOLE, Fact
@@ -101,14 +101,17 @@ class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
 class SideCase:
     """One side of the route with everything known of it."""
 
-    __slots__ = ("agreements", "authority", "conditions", "crossing", "departed", "direction", "eta", "facts", "filings", "findings", "fresh",
-                 "id", "kind", "mapped", "not_checked", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
-                 "stale", "status", "union")
+    __slots__ = (
+        "authority", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind",
+        "mapped", "names", "not_checked", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+        "stale", "status", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
                  required: bool = True, mapped: bool = True, union: str = "") -> None:
         self.id, self.authority, self.kind, self.order = id, authority, kind, order
         self.crossing, self.office, self.direction, self.required, self.mapped, self.union = crossing, office, direction, required, mapped, union
+        self.names: frozenset[str] = frozenset((office, crossing)) - {""}
+        """Codes by which messages call it: office code, crossing id, place ids."""
         self.office_role = ""
         """OFFICE: departure, destination, inland."""
         self.facts: list[Fact] = []
@@ -118,11 +121,6 @@ class SideCase:
         self.procedures: dict[str, str] = {}
         self.status: SideStatus | None = None
         self.filings: tuple[FilingCase, ...] = ()
-        self.conditions: list[tuple[str, Finding]] = []
-        """(rule id, finding with a verdict)."""
-        self.findings: list[Any] = []
-        self.agreements: tuple[Agreement, ...] = ()
-        """In force between this side's authority and another on the route."""
         self.not_checked: list[str] = []
         self.eta: tuple[int, int, int] | None = None
         self.seen = self.presented = self.departed = NEVER
@@ -149,9 +147,8 @@ class SideCase:
 class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
-    __slots__ = ("any", "boxes", "chains", "closures", "corridor", "declared", "direction", "facts",
-                 "filings", "id", "links", "lost", "now", "parties", "reference",
-                 "sides")
+    __slots__ = ("any", "boxes", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "now",
+                 "parties", "reference", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
         self.id, self.facts, self.reference, self.now = id, facts, reference, now

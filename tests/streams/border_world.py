@@ -137,9 +137,9 @@ def demand(side: str, kind: str, reference: str, phase: str, at: int, source: st
 
 
 def seal(what: str, at: int, *, lock: str = LOCK, side: str = "*", source: str = "locks", rank: Rank = Rank.SENSOR, chain: str = "customs_lock",
-         scope: str = BOX, **value: Any) -> Fact:
+         scope: str = BOX, read_at: str = "", **value: Any) -> Fact:
     return Fact(side=side, key=("seal", chain, what, f"{source}/{what}/{at}"), at=at, source=source, rank=rank, scope=scope,
-                id=f"{source}/{what}/{at}", value={"lock": lock, "seal": lock, **value})
+                id=f"{source}/{what}/{at}", value={"lock": lock, "seal": lock, "standard": "GTT-LOCK", **({"side": read_at} if read_at else {}), **value})
 
 
 def presence(side: str, what: str, at: int, source: str = "ktz", rank: Rank = Rank.RAILWAY, scope: str = BOX) -> Fact:
