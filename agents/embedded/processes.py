@@ -150,6 +150,15 @@ def watch(process: subprocess.Popen[bytes], *, stop: int = signal.SIGKILL, postg
             _reap().watch(f"pid {process.pid}", pid=process.pid, start=start, signal=int(stop), postgres=str(postgres) if postgres else "")
 
 
+def finish(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """Exit code of a program that ends by itself; killed with all it started, and so not 0, when it takes longer."""
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
 def unwatch(process: subprocess.Popen[bytes]) -> None:
     """The server has ended."""
     with _lock:

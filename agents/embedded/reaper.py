@@ -82,7 +82,7 @@ def clear_postgres(data: Path) -> None:
         return
     if len(lines) < 7 or not lines[6].split():
         return
-    segment, owner = int(lines[6].split()[-1]), int(lines[0])
+    segment, owner = int(lines[6].split()[-1]), abs(int(lines[0]))  # negative: the single process that initdb runs
     for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
         columns = row.split()
         if int(columns[1]) == segment and int(columns[4]) == owner:  # an id is reused; the creator's pid says whose it is

@@ -84,6 +84,19 @@ def test_servers_of_a_killed_process_end_even_if_its_reaper_was_killed_first() -
         shutil.rmtree(told["data"])
 
 
+def test_a_process_killed_while_it_makes_a_database_leaves_no_shared_memory(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, str(CHILD), "postgres", str(tmp_path / "pg")], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                               stdout=subprocess.DEVNULL)
+    lines: list[str] = []
+    while len(lines) < 7 and process.poll() is None:
+        with contextlib.suppress(OSError):
+            lines = (tmp_path / "pg" / "data.new" / "postmaster.pid").read_text().splitlines()
+    process.kill()
+    process.wait()
+    assert len(lines) >= 7, "it was killed in the middle"
+    assert_nothing_left({"data": str(tmp_path / "pg"), "pids": [abs(int(lines[0]))], "reaper": None}, data_too=False)
+
+
 async def test_a_kept_directory_survives_a_kill_and_reopens_with_its_data(tmp_path: Path) -> None:
     keep = tmp_path / "kept"
     assert running(keep) is None
