@@ -27,6 +27,8 @@ WANTED = {
 """Kinds by which a planned procedure is released, the usual first."""
 NEVER_GOES = 1 << 62
 """The consignment stays here for good."""
+BEFORE_LOADING = {"manifest": (0.2, 2.0), "declaration": (8.0, 14.0), "loading_manifest": (16.0, 20.0)}
+"""Hours after a train's documents are opened at its origin: manifest, then the goods are declared, then loaded (domain section 3)."""
 STAND_IN = frozenset({"td", "transit", "dt", "export", "declaration", "import", "release"})
 """Documents under which an exit is permitted."""
 AGENCIES = {"EU": "veterinary", "EAEU": "phyto", "": "border_guard"}
@@ -130,8 +132,10 @@ class Border:
         late = row.before_arrival and strikes(rng, first, "late", rates.late, post)
         at = self._when(post, row, presented, late)
         own = row.kind not in TRAIN_WIDE
-        life = Life(reject=(own or row.kind == "manifest") and strikes(rng, first, "rejection", rates.rejection, post), amend=own and strikes(rng, first, "amendment", rates.amendment, post),
-                    inform=own and strikes(rng, first, "information", rates.information, post), story="late" if late else "")
+        life = Life(
+            reject=(own or row.kind == "manifest") and strikes(rng, first, "rejection", rates.rejection, post),
+            amend=own and strikes(rng, first, "amendment", rates.amendment, post),
+            inform=own and strikes(rng, first, "information", rates.information, post), story="late" if late else "")
         filer = self.desk.filer(row, post.authority, first, part.railway)
         names = onward if row.kind in ("td", "transit", "tir") else ()
         filing, settled = self.desk.file(row, post, [one.consignment for one in many], at, filer, life, offices=names,
@@ -170,6 +174,8 @@ class Border:
         """When it is lodged: as the deadline asks, with hours to spare, or a little too late."""
         if not _early(row):
             return max(presented, post.arrives) + self.desk.wait(0.1, 1.0)
+        if row.clock_ref == "loading_start":
+            return post.since + self.desk.wait(*BEFORE_LOADING.get(row.kind, (1, 3))) + (self.desk.wait(24, 30) if late else 0)
         if not row.before_arrival:
             return max(post.arrives - self.desk.wait(1, 6), post.since + self.desk.wait(0.1, 0.5))
         lead = max(row.lead_minutes or 0, 0) * MINUTE

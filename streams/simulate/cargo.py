@@ -13,18 +13,34 @@ from topics.events.trade import Goods, Stuffing, TraderRef
 Direction = Literal["west", "east"]
 
 WEST: tuple[tuple[str, str, float], ...] = (
-    ("Laptop computers, 14 inch, new", "847130", 9000), ("Electric motors for washing machines", "850152", 17000), ("Wooden bedroom furniture", "940350", 11000),
-    ("Rear axles for motor cars", "870850", 19000), ("Ceramic floor tiles", "690721", 22000), ("LED luminaires for ceilings", "940511", 8000),
-    ("Cotton shirts for men", "620520", 9500), ("Photovoltaic modules", "854143", 20000), ("Bicycles without motor", "871200", 7000),
-    ("Household refrigerators", "841821", 10500), ("Ball bearings", "848210", 21000), ("Tyres for motor cars, new", "401110", 13000),
-    ("Tomato paste in drums", "200290", 22500), ("Plastic household articles", "392410", 9800),
+    ("Laptop computers, 14 inch, new", "847130", 9000),
+    ("Electric motors for washing machines", "850152", 17000),
+    ("Wooden bedroom furniture", "940350", 11000),
+    ("Rear axles for motor cars", "870850", 19000),
+    ("Ceramic floor tiles", "690721", 22000),
+    ("LED luminaires for ceilings", "940511", 8000),
+    ("Cotton shirts for men", "620520", 9500),
+    ("Photovoltaic modules", "854143", 20000),
+    ("Bicycles without motor", "871200", 7000),
+    ("Household refrigerators", "841821", 10500),
+    ("Ball bearings", "848210", 21000),
+    ("Tyres for motor cars, new", "401110", 13000),
+    ("Tomato paste in drums", "200290", 22500),
+    ("Plastic household articles", "392410", 9800),
 )
 EAST: tuple[tuple[str, str, float], ...] = (
-    ("Wine of fresh grapes in bottles", "220421", 19000), ("Sawn pine timber, planed, heat treated", "440711", 21000), ("Chemical wood pulp, bleached", "470321", 23000),
-    ("Passenger motor cars, new", "870323", 7200), ("Infant milk formula", "190110", 14000), ("Beer made from malt", "220300", 20500),
-    ("Machining centres for metal", "845710", 16500), ("Chocolate in filled blocks", "180631", 15000), ("Sunflower oil, refined", "151219", 21500),
+    ("Wine of fresh grapes in bottles", "220421", 19000),
+    ("Sawn pine timber, planed, heat treated", "440711", 21000),
+    ("Chemical wood pulp, bleached", "470321", 23000),
+    ("Passenger motor cars, new", "870323", 7200),
+    ("Infant milk formula", "190110", 14000),
+    ("Beer made from malt", "220300", 20500),
+    ("Machining centres for metal", "845710", 16500),
+    ("Chocolate in filled blocks", "180631", 15000),
+    ("Sunflower oil, refined", "151219", 21500),
     ("Coated paperboard", "481092", 22800),
 )
+"""Description, HS code, usual net mass in kilograms of a full box."""
 ITEMS = (("Phone case, silicone", "392690"), ("Cotton T-shirt", "610910"), ("Toy car, plastic", "950300"), ("USB cable", "854442"), ("Desk lamp", "940521"))
 TARE_KG = 3800.0
 

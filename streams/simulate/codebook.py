@@ -7,7 +7,9 @@ import msgspec
 
 from streams.reference.model import CodeRow, FactTemplate, Reference, SideRow
 
-COMMON = ("IE028", "IE029", "IE056", "IE060", "IE004", "IE022", "IE025", "PAS", "BLR", "ATP", "EDC", "CDC", "CPI", "IE3R01", "IE3N03", "IE3Q02")
+COMMON = (
+    "BLA", "BLR", "EDC", "CDC", "CPI", "PAS", "ATP", "TD-RELEASED", "IE004", "IE022", "IE025", "IE028", "IE029", "IE056", "IE060", "IE3N03", "IE3Q02", "IE3R01",
+)
 """Where several codes set the same fact, these are the usual ones."""
 
 

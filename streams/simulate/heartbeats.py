@@ -12,7 +12,7 @@ from streams.simulate.sent import Draft
 from streams.simulate.zones import local
 from topics.events.base import Heartbeat
 
-OFTEN_ENOUGH = 0.7
+OFTEN_ENOUGH = 0.9
 """Share of the freshness limit between two heartbeats."""
 UNKNOWN_MINUTES = 720
 

@@ -228,9 +228,10 @@ class Journey:
         stop = passed.formed_at if passed.formed_at > passed.exit_at else passed.entry_at
         at = arrives
         if stop > passed.entry_at:
-            at = arrives + self.t.desk.wait(0.4, 1)
-            self.t.rails.run(part, Call(passed.entry_at, at, at), Call(stop, at + self.t.desk.wait(0.3, 0.6), at))
-        post = self._post(passed, passed.entry_authority, "ENTRY", passed.entry_at, since, arrives, arrives + stay)
+            onward = arrives + self.t.desk.wait(0.4, 1)
+            at = onward + self.t.desk.wait(0.3, 0.6)
+            self.t.rails.run(part, Call(passed.entry_at, onward, onward), Call(stop, at, at))
+        post = self._post(passed, passed.entry_authority, "ENTRY", passed.entry_at, since, at, arrives + stay)
         receiving = self.t.pen.cast.who("railway", self.way.stops[stop].country)
         self.t.rails.hand_over(part, passed, arrives + self.t.desk.wait(0.2, 0.6), receiving)
         site = site_of(self.t.reference.places, self.t.operators, self.way.stops[stop])

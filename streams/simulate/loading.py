@@ -69,7 +69,7 @@ class Loading:
         consignment = Consignment(
             document=document, boxes=boxes, parties=self.shipper.parties(first.country, last.country, railway, aeo=aeo, direction=way.direction),
             forwarder=forwarder, direction=way.direction, procedures=procedures, aeo=aeo, ecommerce=parcels,
-            enrolments=self._enrolments(way, plan, empty=empty), offices=_offices(self.reference, last.country, last.id, procedures))
+            enrolments=self._enrolments(way, plan, empty=empty), offices=_offices(self.reference, way, procedures))
         if plan and what != "ecommerce":
             consignment.story[what] = plan[1]
         return consignment
@@ -96,13 +96,13 @@ class Loading:
                     out[authority] = final
                 else:
                     out[authority] = "transit"
-        if not empty and out.get(destination) == "transit":
-            out[destination] = "import"
-            entry = next((p.entry_authority for p in way.passes if p.customs and union.get(p.entry_authority) == there), "")
-            if entry and entry != destination:
-                out[entry] = "transit"
-        if here == there and not empty:                        # Kaliningrad: out of a union and into it again
-            out = {a: ("transit" if p != "export" else p) for a, p in out.items()}
+        last = _last_entry(way)
+        if not empty:
+            for authority in out:
+                if authority not in (last, destination) and union.get(authority, authority) == there and there != here:
+                    out[authority] = "transit"                 # Kaliningrad: into the union, out of it and into it again
+            if destination != last and out.get(destination) == "transit":
+                out[destination] = "import"
         return out
 
     # -- said ---------------------------------------------------------------------------------------------------------------------
@@ -145,12 +145,17 @@ def _note(origin: str, destination: str, reference: Reference) -> str:
     return "cim_smgs" if "EU" in ends else "smgs"
 
 
-def _offices(reference: Reference, country: str, place: str, procedures: dict[str, str]) -> tuple[str, ...]:
-    """Office of destination, where transit goes on beyond the border's own country."""
-    authority = reference.authorities.get(country)
-    if authority is None or authority.union != "EU" or "transit" not in [p for a, p in procedures.items() if reference.authorities[a].union == "EU"]:
+def _last_entry(way: Way) -> str:
+    """Authority that the goods enter last."""
+    return next((p.entry_authority for p in reversed(way.passes) if p.customs), "")
+
+
+def _offices(reference: Reference, way: Way, procedures: dict[str, str]) -> tuple[str, ...]:
+    """Office of destination, where the goods go on in transit from the last border."""
+    last, end = _last_entry(way), way.stops[-1]
+    if last not in reference.authorities or reference.authorities[last].union != "EU" or procedures.get(last) != "transit":
         return ()
-    return (f"{country}:{office_code(country, place)}",)
+    return (f"{end.country}:{office_code(end.country, end.id)}",)
 
 
 def office_code(country: str, place: str) -> str:

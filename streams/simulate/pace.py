@@ -9,8 +9,8 @@ from streams.simulate.options import SimOptions
 from streams.simulate.sent import Sent
 
 US = 1_000_000
-JOURNEY_HOURS = 480.0
-"""A long journey with its filings, border waits and boxes left behind: 20 days [D]; 90 % of journeys are shorter."""
+JOURNEY_HOURS = 540.0
+"""A long journey with its filings, border waits and boxes left behind: about three weeks [D]; nearly all messages are sent by then."""
 
 
 class Paced(msgspec.Struct, frozen=True):

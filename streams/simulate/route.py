@@ -10,6 +10,8 @@ from streams.reference.model import Corridor, Crossing, Place, Reference
 from streams.simulate.cargo import Direction
 from streams.simulate.clockwork import hours, spread, track_km
 
+WHOLE_WAY = 0.85
+"""Share of trains that go to a destination beyond the corridor's last customs border [D]."""
 KM_PER_HOUR = {"CN": 65.0, "PL": 28.0, "DE": 30.0, "LT": 35.0}
 """Where the reference has no speed (domain 7.2); elsewhere 50."""
 
@@ -53,8 +55,8 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def ways(reference: Reference, only: Sequence[str], *, eastbound: bool) -> list[tuple[Corridor, Direction]]:
-    """Corridor and direction of each train in turn: all westward ones and all eastward ones, by corridor id."""
-    chosen = [reference.corridors[c] for c in sorted(reference.corridors) if not only or c in only]
+    """Corridors with their directions, in the reference's order."""
+    chosen = [corridor for corridor in reference.corridors.values() if not only or corridor.id in only]
     chosen = [c for c in chosen if c.enabled and all(not reference.crossings[x].future for x in c.crossings)]
     if not chosen:
         raise ValueError(f"no corridor of the reference is among {list(only)}")
@@ -64,7 +66,7 @@ def ways(reference: Reference, only: Sequence[str], *, eastbound: bool) -> list[
 
 def way(reference: Reference, corridor: Corridor, direction: Direction, rng: random.Random) -> Way:
     """A way over the corridor from one of its origins to one of its destinations."""
-    ids = _places(corridor, rng)
+    ids = _places(corridor, rng, {c for c in corridor.crossings if reference.crossings[c].customs_border}, reference)
     if direction == "east":
         ids.reverse()
     stops = tuple(reference.places[i] for i in ids)
@@ -76,16 +78,20 @@ def way(reference: Reference, corridor: Corridor, direction: Direction, rng: ran
     return Way(corridor=corridor.id, direction=direction, stops=stops, passes=tuple(sorted(passes, key=lambda p: p.exit_at)))
 
 
-def _places(corridor: Corridor, rng: random.Random) -> list[str]:
-    """Place ids westwards: feeder, trunk, spur."""
+def _to(corridor: Corridor, destination: str) -> list[str]:
+    """Place ids of trunk and spur to a destination."""
+    trunk, spur = list(corridor.places), corridor.spurs.get(destination, ())
+    if spur and spur[0] in trunk:
+        return trunk[: trunk.index(spur[0])] + list(spur)
+    return trunk[: trunk.index(destination) + 1] if destination in trunk else trunk
+
+
+def _places(corridor: Corridor, rng: random.Random, borders: set[str], reference: Reference) -> list[str]:
+    """Place ids westwards: feeder, trunk, spur. Most trains pass every customs border of their corridor."""
     trunk = list(corridor.places)
     if corridor.destinations:
-        end = rng.choice(corridor.destinations)
-        spur = corridor.spurs.get(end, ())
-        if spur and spur[0] in trunk:
-            trunk = trunk[: trunk.index(spur[0])] + list(spur)
-        elif end in trunk:
-            trunk = trunk[: trunk.index(end) + 1]
+        far = [d for d in corridor.destinations if all(reference.crossings[b].b in _to(corridor, d) for b in borders)]
+        trunk = _to(corridor, rng.choice(far if far and rng.random() < WHOLE_WAY else corridor.destinations))
     if corridor.origins:
         origin = rng.choice(corridor.origins)
         feeder = corridor.feeders.get(origin, ())

@@ -26,7 +26,7 @@ class Seals:
         self.pen, self.desk, self.numbers, self.rng, self.options = pen, desk, numbers, rng, options
         gtt = [a for a in reference.agreements.values() if a.kind == "gtt" and a.enabled]
         self.standard = next((s for a in gtt for s in a.lock_standards), "")
-        self._operator = pen.cast.who("seals") if pen.cast.has("seals", "") else ""
+        self._operator = pen.cast.who("seals", "CN") if pen.cast.has("seals") else ""
 
     def enrol(self, box: Box, c: Consignment, at: int, place: str, authority: str) -> None:
         """A smart lock put on and armed before departure (domain 1.2, step 4)."""
@@ -82,6 +82,6 @@ class Seals:
                   until=local(until, post.country))
         self._say(box, party, LOCK, "replaced", until, post, post.place, old, story="lock_broken", new_seal=new, act=act)
         box.seals[LOCK], box.lock_bad = new, False
-        for filing in [f for (authority, _), f in c.filings.items() if authority == post.authority][:1]:
+        for filing in [f for (authority, _), f in c.filings.items() if authority == post.authority][-1:]:
             self.desk.amend(filing, until + self.desk.wait(0.2, 1), self.desk.content([c], post), "lock_broken")
         return until

@@ -54,8 +54,9 @@ class _World:
         self._ways = ways(reference, options.corridors, eastbound=options.eastbound)
         self.closures = Closures(reference, random.Random(f"{seed}/weather"), options, start, [self._way(i)[0] for i in range(min(options.trains, 40))])
         planned = options.incidents and options.trains >= PLANNED_FROM
-        self.plans = assign([(i, self._way(i)[0]) for i in range(min(options.trains, PLANNED_AMONG))]) if planned else {}
-        self.empties = next((i for i in range(options.trains) if self._way(i)[0].direction == "east"), -1) if planned else -1
+        routes = [(i, self._way(i)[0]) for i in range(min(options.trains, PLANNED_AMONG))]
+        self.empties = next((i for i, route in routes if route.direction == "east"), -1) if planned else -1
+        self.plans = assign([(i, route) for i, route in routes if i != self.empties]) if planned else {}
 
     def _way(self, index: int) -> tuple[Way, random.Random]:
         """The way of a train and the generator that its journey goes on with. Neighbouring trains go opposite ways; with twice as many trains as
