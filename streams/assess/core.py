@@ -9,12 +9,12 @@ import msgspec
 from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
-from streams.assess.resolve import newest, spread
-from streams.assess.route import add_reached, in_order, sides_of
-from streams.assess.rows import EMPTY, as_rules, is_empty, members_of, procedure_of, row_for
+from streams.assess.resolve import spread
+from streams.assess.route import add_reached, in_order, newest, sides_of
+from streams.assess.rows import book_of, procedure_of, row_of, rules_of
 from streams.assess.scopes import boxes_of, side_status_of
 from streams.assess.updates import update_of
-from streams.reference.model import Reference, SideRow
+from streams.reference.model import Reference
 from streams.rules.case import OURS, SideCase, Trip
 from streams.rules.day import day_of
 from streams.status import State
@@ -94,7 +94,7 @@ def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcas
     trip.corridor, trip.direction = str(trip.declared.get("corridor", "")), str(trip.declared.get("direction", "west"))
     trip.sides = sides_of(trip, reference)
     add_reached(trip, reference)
-    trip.lost = spread(trip, reference)
+    trip.lost = spread(trip)
     trip.sides = in_order(trip.sides)
     railways = {f.source for f in living if f.rank is Rank.RAILWAY}
     declarers = {said.source} if said is not None else set()
@@ -107,7 +107,7 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
     """Everything about every side, in the order in which one needs the other."""
     today = day_of(now)
     raised = Raised(today)
-    boxes, members = boxes_of(trip), members_of(reference)
+    boxes, book = boxes_of(trip), book_of(reference)
     for side in trip.sides:
         _presence(side)
         side.stale = sources.stale(f"customs-{side.authority.lower()}")
@@ -118,9 +118,8 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
         scopes = boxes(side) or [WHOLE]
         for scope in scopes:
             side.procedures[scope] = procedure_of(trip, side, scope)
-            row = _row(trip, side, scope, reference, today) if side.required else None
-            side.rows[scope] = row
-            side.rules[scope] = as_rules(trip, side, row, scope, members)
+            row = side.rows[scope] = row_of(trip, side, scope, book, now) if side.required else None
+            side.rules[scope] = rules_of(trip, side, scope, row, book, now)
     prove(trip, reference, now, raised)
     for side in trip.sides:
         side.status = side_status_of(side, now)
@@ -128,14 +127,6 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
     ambiguous(trip, raised)
     judge(trip, reference, now, raised)
     return raised
-
-
-def _row(trip: Trip, side: SideCase, scope: str, reference: Reference, today: str) -> SideRow | None:
-    if is_empty(trip, scope):
-        row = row_for(reference, side, EMPTY, today)
-        if row is not None and row.procedure == EMPTY:
-            return row
-    return row_for(reference, side, side.procedures[scope], today)
 
 
 def _inner(side: SideCase) -> Fact:

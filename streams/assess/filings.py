@@ -6,15 +6,15 @@ arrival and the authority's own registration time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from streams.assess.rows import waived
+from streams.network.deadlines import ClockTime, clocks, deadline, timing, timing_changes
 from streams.reference.model import FilingRow, Reference
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import DocState, Document, ScopeStatus
-from topics.facts import MINUTE, NEVER
+from topics.facts import NEVER
 
-Timing = Literal["", "open", "at_risk", "overdue", "late", "in_time"]
+REVIEWED = frozenset({"registered", "assessed", "released"})
 
 
 def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Mapping[str, int], now: int) -> tuple[FilingCase, ...]:
@@ -22,12 +22,13 @@ def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Ma
     if side.status is None:
         return ()
     found: dict[str, FilingCase] = {}
+    clock = _clocks(side)
     for scope, row in side.rows.items():
         status = side.scope(scope)
         if row is None or status is None or (status.state.value in ("NOT_REQUIRED", "CANCELLED") and "file_again" not in status.flags):
             continue
         for asked in row.filings:
-            case = _filing(trip, side, scope, asked, status, reference, first_known, now)
+            case = _filing(trip, side, scope, asked, status, reference, first_known, clock, now)
             held = found.get(asked.kind)
             if held is None or _worse(case, held):
                 found[asked.kind] = case
@@ -39,18 +40,20 @@ def _worse(case: FilingCase, held: FilingCase) -> bool:
 
 
 def _filing(
-    trip: Trip, side: SideCase, scope: str, row: FilingRow, status: ScopeStatus, reference: Reference, first_known: Mapping[str, int], now: int
+    trip: Trip, side: SideCase, scope: str, row: FilingRow, status: ScopeStatus, reference: Reference, first_known: Mapping[str, int],
+    clock: Mapping[str, ClockTime], now: int
 ) -> FilingCase:
     documents = tuple(d for d in status.documents if d.kind == row.kind and d.counts)
     state = _state(documents)
     registered = max((d.registered_at for d in documents if d.alive), default=NEVER)
-    due, actual = due_at(trip, side, row, reference)
-    timing, due_next = _timing(side, row, registered, due, actual, reference, now)
+    due = deadline(row, clock, reference.crossings.get(side.crossing))
+    known, margin = registered if registered != NEVER else None, reference.limits.at_risk_margin_minutes
+    how = timing(due, now, known, margin) if due is not None else "" if known is not None else "open"
     why_not = waived(trip, row, scope, side.procedures.get(scope, ""))
     return FilingCase(
-        kind=row.kind, row=row, state=state, documents=documents, filer=_filer(trip, row.kind, side, scope), due=due,
-        due_first_known=first_known.get(f"{side.id}|{row.kind}", due), timing="" if why_not else timing,
-        registered_at=registered if registered != NEVER else None, waived=why_not, due_next=None if why_not else due_next)
+        kind=row.kind, row=row, state=state, documents=documents, filer=_filer(trip, row.kind, side, scope), due=due.due_at if due else None,
+        due_first_known=first_known.get(f"{side.id}|{row.kind}", due.due_at if due else None), timing="" if why_not else how, registered_at=known,
+        waived=why_not, due_next=None if why_not else timing_changes(due, now, known, margin))
 
 
 def _state(documents: tuple[Document, ...]) -> DocState:
@@ -70,55 +73,17 @@ def _filer(trip: Trip, kind: str, side: SideCase, scope: str) -> str:
     return ""
 
 
-def due_at(trip: Trip, side: SideCase, row: FilingRow, reference: Reference) -> tuple[int | None, bool]:
-    """(deadline, whether its clock reference has happened); (None, False) when no legal lead time or no clock is known."""
-    lead = row.lead_minutes
-    if lead is None:
-        return None, False
-    crossing = reference.crossings.get(side.crossing)
-    if row.lead_minutes_short is not None and crossing is not None and crossing.formation_under_2h:
-        lead = row.lead_minutes_short
-    clock, actual = _clock(side, row.clock_ref)
-    return (clock - lead * MINUTE if clock is not None else None), actual
-
-
-def _clock(side: SideCase, clock_ref: str) -> tuple[int | None, bool]:
-    """The instant that a deadline counts back from: actual where it has happened, else the ETA's P50."""
-    if clock_ref == "presentation":
-        return (side.presented, True) if side.presented != NEVER else _arrival(side)
-    if clock_ref == "train_decl_review":
-        reviewed = [f.at for f in side.facts if f.key[:2] == ("doc", "conveyance") and f.key[3] in ("registered", "released", "assessed")]
-        return (min(reviewed), True) if reviewed else (None, False)
-    if clock_ref in ("loading_start", "unloading"):
-        done = [f.at for f in side.facts if f.key[0] == clock_ref]
-        return (min(done), True) if done else (None, False)
-    return _arrival(side)
-
-
-def _arrival(side: SideCase) -> tuple[int | None, bool]:
-    if side.seen != NEVER:
-        return side.seen, True
-    return (side.eta[1] if side.eta else None), False
-
-
-def _timing(
-    side: SideCase, row: FilingRow, registered: int, due: int | None, actual: bool, reference: Reference, now: int
-) -> tuple[Timing, int | None]:
-    """(timing, when the clock alone changes it)."""
-    done = registered != NEVER
-    if due is None:
-        return ("" if done else "open"), None
-    if actual:
-        if done:
-            return ("late" if registered > due else "in_time"), None
-        return ("overdue" if now >= due else "open"), (due if now < due else None)
-    if done:
-        return "", None
-    if now >= due:
-        return "overdue", None
-    assert side.eta is not None
-    soonest = due - (side.eta[1] - side.eta[0])               # the deadline if the train is early (P10)
-    warn = soonest - reference.limits.at_risk_margin_minutes * MINUTE
-    if now >= warn:
-        return "at_risk", due
-    return "open", warn
+def _clocks(side: SideCase) -> dict[str, ClockTime]:
+    """Clock times of this side: what has happened, else the ETA."""
+    other: dict[str, ClockTime] = {}
+    reviewed = [f.at for f in side.facts if f.key[:2] == ("doc", "conveyance") and f.key[3] in REVIEWED and f.source == side.authority]
+    declared = [f.at for f in side.facts if f.key[:2] == ("doc", "conveyance") and f.key[3] in ("sent", "registered")]
+    for name, times in (("train_decl_review", reviewed), ("conveyance_declared", declared),
+                        ("loading_start", [f.at for f in side.facts if f.key[0] == "loading_start"]),
+                        ("unloading", [f.at for f in side.facts if f.key[0] == "unloading"]),
+                        ("presentation", [f.at for f in side.facts if f.key[0] == "presented"])):
+        if times:
+            other[name] = ClockTime(actual=min(times))
+    if "presentation" not in other and side.eta is not None and side.seen == NEVER:
+        other["presentation"] = ClockTime(p10=side.eta[0], p50=side.eta[1])
+    return clocks(side.spec, side.eta, side.seen if side.seen != NEVER else None, other)

@@ -5,17 +5,11 @@ is kept without effect (SIDE_AMBIGUOUS): one release must not clear two sides.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from streams.assess.route import add_office
-from streams.reference.model import Reference
 from streams.rules.case import Content, Lodged, SideCase, Trip
 from topics.facts import EVERYWHERE, WHOLE, Fact
 
 ABOUT_US = frozenset({"shipment", "filing", "bound", "doc_seal", "mass", "position"})
 """Heads of facts that describe the shipment; the ladder has no use for them."""
-TRANSIT_KINDS = frozenset({"transit", "td", "tir", "next_transit"})
-"""A filing of these kinds is lodged at its office of departure and names those of destination."""
 
 
 class Ambiguous:
@@ -27,9 +21,9 @@ class Ambiguous:
         self.fact, self.authority, self.office = fact, authority, office
 
 
-def spread(trip: Trip, reference: Reference) -> list[Ambiguous]:
+def spread(trip: Trip) -> list[Ambiguous]:
     """Put every fact on the sides that it is about. Gives those that could not be put anywhere."""
-    read_documents(trip, reference)
+    read_documents(trip)
     lost: list[Ambiguous] = []
     served = {(f.kind, f.number): f.sides for f in trip.filings}
     by_id = {s.id: s for s in trip.sides}
@@ -41,7 +35,7 @@ def spread(trip: Trip, reference: Reference) -> list[Ambiguous]:
             if head not in ABOUT_US:
                 shared.append(fact)
         elif fact.side[:1] == "@":
-            found = _resolved(trip, reference, fact, served, by_id)
+            found = _resolved(trip, fact, served, by_id)
             if not found and head not in ABOUT_US:
                 lost.append(Ambiguous(fact, _authority(fact.side), _part(fact.side, "office")))
             for side in found:
@@ -67,15 +61,12 @@ def _part(side: str, what: str) -> str:
 
 
 def _resolved(
-    trip: Trip, reference: Reference, fact: Fact, served: dict[tuple[str, str], tuple[str, ...]], by_id: dict[str, SideCase]
+    trip: Trip, fact: Fact, served: dict[tuple[str, str], tuple[str, ...]], by_id: dict[str, SideCase]
 ) -> list[SideCase]:
     authority, office = _authority(fact.side), _part(fact.side, "office")
     if office:
         own = at_office(trip, authority, office)
-        if own is None:
-            own = add_office(trip, reference, authority, office)
-            by_id[own.id] = own
-        return [own, *_others(fact, own, served, by_id)]
+        return [own, *_others(fact, own, served, by_id)] if own is not None else []
     document = _part(fact.side, "doc")
     if document:
         kind, _, number = document.partition("/")
@@ -117,16 +108,12 @@ def only_side(trip: Trip, authority: str, kind: str = "") -> SideCase | None:
 # --- what the documents say ----------------------------------------------------------------------------------------
 
 
-def read_documents(trip: Trip, reference: Reference) -> None:
+def read_documents(trip: Trip) -> None:
     """Filings with the sides that their offices name, and the boxes of the shipment."""
     for fact in trip.facts:
         if fact.key[0] == "filing" and isinstance(fact.value, dict):
-            trip.filings.append(_lodged(trip, reference, fact))
+            trip.filings.append(_lodged(trip, fact))
     trip.filings.sort(key=lambda f: (f.at, f.kind, f.number, f.source))
-    for office in trip.declared.get("offices", ()):
-        authority, _, code = str(office).partition(":")
-        if code and at_office(trip, authority, code) is None:
-            add_office(trip, reference, authority, code)
     for box in trip.declared.get("containers", ()):
         trip.boxes[str(box.get("container", ""))] = box
     for fact in trip.facts:
@@ -134,7 +121,7 @@ def read_documents(trip: Trip, reference: Reference) -> None:
             trip.boxes[fact.scope] = {}
 
 
-def _lodged(trip: Trip, reference: Reference, fact: Fact) -> Lodged:
+def _lodged(trip: Trip, fact: Fact) -> Lodged:
     content: Content = fact.value if isinstance(fact.value, dict) else {}
     _, kind, number = fact.key[:3]
     authority = str(content.get("authority", "")) or _authority(fact.side) if fact.side[:1] == "@" else str(content.get("authority", ""))
@@ -144,17 +131,10 @@ def _lodged(trip: Trip, reference: Reference, fact: Fact) -> Lodged:
     for office in named:
         of, _, code = office.partition(":")
         if code:
-            side = at_office(trip, of, code) or add_office(trip, reference, of, code)
-            if side.kind == "OFFICE" and kind in TRANSIT_KINDS:
-                side.office_role = "departure" if office == named[0] and content.get("office") else "destination"
-            sides.append(side.id)
+            side = at_office(trip, of, code)
+            sides += [side.id] if side is not None else []
     if not sides and authority:
         only = only_side(trip, authority)
         sides = [only.id] if only else []
     return Lodged(kind=kind, number=number, authority=authority, content=content, source=fact.source, at=fact.at, evidence=fact.id,
                   scope=fact.scope, sides=tuple(dict.fromkeys(sides)))
-
-
-def newest(facts: Iterable[Fact]) -> Fact | None:
-    """Of several words about one thing the highest rank, then the latest."""
-    return max(facts, key=lambda f: (f.rank, f.at, f.version, f.source, f.record, f.id), default=None)

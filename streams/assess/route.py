@@ -3,100 +3,112 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.reference.model import Reference
-from streams.rules.case import SideCase, Trip
-from topics.identifiers import BadIdentifier, office_side, parse_side, side_id, territory_side
+from streams.network.sides import SideSpec, crossings_of, route_sides
+from streams.reference.model import Place, Reference
+from streams.rules.case import Content, SideCase, Trip
+from topics.facts import Fact
+from topics.identifiers import BadIdentifier, parse_side
 
 REACHED = frozenset({"route", "run", "visit", "seen", "handed_over", "presented", "departed", "eta"})
 """Facts that only a side of the route has."""
+TRANSIT_KINDS = frozenset({"transit", "td", "tir", "next_transit"})
+"""A filing of these kinds is lodged at its office of departure and names those of destination."""
 
 
 def sides_of(trip: Trip, reference: Reference) -> list[SideCase]:
-    """Border sides in the order they are passed, then the offices and territories. Inner borders give NOT_REQUIRED sides."""
-    west = trip.direction != "east"
-    sides: list[SideCase] = []
-    crossed: list[str] = []
-    for name in crossings_of(trip, reference):
-        crossing = reference.crossings.get(name)
-        if crossing is None:
-            continue
-        first, second = (crossing.a_authority, crossing.b_authority) if west else (crossing.b_authority, crossing.a_authority)
-        for authority, kind in ((first, "EXIT"), (second, "ENTRY")):
-            row = reference.authorities.get(authority)
-            sides.append(SideCase(
-                side_id(name, authority, "EXIT" if kind == "EXIT" else "ENTRY"), authority, kind, len(sides), crossing=name,
-                office=crossing.offices.get(authority, ""), direction=trip.direction, required=crossing.customs_border,
-                union=row.union if row else ""))
-            sides[-1].names |= {crossing.a if authority == crossing.a_authority else crossing.b}
-            crossed.append(authority)
-    for authority in dict.fromkeys(crossed):
-        if authority in reference.authorities and reference.authorities[authority].territory:
-            first_order = min(s.order for s in sides if s.authority == authority)
-            sides.append(_side(reference, territory_side(authority), authority, "TERRITORY", first_order, trip.direction))
-    return sides
+    """Every side in the order it is passed: the declared crossings (else the corridor's), and every office that a document or notice names."""
+    names = tuple(trip.declared.get("crossings", ()))
+    if not names and (corridor := reference.corridors.get(trip.corridor)) is not None:
+        names = crossings_of(corridor, trip.direction)
+    names = tuple(n for n in names if n in reference.crossings)
+    posts = {(s.authority, name) for s in route_sides(reference, names, trip.direction, (), ()) for name in _names(reference, s)}
+    offices = [o for o in _offices(trip) if (o[0], o[1]) not in posts]
+    listed = tuple(dict.fromkeys(f"{a}:{code}:{role}" if role else f"{a}:{code}" for a, code, role in offices))
+    return [_case(trip, reference, spec) for spec in route_sides(reference, names, trip.direction, listed)]
 
 
-def crossings_of(trip: Trip, reference: Reference) -> tuple[str, ...]:
-    """Crossing ids in the order they are passed: the declared ones, else those of the corridor (reversed eastwards)."""
-    declared = tuple(trip.declared.get("crossings", ()))
-    if declared:
-        return declared
-    corridor = reference.corridors.get(trip.corridor)
-    if corridor is None:
-        return ()
-    return corridor.crossings if trip.direction != "east" else tuple(reversed(corridor.crossings))
+def _offices(trip: Trip) -> list[tuple[str, str, str]]:
+    """(authority, code, role) of every office that the shipment, its filings or a notice names, each once, in a fixed order."""
+    found: dict[tuple[str, str], str] = {}
+    for office in trip.declared.get("offices", ()):
+        authority, _, rest = str(office).partition(":")
+        code, _, role = rest.partition(":")
+        found.setdefault((authority, code), role)
+    for fact in trip.facts:
+        if fact.key[0] == "filing" and isinstance(fact.value, dict):
+            _of_filing(fact.value, str(fact.key[1]), found)
+        elif fact.side[:1] == "@" and "/office/" in fact.side:
+            authority, _, code = fact.side[1:].partition("/office/")
+            found.setdefault((authority, code), "")
+    return [(a, code, role) for (a, code), role in found.items() if a and code]
 
 
-def add_office(trip: Trip, reference: Reference, authority: str, office: str) -> SideCase:
-    """The side of an office, made when the route does not have it yet. Before the borders for an office of the first country, else after."""
-    for side in trip.sides:
-        if side.authority == authority and office in side.names:
-            return side
-    borders = [s for s in trip.sides if s.authority == authority and s.kind in ("EXIT", "ENTRY")]
-    if borders:
-        order = borders[0].order - 1 if borders[0].kind == "EXIT" and borders[0].order == 0 else borders[-1].order
-    else:
-        order = max((s.order for s in trip.sides), default=0) + 1
-    side = _side(reference, office_side(office, authority), authority, "OFFICE", order, trip.direction)
-    side.office, side.names = office, frozenset((office,))
-    side.office_role = "inland" if borders and borders[0].kind == "EXIT" and borders[0].order == 0 else "destination"
-    known = reference.mapped.get(("office", f"{authority}:{office}"))
-    place = reference.places.get(office)
-    side.mapped = known is not None or (place is not None and place.country == authority)
-    if known is not None:
-        side.names |= {known.means}
-    trip.sides.append(side)
+def _of_filing(content: Content, kind: str, found: dict[tuple[str, str], str]) -> None:
+    role = "departure" if kind in TRANSIT_KINDS else ""
+    named = [(f"{content.get('authority', '')}:{content.get('office', '')}", role)]
+    named += [(str(o), "destination" if role else "") for o in content.get("offices", ())]
+    for office, as_ in named:
+        authority, _, code = office.partition(":")
+        if code and not found.get((authority, code)):
+            found[authority, code] = as_
+
+
+def _names(reference: Reference, spec: SideSpec) -> frozenset[str]:
+    """How messages call this side: office code, crossing id, place id, and the other places of its country at the crossing."""
+    names = {spec.office, spec.crossing, spec.place}
+    if spec.crossing:
+        names |= {p.id for p in places_at(reference, spec.crossing) if p.country == spec.authority}
+    return frozenset(names - {""})
+
+
+def places_at(reference: Reference, crossing: str) -> list[Place]:
+    """Stations and terminals of a crossing."""
+    return [p for p in reference.places.values() if p.crossing == crossing]
+
+
+def _case(trip: Trip, reference: Reference, spec: SideSpec) -> SideCase:
+    row = reference.authorities.get(spec.authority)
+    side = SideCase(
+        spec.id, spec.authority, spec.kind, spec.order, crossing=spec.crossing, office=spec.office, direction=trip.direction,
+        required=spec.customs_border, union=row.union if row else "", mapped=spec.kind != "OFFICE" or known_office(reference, spec))
+    side.spec, side.office_role, side.names = spec, spec.office_role, _names(reference, spec)
     return side
+
+
+def known_office(reference: Reference, spec: SideSpec) -> bool:
+    """Is this office in the network: mapped, or a place of its own?"""
+    place = reference.places.get(spec.office)
+    return bool(spec.place) or (place is not None and place.country == spec.authority)
 
 
 def add_reached(trip: Trip, reference: Reference) -> None:
     """Sides that the goods reach although the declared route does not name them: a diversion. Each stands where the side that it
     takes the place of stands (same authority and kind), else at the end."""
     known = {s.id for s in trip.sides}
-    for id in sorted({f.side for f in trip.facts if f.side[:1] not in ("*", "@") and f.key[0] in REACHED and f.side not in known}):
+    for id in sorted({f.side for f in trip.facts if f.key[0] in REACHED and f.side[:1] not in ("*", "@") and f.side not in known}):
         try:
             parsed = parse_side(id)
         except BadIdentifier:
             continue
         crossing = reference.crossings.get(parsed.crossing)
-        row = reference.authorities.get(parsed.authority)
         instead = next((s for s in trip.sides if s.authority == parsed.authority and s.kind == parsed.kind and s.required), None)
         order = instead.order if instead is not None else max((s.order for s in trip.sides), default=0) + 1
-        side = SideCase(
-            id, parsed.authority, parsed.kind, order, crossing=parsed.crossing, office=parsed.office, direction=trip.direction,
-            required=crossing.customs_border if crossing is not None else True, mapped=crossing is not None or not parsed.crossing,
-            union=row.union if row else "")
+        place, office = "", parsed.office
         if crossing is not None:
-            side.office = crossing.offices.get(parsed.authority, "")
-            side.names |= {side.office, crossing.a if parsed.authority == crossing.a_authority else crossing.b} - {""}
+            place = crossing.a if parsed.authority == crossing.a_authority else crossing.b
+            office = crossing.offices.get(parsed.authority, "")
+        side = _case(trip, reference, SideSpec(
+            id=id, authority=parsed.authority, kind=parsed.kind, order=order, crossing=parsed.crossing, office=office, place=place,
+            customs_border=crossing.customs_border if crossing is not None else True))
+        side.mapped = crossing is not None or not parsed.crossing
         trip.sides.append(side)
 
 
-def _side(reference: Reference, id: str, authority: str, kind: str, order: int, direction: str) -> SideCase:
-    row = reference.authorities.get(authority)
-    return SideCase(id, authority, kind, order, direction=direction, union=row.union if row else "")
-
-
 def in_order(sides: Iterable[SideCase]) -> list[SideCase]:
-    """Route order; an office stands beside the border that it belongs to, ids break ties."""
-    return sorted(sides, key=lambda s: (s.order, s.kind == "TERRITORY", s.kind == "OFFICE", s.id))
+    """Route order; ids break ties."""
+    return sorted(sides, key=lambda s: (s.order, s.id))
+
+
+def newest(facts: Iterable[Fact]) -> Fact | None:
+    """Of several words about one thing the highest rank, then the latest."""
+    return max(facts, key=lambda f: (f.rank, f.at, f.version, f.source, f.record, f.id), default=None)

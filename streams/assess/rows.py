@@ -1,8 +1,11 @@
 """Which row of reference data a side takes, per scope by planned procedure, and the rules that the ladder reads from it."""
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
+from streams.network.sides import in_force, side_row, side_rules
 from streams.reference.model import FilingRow, Reference, SideRow
 from streams.rules.case import SideCase, Trip
 from streams.status import SideRules
@@ -12,18 +15,32 @@ UNDECIDED = "undecided"
 EMPTY = "empty"
 PROCEDURE_KINDS = {"transit": "transit", "import": "import", "warehouse": "warehouse", "export": "export", "td": "transit", "dt": "export"}
 """A lodged filing of this kind shows the procedure of the boxes that it covers."""
-Members = dict[str, frozenset[str]]
-"""Union or convention -> its authorities."""
+BOOKS_MAX = 4
+DAY = 24 * 3_600_000_000
 
 
-def members_of(reference: Reference) -> Members:
-    """Authorities of each union (EAEU, EU) and convention (CTC, TIR)."""
-    found: dict[str, set[str]] = {}
-    for code, row in reference.authorities.items():
-        for group in (row.union, *row.transit):
-            if group:
-                found.setdefault(group, set()).add(code)
-    return {group: frozenset(codes) for group, codes in found.items()}
+class Book:
+    """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
+
+    __slots__ = ("reference", "rows", "rules")
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.rows: dict[tuple[str, str, str, str], SideRow | None] = {}
+        self.rules: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], SideRules] = {}
+
+
+_books: dict[int, Book] = {}
+
+
+def book_of(reference: Reference) -> Book:
+    """The book of this reference object."""
+    book = _books.get(id(reference))
+    if book is None or book.reference is not reference:
+        if len(_books) >= BOOKS_MAX:
+            _books.clear()
+        book = _books[id(reference)] = Book(reference)
+    return book
 
 
 def procedure_of(trip: Trip, side: SideCase, scope: str) -> str:
@@ -53,50 +70,74 @@ def waived(trip: Trip, asked: FilingRow, scope: str, procedure: str) -> str:
     return ""
 
 
-def as_rules(trip: Trip, side: SideCase, row: SideRow | None, scope: str, members: Members) -> SideRules:
-    """The ladder's form of a row; without one the side shows only what its authority says."""
-    if row is None:
-        return SideRules(authority=side.authority, side=side.id, demands_only=side.kind == "TERRITORY")
-    procedure = side.procedures.get(scope, "")
-    return SideRules(
-        authority=side.authority, side=side.id, assessments=row.assessments, conditions=row.conditions,
-        filings={f.kind: f.before_arrival for f in row.filings if not f.enrolment and not waived(trip, f, scope, procedure)},
-        release=tuple(frozenset(g) for g in row.release), decision=frozenset(row.decision),
-        by={kind: members.get(group, frozenset()) for kind, group in row.by.items()}, per_visit=frozenset(row.per_visit),
-        per_run=frozenset(row.per_run), transit=frozenset(row.transit), chains=row.chains, not_observed=frozenset(row.not_observed),
-        presenters=_presenters(trip, side, row), demands_only=row.kind == "TERRITORY")
-
-
-def _presenters(trip: Trip, side: SideCase, row: SideRow) -> frozenset[str]:
-    """Filers of record of the documents whose filer may say `presented` (IE507)."""
-    return frozenset(f.source for f in trip.filings if f.kind in row.presenters and side.id in f.sides)
-
-
-def with_conditions(rules: SideRules, names: tuple[str, ...], chains: tuple[str, ...] = (), auto: frozenset[str] = frozenset()) -> SideRules:
-    """The same row with more conditions before arrival, chains to look at, and what an agreement grants."""
-    return msgspec.structs.replace(
-        rules, conditions=tuple(dict.fromkeys(rules.conditions + names)), chains=tuple(dict.fromkeys(rules.chains + chains)),
-        auto_release=rules.auto_release | auto)
-
-
-def row_for(reference: Reference, side: SideCase, procedure: str, today: str) -> SideRow | None:
-    """The most specific row that fits; None for an office or authority that nothing is known of."""
-    best: tuple[int, str, SideRow] | None = None
-    for row in reference.side_rows:
-        score = _fit(row, side, procedure, today)
-        if score is not None and (best is None or (score, row.id) > best[:2]):
-            best = score, row.id, row
-    return best[2] if best else None
-
-
-def _fit(row: SideRow, side: SideCase, procedure: str, today: str) -> int | None:
-    if row.kind != side.kind or not row.enabled or (row.valid_from and today < row.valid_from) or (row.valid_to and today >= row.valid_to):
+def row_of(trip: Trip, side: SideCase, scope: str, book: Book, now: int) -> SideRow | None:
+    """The row of a scope; for empties the row for empties where there is one. An office that the network does not know has none."""
+    if side.kind == "OFFICE" and not side.mapped:
         return None
-    score = 0
-    for weight, wanted, have in ((32, row.authority, side.authority), (16, row.crossing, side.crossing), (8, row.union, side.union),
-                                 (4, row.procedure, procedure), (2, row.office_role, side.office_role), (1, row.direction, side.direction)):
-        if wanted:
-            if wanted != have:
-                return None
-            score += weight
-    return score
+    procedure = side.procedures[scope]
+    if is_empty(trip, scope):
+        row = _row(side, EMPTY, book, now)
+        if row is not None and row.procedure == EMPTY:
+            return row
+    return _row(side, procedure, book, now)
+
+
+def _row(side: SideCase, procedure: str, book: Book, now: int) -> SideRow | None:
+    key = (side.id, side.office_role + "/" + side.direction, procedure, str(now // DAY))
+    if key not in book.rows:
+        if len(book.rows) > 20_000:
+            book.rows.clear()
+        book.rows[key] = side_row(book.reference, side.spec, side.direction, procedure, now)
+    return book.rows[key]
+
+
+def rules_of(trip: Trip, side: SideCase, scope: str, row: SideRow | None, book: Book, now: int) -> SideRules:
+    """The ladder's form of a row, without what an agreement adds."""
+    gone: tuple[str, ...] = ()
+    filers: tuple[str, ...] = ()
+    if row is not None:
+        procedure = side.procedures[scope]
+        gone = tuple(f.kind for f in row.filings if not f.enrolment and waived(trip, f, scope, procedure))
+        if row.presenters:
+            filers = tuple(sorted({f"{f.kind}={f.source}" for f in trip.filings if f.kind in row.presenters and side.id in f.sides}))
+    key = (side.id, row.id if row else "", str(now // DAY), gone, filers)
+    rules = book.rules.get(key)
+    if rules is None:
+        if len(book.rules) > 20_000:
+            book.rules.clear()
+        rules = book.rules[key] = side_rules(book.reference, side.spec, row, waived=gone, filers=_by_kind(filers))
+    granted = auto_release(trip, side, book.reference, now)
+    return msgspec.structs.replace(rules, auto_release=granted) if granted else rules
+
+
+def _by_kind(filers: Collection[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in filers:
+        kind, _, source = pair.partition("=")
+        found.setdefault(kind, []).append(source)
+    return found
+
+
+def auto_release(trip: Trip, side: SideCase, reference: Reference, now: int) -> frozenset[str]:
+    """Release members that an agreement in force for this side, crossing, route and these goods grants: none by default."""
+    granted: set[str] = set()
+    for a in reference.agreements.values():
+        if not a.auto_release or not in_force(a, now) or not {side.authority, side.union} & set(a.parties):
+            continue
+        if (a.crossings and side.crossing not in a.crossings) or (a.routes and trip.corridor not in a.routes) or not _goods(trip, a.goods):
+            continue
+        granted |= set(a.auto_release)
+    return frozenset(granted)
+
+
+def _goods(trip: Trip, prefixes: tuple[str, ...]) -> bool:
+    if not prefixes:
+        return True
+    codes = [str(line.get("hs", "")) for box in trip.boxes.values() for line in box.get("goods", ())]
+    return bool(codes) and all(any(code.startswith(p) for p in prefixes) for code in codes)
+
+
+def with_conditions(rules: SideRules, names: tuple[str, ...], chains: tuple[str, ...] = ()) -> SideRules:
+    """The same row with more conditions before arrival and chains to look at."""
+    return msgspec.structs.replace(
+        rules, conditions=tuple(dict.fromkeys(rules.conditions + names)), chains=tuple(dict.fromkeys(rules.chains + chains)))

@@ -37,7 +37,7 @@ TEXTS: dict[str, str] = {
     "gtt.box_changed_unsupervised": "Груз {box} перегружен без акта таможенного контроля.",
     "gtt.expired": "{kind}: срок действия истёк, подать заново.",
     "adv.filing_at_risk": "{message}: срок {due}, поезд может прийти раньше; у {filer} нет регистрации. Иначе: {consequence}.",
-    "adv.filing_overdue": "{message}: по ожидаемому прибытию срок {due} прошёл, регистрации нет. Последствие: {consequence}.",
+    "adv.filing_overdue": "{message}: срок {due} прошёл, регистрации нет. Последствие: {consequence}.",
     "adv.filing_late": "{message}: регистрация после срока {due}.",
     "adv.filing_missing": "Груз прибыл, {message} не зарегистрирован. Последствие: {consequence}.",
     "adv.filing_rejected": "{message} отклонён, код {code}, поле {path}: {reason}. Исправить и подать снова.",

@@ -37,15 +37,15 @@ def _replace(finding: Finding, **more: object) -> Finding:
 def at_risk(case: Case, reference: Reference, now: int) -> Finding | None:
     """ADV-01: not registered, and the live ETA (P10) comes nearer than the margin to the deadline."""
     filing = _open(case)
-    if filing is None or filing.timing != "at_risk" or not filing.row.alert:
+    if filing is None or filing.timing != "at_risk" or filing.registered or not filing.row.alert:
         return None
     return _said(case, filing, "FILING_AT_RISK", "warning", reference, alert="FilingAtRisk")
 
 
 def overdue(case: Case, reference: Reference, now: int) -> Finding | None:
-    """ADV-02: the deadline by the ETA has passed and nothing is registered; not yet late, because only the arrival decides that."""
+    """ADV-02: the deadline, counted from what has actually happened, is over and nothing is registered."""
     filing = _open(case)
-    if filing is None or filing.timing != "overdue" or not filing.row.alert or case.side.arrived:
+    if filing is None or filing.timing != "overdue" or not filing.row.alert:
         return None
     return _said(case, filing, "FILING_OVERDUE", "critical" if filing.row.basis == "legal" else "warning", reference, alert="FilingOverdue")
 
@@ -61,7 +61,7 @@ def late(case: Case, reference: Reference, now: int) -> Finding | None:
 def missing(case: Case, reference: Reference, now: int) -> Finding | None:
     """ADV-04: the goods are there and a filing that was due before arrival is not registered."""
     filing = _open(case)
-    if filing is None or filing.registered or not filing.row.before_arrival or not case.side.arrived:
+    if filing is None or filing.registered or not filing.row.before_arrival or not case.side.arrived or filing.timing == "overdue":
         return None
     return _said(case, filing, "FILING_MISSING", "critical", reference, alert="FilingMissing")
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from streams.network.deadlines import Timing
+from streams.network.sides import SideSpec
 from streams.reference.model import FilingRow, Reference, SideRow
 from streams.status import DocState, Document, ScopeStatus, SideRules, SideStatus
 from topics.events.sites import CrossingCondition
@@ -87,7 +89,7 @@ class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
     filer: str = ""
     due: int | None = None
     due_first_known: int | None = None
-    timing: Literal["", "open", "at_risk", "overdue", "late", "in_time"] = ""
+    timing: Timing = ""
     registered_at: int | None = None
     waived: str = ""
     due_next: int | None = None
@@ -104,7 +106,7 @@ class SideCase:
     __slots__ = (
         "authority", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind",
         "mapped", "names", "not_checked", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
-        "stale", "status", "union")
+        "spec", "stale", "status", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
                  required: bool = True, mapped: bool = True, union: str = "") -> None:
@@ -114,6 +116,7 @@ class SideCase:
         """Codes by which messages call it: office code, crossing id, place ids."""
         self.office_role = ""
         """OFFICE: departure, destination, inland."""
+        self.spec = SideSpec(id=id, authority=authority, kind=kind, order=order, crossing=crossing, office=office, customs_border=required)
         self.facts: list[Fact] = []
         self.rows: dict[str, SideRow | None] = {}
         """Scope -> row of reference data."""
