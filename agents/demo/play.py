@@ -91,10 +91,10 @@ class Demo:
         """Play, drain, audit. Raises EmbeddedError, CrewError, NotDrained."""
         options, loop = self.options, asyncio.get_running_loop()
         reference = reference_files.load(None)
-        registry = topic_registry.build(
-            reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=options.partitions)
         await loop.run_in_executor(None, self.servers.start)
         up = time.monotonic()
+        registry = topic_registry.build(
+            reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=self.servers.partitions)
         watch = Watch(up)
         await loop.run_in_executor(None, provision, self.servers.bootstrap, registry)
         self._say(f"{len(registry.topics)} topics made")
@@ -109,7 +109,7 @@ class Demo:
 
     def _crew(self, origin: int, speed: float) -> Crew:
         clock = ["--clock-origin", str(origin), "--clock-base", str(START), "--clock-speed", str(speed)]
-        where = ["--bootstrap", self.servers.bootstrap, "--partitions", str(self.options.partitions)]
+        where = ["--bootstrap", self.servers.bootstrap, "--partitions", str(self.servers.partitions)]
         return Crew(self.servers.data / "workers", [*where, *clock], {"RAILCLEAR_DSN": self.servers.dsn, "RAILCLEAR_SESSION_TIMEOUT_S": "30"})
 
     async def _play(self, reference: Reference, registry: Registry, wanted: SimOptions, speed: float, begin: float, watch: Watch) -> Summary:

@@ -19,6 +19,9 @@ from topics import codec
 from topics.events.outputs import BatchOutcomes, DeadLetter, ExceptionalOutcome
 
 DEAD_LETTERS = "dead.letters"
+RESTRICTED_DEAD_LETTERS = "dead.letters.restricted"
+COVERT = b'"type":"risk.indicator"'
+"""Bytes of a restricted message: whatever becomes of it, dispatchers must not see that it exists (design section 5)."""
 OUTCOMES = "outcomes."
 REVISION_HEADER = "railclear-revision"
 """Decimal revision of the record."""
@@ -90,7 +93,8 @@ class Draft:
             path=refusal.path,
             reason=refusal.reason or refusal.value,
         )
-        self.outputs.append(Send(DEAD_LETTERS, f"{record.topic}-{record.partition}-{record.offset}".encode(), codec.encode(letter)))
+        topic = RESTRICTED_DEAD_LETTERS if COVERT in (record.value or b"") else DEAD_LETTERS
+        self.outputs.append(Send(topic, f"{record.topic}-{record.partition}-{record.offset}".encode(), codec.encode(letter)))
         self.exception(record.offset, fate, refusal.code, refusal.path)
         self.dead += 1
 
@@ -135,4 +139,4 @@ def _absent(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:
     return tuple((a.offset + 1, b.offset - 1) for a, b in pairs if b.offset > a.offset + 1)
 
 
-__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "REVISION_HEADER", "Draft", "FateName", "outcomes_of"]
+__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "RESTRICTED_DEAD_LETTERS", "REVISION_HEADER", "Draft", "FateName", "outcomes_of"]

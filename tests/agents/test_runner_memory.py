@@ -76,6 +76,15 @@ def test_every_offset_has_a_fate_and_poison_does_not_stop_what_follows() -> None
     assert [s.total for s in said(h)] == [5, 2]
 
 
+def test_the_dead_letter_of_a_restricted_message_stays_where_dispatchers_do_not_read() -> None:
+    h = harness()
+    h.publish("toy.in", "a", b'{"type":"risk.indicator","id":"secret"}')
+    h.publish("toy.in", "a", b"poison")
+    h.run()
+    assert [msgspec.json.decode(r.value or b"", type=DeadLetter).offset for r in h.topic("dead.letters.restricted")] == [0]
+    assert [msgspec.json.decode(r.value or b"", type=DeadLetter).value for r in h.topic(DEAD_LETTERS)] == [b"poison"]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_crash_between_any_two_effects_loses_nothing_and_no_revision_has_two_contents(seed: int) -> None:
     rng = random.Random(seed)
