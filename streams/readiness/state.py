@@ -1,0 +1,89 @@
+"""What READINESS keeps of one run: who is on board, where their sides stand, what the train is called and when it gets there."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from topics.events.internal import Joined, RunProfile, StatusSummary
+
+CONTAINERS_MAX = 1_000
+"""Boxes of a run or yard, those that left included; the oldest that left go first. A train has about sixty, a yard some hundreds."""
+SHIPMENTS_MAX = 1_000
+
+Inbound = Joined | StatusSummary | RunProfile
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """The state of one key."""
+
+    profile: RunProfile | None = None
+    joined: dict[str, Joined] = {}
+    """`container|shipment` -> the newest word."""
+    summaries: dict[str, StatusSummary] = {}
+    """Shipment -> the newest."""
+    shown: bytes = b""
+    """Digest of what was last published."""
+    shown_at: int = 0
+    revision: int = 0
+    heard_at: int = 0
+    """When the run last changed, by append time."""
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Run)
+
+
+def encode(state: Run) -> bytes:
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> Run:
+    return _decoder.decode(data)
+
+
+def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:
+    """(state, for each event whether it changed something). The newest word of each thing stays, so order does not matter."""
+    profile, joined, summaries = held.profile, dict(held.joined), dict(held.summaries)
+    news: list[bool] = []
+    for event in events:
+        if isinstance(event, RunProfile):
+            new = profile is None or _newer((event.seq,), event, (profile.seq,), profile)
+            profile = event if new else profile
+        elif isinstance(event, Joined):
+            key = f"{event.container}|{event.shipment}"
+            old = joined.get(key)
+            new = old is None or _newer((event.seq, event.at), event, (old.seq, old.at), old)
+            if new:
+                joined[key] = event
+        else:
+            before = summaries.get(event.shipment)
+            new = before is None or _newer((event.revision,), event, (before.revision,), before)
+            if new:
+                summaries[event.shipment] = event
+        news.append(new)
+    state = msgspec.structs.replace(held, profile=profile, joined=_bounded(joined), summaries=_aboard_first(summaries, joined))
+    return state, news
+
+
+def _newer(order: tuple[int, ...], event: msgspec.Struct, held_order: tuple[int, ...], held: msgspec.Struct) -> bool:
+    """A higher sequence, or at the same one a fixed choice between two contents."""
+    if order != held_order:
+        return order > held_order
+    return event != held and _encoder.encode(event) > _encoder.encode(held)
+
+
+def _bounded(joined: dict[str, Joined]) -> dict[str, Joined]:
+    if len(joined) <= CONTAINERS_MAX:
+        return joined
+    kept = sorted(joined.items(), key=lambda item: (item[1].aboard, item[1].at, item[0]))[-CONTAINERS_MAX:]
+    return dict(sorted(kept))
+
+
+def _aboard_first(summaries: dict[str, StatusSummary], joined: dict[str, Joined]) -> dict[str, StatusSummary]:
+    """Bounded; summaries of shipments that are not on board go first."""
+    if len(summaries) <= SHIPMENTS_MAX:
+        return summaries
+    aboard = {j.shipment for j in joined.values() if j.aboard}
+    kept = sorted(summaries.items(), key=lambda item: (item[0] in aboard, item[1].revision, item[0]))[-SHIPMENTS_MAX:]
+    return dict(sorted(kept))

@@ -1,0 +1,107 @@
+"""READINESS: counts per side ahead, at most one update per second and train."""
+from __future__ import annotations
+
+import itertools
+
+from streams.fold import World
+from streams.readiness import ReadinessFold, Run
+from streams.readiness.state import Inbound
+from tests.streams.border_world import HOUR, KZ_ENTRY, MINUTE, PL_ENTRY, T0, reference
+from topics.events.internal import Joined, Milestone, RunProfile, SideSummary, StatusSummary
+from topics.events.outputs import TrainReadiness
+
+FOLD = ReadinessFold()
+WORLD = World(reference())
+RUN = "RAAAAAAAAAAAA"
+SECOND = 1_000_000
+
+
+def joined(n: int, *, aboard: bool = True, seq: int = 1) -> Joined:
+    return Joined(run=RUN, container=f"BOXU000000{n}", shipment=f"S{n}", seq=seq, aboard=aboard, at=T0)
+
+
+def summary(n: int, state: str = "ACCEPTED", *, movable: bool = False, missing: tuple[str, ...] = (), revision: int = 1) -> StatusSummary:
+    side = SideSummary(side=KZ_ENTRY, state=state, movable=movable, missing=missing, due=T0 + 3 * HOUR if missing else None)
+    return StatusSummary(run=RUN, shipment=f"S{n}", containers=(f"BOXU000000{n}",), revision=revision, sides=(side,))
+
+
+PROFILE = RunProfile(run=RUN, railway="ktz", number="1401", date="2026-02-01", seq=1,
+                     milestones=(Milestone(side=KZ_ENTRY, eta=(T0, T0 + HOUR, T0 + 2 * HOUR)), Milestone(side=PL_ENTRY)))
+
+
+def step(state: Run | None, events: list[Inbound], now: int):  # type: ignore[no-untyped-def]
+    return FOLD.step(state, RUN, events, WORLD, now)
+
+
+def train() -> list[Inbound]:
+    return [PROFILE, *(joined(n) for n in range(4)), summary(0, "RELEASED", movable=True), summary(1, "HELD"), summary(2, missing=("ens",)), summary(3)]
+
+
+def pictures(outputs) -> list[TrainReadiness]:  # type: ignore[no-untyped-def]
+    return [e.value for e in outputs if e.topic == "train.readiness"]
+
+
+def test_it_counts_movable_held_and_missing_boxes_per_side_ahead() -> None:
+    side = pictures(step(None, train(), T0).outputs)[0].sides[0]
+    assert (side.side, side.total, side.movable, side.held, side.missing, side.missing_kinds) == (KZ_ENTRY, 4, 1, 1, 1, {"ens": 1})
+    assert (side.eta, side.margin_minutes) == ((T0, T0 + HOUR, T0 + 2 * HOUR), 3 * HOUR // MINUTE)
+
+
+def test_the_railway_gets_its_own_train() -> None:
+    assert {e.topic for e in step(None, train(), T0).outputs} == {"train.readiness", "status.ktz"}
+
+
+def test_two_changes_within_a_second_give_one_update_and_the_second_comes_when_due() -> None:
+    first = step(None, train(), T0)
+    second = step(first.state, [summary(1, "RELEASED", movable=True, revision=2)], T0 + SECOND // 2)
+    assert second.outputs == ()
+    assert second.next_due == T0 + SECOND
+    third = step(second.state, [], T0 + SECOND)
+    assert pictures(third.outputs)[0].sides[0].movable == 2
+    assert pictures(third.outputs)[0].revision > pictures(first.outputs)[0].revision
+
+
+def test_an_older_word_changes_nothing() -> None:
+    first = step(None, [*train(), summary(1, "RELEASED", movable=True, revision=5)], T0)
+    again = step(first.state, [summary(1, "HELD", revision=4)], T0 + 9 * SECOND)
+    assert again.outputs == ()
+    assert [o.fate.value for o in again.outcomes] == ["superseded"]
+
+
+def test_a_box_that_left_the_train_no_longer_counts() -> None:
+    first = step(None, train(), T0)
+    left = step(first.state, [joined(1, aboard=False, seq=2)], T0 + 2 * SECOND)
+    side = pictures(left.outputs)[0].sides[0]
+    assert (side.total, side.held) == (3, 0)
+
+
+def test_any_order_gives_the_same_picture() -> None:
+    events: list[Inbound] = [PROFILE, joined(0), joined(0, aboard=False, seq=3), joined(0, seq=4), summary(0), summary(0, "HELD", revision=2)]
+    seen = set()
+    for order in itertools.permutations(events):
+        state = None
+        for n, event in enumerate(order):
+            state = step(state, [event], T0 + n * 2 * SECOND).state
+        assert state is not None
+        seen.add(state.shown)
+    assert len(seen) == 1
+
+
+def test_boxes_in_a_yard_are_a_pseudo_run() -> None:
+    there = Joined(run="yard:dostyk", container="BOXU0000001", shipment="S1", seq=1, aboard=True, at=T0)
+    picture = pictures(FOLD.step(None, "yard:dostyk", [there, summary(1)], WORLD, T0).outputs)[0]
+    assert (picture.number, picture.railway, picture.containers) == ("dostyk", "", 1)
+
+
+def test_a_run_is_forgotten_two_weeks_after_everybody_left_and_not_while_somebody_is_aboard() -> None:
+    later = T0 + 15 * 24 * HOUR
+    aboard = step(None, train(), T0)
+    assert step(aboard.state, [], later).state is not None
+    empty = step(aboard.state, [joined(n, aboard=False, seq=2) for n in range(4)], T0 + 2 * SECOND)
+    assert step(empty.state, [], later).state is None
+
+
+def test_state_survives_its_own_bytes() -> None:
+    state = step(None, train(), T0).state
+    assert state is not None
+    assert FOLD.decode_state(FOLD.encode_state(state)) == state
