@@ -62,6 +62,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     terminal_at: int | None = None
     """When the last side became final; None while one is not."""
     transit_open: bool = False
+    trip: Trip | None = None
+    """What it rests on, for views that are computed apart."""
 
 
 def assess(
@@ -81,7 +83,7 @@ def assess(
                 due_first.setdefault(f"{side.id}|{filing.kind}", filing.due)
     return Assessment(
         updates=updates, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first,
-        summaries=summaries(trip, updates), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates))
+        summaries=summaries(trip, updates), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates), trip=trip)
 
 
 def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int) -> Trip:

@@ -47,7 +47,7 @@ class Raised:
     def said(self, side: SideCase) -> tuple[FindingSaid, ...]:
         """Findings of a side in rule order, those of failed conditions first."""
         both = [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]
-        return tuple(_finding_said(rule, f, side) for rule, f in both if f.severity)
+        return tuple(finding_said(rule, f, side) for rule, f in both if f.severity)
 
     def conditions_said(self, side: SideCase) -> tuple[ConditionSaid, ...]:
         """Conditions of a side; of several containers the worst verdict speaks, its container is in `detail_args`."""
@@ -79,7 +79,8 @@ class Raised:
 BADNESS = {"": 0, "proven": 1, "unknown": 2, "failed": 3}
 
 
-def _finding_said(rule: Rule, f: Finding, side: SideCase) -> FindingSaid:
+def finding_said(rule: Rule, f: Finding, side: SideCase) -> FindingSaid:
+    """A finding as it is published."""
     return FindingSaid(
         rule=f"{rule.id}@{rule.version}", code=f.code, severity=f.severity or "info", titles=rule.titles,
         texts=say_all(f.text, f.args) if f.text else {}, legal=rule.legal, certainty=rule.certainty, side=side.id, scope=f.scope,

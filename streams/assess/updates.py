@@ -29,7 +29,6 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
     status = side.status
     assert status is not None
     filings = tuple(_filing(f) for f in side.filings)
-    margin = margin_minutes(side)
     return ClearanceUpdate(
         shipment=trip.id, side=side.id, visit=_visit(status), revision=0, state=status.state.value, basis=basis_of(status),
         flags=tuple(sorted(flags_of(trip, side, status, raised))), counts={s.value: n for s, n in sorted(status.counts.items())},
@@ -42,15 +41,15 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
         missing_release=status.missing, filings=filings, conditions=raised.conditions_said(side), findings=raised.said(side),
         not_checked=tuple(dict.fromkeys((*status.not_checked, *side.not_checked))), seals=seals_of(status),
         evidence=tuple(evidence_said(e) for e in status.evidence[:EVIDENCE_MAX]), actions=actions_of(trip, side, raised, reference, now),
-        freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, margin_minutes=margin, run=side.run, document=document_of(trip),
+        freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, run=side.run, document=document_of(trip),
         order=side.order, authority=side.authority, kind=side.kind, crossing=side.crossing, office=side.office, direction=side.direction,
         assessed_at=now, pack=pack, carriers=trip.parties)
 
 
 def stamp(update: ClearanceUpdate, revision: int, now: int) -> ClearanceUpdate:
-    """The update as it goes out: revision, and what only the clock moves (hours left, age of sources)."""
+    """The update as it goes out: revision, and what only the clock moves (margin, hours left, age of sources)."""
     return msgspec.structs.replace(
-        update, revision=revision, assessed_at=now,
+        update, revision=revision, assessed_at=now, margin_minutes=margin_minutes(update, now),
         actions=tuple(_with_hours(a, now) for a in update.actions),
         freshness=tuple(msgspec.structs.replace(f, age_minutes=max(0, (now - f.last_event) // MINUTE)) if f.last_event else f
                         for f in update.freshness))
@@ -111,14 +110,10 @@ def _filing(f: FilingCase) -> FilingSaid:
         required=not f.waived, valid_until=max((d.valid_until for d in f.documents if d.valid_until is not None), default=None))
 
 
-def margin_minutes(side: SideCase) -> int | None:
-    """ETA P50 minus the last open deadline... how much time is left for what is still open; negative = too late."""
-    if side.eta is None or side.seen != NEVER:
-        return None
-    open_ = [f for f in side.filings if not f.registered and not f.waived and f.due is not None]
-    if not open_:
-        return None
-    return (side.eta[1] - max(f.due for f in open_ if f.due is not None)) // MINUTE
+def margin_minutes(update: ClearanceUpdate, now: int) -> int | None:
+    """Minutes until the first open deadline; negative = it is over."""
+    due = [f.due for f in update.filings if f.due is not None and f.registered_at is None and not f.waived]
+    return (min(due) - now) // MINUTE if due and update.state not in ("DEPARTED", "CANCELLED", "NOT_REQUIRED", "RELEASED") else None
 
 
 def seals_of(status: SideStatus) -> tuple[SealSaid, ...]:

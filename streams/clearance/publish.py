@@ -128,7 +128,7 @@ def resolved(name: str, old: OpenAlert, shipment: str, seq: int, now: int) -> Al
 
 def restricted(held: Shipment, key: str, world: World, assessment: Assessment, now: int) -> tuple[dict[str, Shown], list[Emit], int | None]:
     """Each authority's restricted view, computed apart with revisions of its own: nothing public ever depends on it."""
-    views, due = restricted_of(key, held.facts, world, assessment, now)
+    views, due = restricted_of(assessment, world.reference, world.broadcasts, held.restricted, now)
     shown: dict[str, Shown] = {}
     emits = []
     for view in views:
@@ -137,7 +137,10 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
         if old is not None and old.digest == fresh:
             shown[view.side] = old
             continue
+        if old is None and not view.findings:
+            continue
         revision = max((old.revision if old else 0) + 1, now)
-        shown[view.side] = Shown(revision, fresh, view.state)
+        if view.findings:
+            shown[view.side] = Shown(revision, fresh, view.state)      # an empty one is said once and forgotten
         emits.append(Emit(registry.restricted_topic(view.authority), key, stamp(view, revision, now)))
     return shown, emits, due

@@ -73,7 +73,16 @@ def six_classes(case: Case, reference: Reference, now: int) -> Finding | None:
     return None
 
 
+def _never(case: Case, reference: Reference, now: int) -> Finding | None:
+    return None
+
+
+INDICATOR = Rule(id="RISK-02", family="RISK", legal="shared risk indicator (S14) [D]", certainty="high", check=_never, restricted=True,
+                 titles=titles("Hit of a risk indicator", "命中风险指标", "Совпадение с индикатором риска"))
+"""Raised where indicators are matched: they are no facts of the shipment and never become one."""
+
 RISK_RULES = (
     Rule(id="RISK-01", family="RISK", legal="the plan's six classes [S09] [S10]; choice of codes [D]", certainty="med", check=six_classes, per="scope",
          restricted=True, titles=titles("One of the six security risk classes", "六类安全风险之一", "Один из шести классов риска")),
+    INDICATOR,
 )

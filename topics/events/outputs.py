@@ -185,7 +185,7 @@ class ClearanceUpdate(Out, frozen=True, kw_only=True, tag="clearance.status"):
     freshness: tuple[FreshSaid, ...] = ()
     eta: tuple[int, int, int] | None = None
     margin_minutes: int | None = None
-    """ETA P50 minus the last open deadline; negative = too late."""
+    """Minutes from `assessed_at` to the first open deadline, which moves with the ETA; negative = it is over."""
     run: str = ""
     document: str = ""
     """The transport document it moves under, as `kind number`."""
@@ -239,6 +239,7 @@ class ReadinessSide(V, frozen=True, kw_only=True):
     states: dict[str, int] = {}
     eta: tuple[int, int, int] | None = None
     margin_minutes: int | None = None
+    """Minutes from `at` to the first open deadline of a box on board; negative = it is over."""
     seen: int | None = None
     departed: int | None = None
 
