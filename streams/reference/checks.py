@@ -26,6 +26,7 @@ from streams.reference.model import (
 from streams.reference.refused import ReferenceRefused, Where
 from streams.reference.templates import check_code
 from streams.reference.working import HoursRefused, parse_hours
+from topics.identifiers import BadIdentifier, parse_esr
 
 _AUTHORITY = re.compile(r"[A-Z]{2}")
 _PARTY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -109,23 +110,15 @@ def _place(row: Place, where: Where) -> None:
     for gauge in row.gauge:
         if gauge not in GAUGES:
             raise ReferenceRefused(where, "gauge", f"{gauge} mm is neither 1435 nor 1520")
-    if row.esr and esr_check_digit(row.esr[:5]) != row.esr[5:]:
-        raise ReferenceRefused(where, "esr", f"{row.esr} has a wrong ESR check digit")
+    if row.esr:
+        try:
+            parse_esr(row.esr)
+        except BadIdentifier as error:
+            raise ReferenceRefused(where, "esr", str(error)) from error
     if row.unlocode and (not _UNLOCODE.fullmatch(row.unlocode) or row.unlocode[:2] != row.country):
         raise ReferenceRefused(where, "unlocode", f"{row.unlocode} is no UN/LOCODE of {row.country}")
     if not 0 < row.radius_km <= 100:
         raise ReferenceRefused(where, "radius_km", "a geofence is more than 0 and at most 100 km")
-
-
-def esr_check_digit(five: str) -> str:
-    """Check digit of a five-digit ESR station code: weights 1..5, mod 11; if 10 weights 3..7; if 10 again 0. "" for what is no code."""
-    if not re.fullmatch(r"\d{5}", five):
-        return ""
-    for first_weight in (1, 3):
-        rest = sum(int(d) * (first_weight + i) for i, d in enumerate(five)) % 11
-        if rest < 10:
-            return str(rest)
-    return "0"
 
 
 def _crossing(row: Crossing, where: Where) -> None:
