@@ -171,6 +171,7 @@ def _filings(row: SideRow, where: Where) -> None:
             raise ReferenceRefused(where, field, "one filing row per kind")
         seen.add(filing.kind)
         _one_of(where, f"{field}.role", filing.role, words.FILER_ROLES)
+        _one_of(where, f"{field}.system", filing.system, words.SYSTEMS | {""})
         _evidence(where, f"{field}.source", filing.source)
         _one_of(where, f"{field}.certainty", filing.certainty, words.CERTAINTIES)
         _one_of(where, f"{field}.basis", filing.basis, frozenset({"legal", "operational"}))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -192,7 +193,7 @@ def test_coordinates_are_where_the_country_is(reference: Reference) -> None:
     sea = {frozenset((c.a, c.b)) for c in reference.crossings.values() if c.sea}
     for corridor in reference.corridors.values():
         on_map = [p for p in (reference.places[i] for i in corridor.places) if p.lat is not None]
-        for one, other in zip(on_map, on_map[1:], strict=False):
+        for one, other in pairwise(on_map):
             if frozenset((one.id, other.id)) not in sea:
                 assert distance_km(one.lat or 0, one.lon or 0, other.lat or 0, other.lon or 0) < 520, (corridor.id, one.id, other.id)
         assert build_route(reference, corridor.id, "west").length_km > 3000

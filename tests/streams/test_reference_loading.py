@@ -158,7 +158,9 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("sides", changed(SIDE, filings=f'[{{ {changed(FILING, kind=chr(34) + "magic" + chr(34))} }}]'), "filings.magic"),
     ("sides", changed(SIDE, filings=f"[{{ {FILING}, lead_minutes = 120 }}]"), "filings.pi.clock_ref"),
     ("sides", changed(SIDE, filings=f'[{{ {FILING}, lead_minutes = 120, clock_ref = "tea_time" }}]'), "filings.pi.clock_ref"),
-    ("sides", changed(SIDE, filings=f'[{{ {FILING}, lead_minutes = 60, lead_minutes_short = 120, clock_ref = "unloading" }}]'), "filings.pi.lead_minutes_short"),
+    ("sides", changed(SIDE, filings=f'[{{ {FILING}, lead_minutes = 60, lead_minutes_short = 120, clock_ref = "unloading" }}]'),
+     "filings.pi.lead_minutes_short"),
+    ("sides", changed(SIDE, filings=f'[{{ {FILING}, system = "FAX" }}]'), "filings.pi.system"),
     ("sides", changed(SIDE, filings=f"[{{ {FILING}, validity_days = 0 }}]"), "filings.pi.validity_days"),
     ("sides", changed(SIDE, filings=f'[{{ {FILING}, role = "anybody" }}]'), "filings.pi.role"),
     ("sides", changed(SIDE, filings=f"[{{ {FILING} }}, {{ {FILING} }}]"), "filings.pi"),
@@ -216,9 +218,11 @@ def test_loader_refuses_and_names_file_row_and_field(table: str, row: str, field
     assert caught.value.reason
 
 
+UNSURE = b'rows = [ { id = "x", kind = "gtt", parties = ["CN", "RU"], in_force = "2020-01-01", source = "M?" } ]'
+TWICE = b'rows = [ { id = "dostyk", names = { en = "D" }, country = "KZ", source = "D" } ]'
 SHIPPED_REFUSALS: list[tuple[str, Callable[[dict[str, bytes]], dict[str, bytes]], str]] = [
-    ("an unsure row that is on", lambda f: {**f, "agreements-x.toml": b'rows = [ { id = "x", kind = "gtt", parties = ["CN", "RU"], in_force = "2020-01-01", source = "M?" } ]'}, "enabled"),
-    ("an id given twice", lambda f: {**f, "places-x.toml": b'rows = [ { id = "dostyk", names = { en = "D" }, country = "KZ", source = "D" } ]'}, "id"),
+    ("an unsure row that is on", lambda f: {**f, "agreements-x.toml": UNSURE}, "enabled"),
+    ("an id given twice", lambda f: {**f, "places-x.toml": TWICE}, "id"),
     ("an unknown file", lambda f: {**f, "castles.toml": b"rows = []"}, ""),
     ("what is no TOML", lambda f: {**f, "places-x.toml": b"rows = ["}, ""),
     ("a file without rows", lambda f: {**f, "places-x.toml": b"places = []"}, "places"),
