@@ -53,8 +53,10 @@ def test_a_point_of_the_line_is_matched_onto_the_line(segment: int, share: float
 @given(share=st.lists(st.floats(0, 1), min_size=2, max_size=6))
 def test_kilometres_grow_along_the_trunk(share: list[float]) -> None:
     trunk = sum(math.isnan(j) for j in WEST.junction_km)
-    points = [on_segment(WEST, min(int(s * trunk), trunk - 1), (s * trunk) % 1) for s in sorted(share)]
-    km = [match(WEST, *p, near_segment=min(int(s * trunk), trunk - 1)).km for p, s in zip(points, sorted(share), strict=True)]
+    km = []
+    for s in sorted(share):
+        segment = min(int(s * trunk), trunk - 1)
+        km.append(match(WEST, *on_segment(WEST, segment, s * trunk - segment), near_segment=segment).km)
     assert all(a <= b + 3.0 for a, b in pairwise(km))
 
 
