@@ -154,13 +154,16 @@ class DocumentBound(Message, frozen=True, kw_only=True, tag="document.bound"):
     """Document key that says so."""
     path: tuple[str, ...] = ()
     """Document keys from the shipment's own document to `via`: who finds itself in it does not listen."""
-    partial: bool = False
-    """`scope` is not the whole shipment."""
+    containers: tuple[str, ...] = ()
+    """All containers of the shipment, as its own document says."""
     withdrawn: bool = False
 
 
 class DocumentAsked(Message, frozen=True, kw_only=True, tag="document.asked"):
-    """A filing or continuing document asks the document that it cites for its shipments. The cited key answers with DocumentBound, now and whenever that changes."""
+    """A filing or continuing document asks the document that it cites for its shipments.
+
+    The cited key answers with DocumentBound, now and whenever that changes.
+    """
 
     document: DocumentRef
     """The document asked."""

@@ -1,0 +1,198 @@
+"""The DOCUMENTS fold: key `kind:number`, one step merges inputs and says what has changed."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streams.codes import UNKNOWN_CODE, row_of
+from streams.derived import Saying, after_inputs, after_time, alert, difference
+from streams.documents.derive import Picture
+from streams.documents.inputs import FORWARDED_MAX, Input, Inputs, State, decode, encode, put_message
+from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
+from streams.fold import Fate, Fold, Outcome, Step, World
+from streams.kept import event_id, outcome
+from streams.reference.model import Reference
+from topics import codec
+from topics.events.base import Event
+from topics.events.customs import CustomsNotice
+from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, DocumentsIn, Forwarded
+from topics.events.sites import AgencyNotice
+from topics.events.trade import ContainerLoaded, FilingLodged, RequestAnswered, ShipmentDeclared
+from topics.facts import DAY
+from topics.identifiers import document_key
+
+UNRESOLVED = "UNRESOLVED_REFERENCE"
+AMBIGUOUS = "IDENTITY_AMBIGUOUS"
+NOT_YOURS = "NOT_YOURS"
+LIMIT = "DOCUMENT_LIMIT"
+
+
+class DocumentsFold(Fold[State, Input]):
+    """Key: kind and number of a document."""
+
+    name = "documents"
+    input_topic = DOCUMENTS
+    state_topic = "documents.state"
+
+    def decode(self, value: bytes) -> Input:
+        event: Input = codec.decode(value, DocumentsIn)
+        return event
+
+    def encode_state(self, state: State) -> bytes:
+        return encode(state)
+
+    def decode_state(self, data: bytes) -> State:
+        return decode(data)
+
+    def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
+        """Merge, derive, say the difference."""
+        held, limits = state or State(), world.reference.limits
+        merged, outcomes, counted = _merged(held, events, world.reference)
+        quiet, gone = held.touched + limits.retire_days * DAY, held.touched + limits.retire_days_max * DAY
+        if not counted and held.touched and now >= quiet:
+            return _retired(held, key, world.reference, tuple(outcomes), gone, now)
+        see = _See(key, merged, world.reference)
+        since = None if see.settled else held.waiting_since if held.waiting_since is not None else now
+        give_up = None if since is None else since + limits.waiting_days_max * DAY
+        sayings = see.sayings
+        if give_up is not None and now >= give_up:
+            sayings.append(alert(f"UnresolvedReference/{key}", "UnresolvedReference", "warning", give_up, f"{key}: no shipment is known for it"))
+        version = after_inputs(held.version, counted) if counted else after_time(held.version, held.touched, now)
+        emits, said = difference(held.said, sayings, version)
+        outcomes += see.fates(events, {o.index for o in outcomes}, give_up)
+        touched = now if counted else held.touched
+        due = min(d for d in (give_up, touched + limits.retire_days * DAY) if d is not None and d > now) if touched else None
+        changed = bool(counted or emits or since != held.waiting_since)
+        if not changed:
+            return Step(state, (), tuple(outcomes), due, changed=False)
+        after = msgspec.structs.replace(merged, version=version, touched=touched, said=said, waiting_since=since)
+        return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
+
+
+def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
+    own, forwarded, aliases = held.own.copy(), dict(held.forwarded), dict(held.aliases)
+    outcomes: list[Outcome] = []
+    counted = 0
+    for index, event in enumerate(events):
+        if isinstance(event, Forwarded):
+            fate = put_message(forwarded, f"{document_key(event.document)}|{event.record}", event, FORWARDED_MAX)
+        elif isinstance(event, AliasFound):
+            fate = put_message(aliases, document_key(event.other), event, FORWARDED_MAX)
+        else:
+            fate = own.add(event, repeatable=_repeatable(event, reference))
+        if fate is None:
+            counted += 1
+        else:
+            outcomes.append(outcome(index, fate, LIMIT))
+    return msgspec.structs.replace(held, own=own, forwarded=forwarded, aliases=aliases), outcomes, counted
+
+
+def _repeatable(event: Any, reference: Reference) -> bool:
+    row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
+    return row is not None and row.repeatable
+
+
+class _See:
+    """What a merged state adds up to: handed on to the canonical number, or said to the shipments."""
+
+    def __init__(self, key: str, state: State, reference: Reference) -> None:
+        self.key, self.reference = key, reference
+        inputs = _everything(state, reference)
+        claim = best_claim(key, state.own, state.aliases)
+        others = other_numbers(key, inputs, state.aliases)
+        self.canonical = state.canonical or claim.key
+        self.picture = Picture(key, inputs, others, state.covers, reference) if self.canonical == key else None
+        told: list[Saying] = list(self.picture.sayings()) if self.picture else _handed_on(key, self.canonical, state.own)
+        self.sayings = tell_others(key, claim, others) + told
+        if self.picture is not None and _two_documents(self.picture):
+            self.sayings.append(alert(f"IdentityAmbiguous/{key}", "IdentityAmbiguous", "warning", 0,
+                                      f"{key}: one number, two documents, and a reference that does not say which"))
+
+    @property
+    def settled(self) -> bool:
+        """Nothing waits for a shipment."""
+        return self.picture is None or not self.picture.speaks or bool(self.picture.cover.all())
+
+    def fates(self, events: Sequence[Input], done: set[int], give_up: int | None) -> list[Outcome]:
+        """What became of the inputs that were taken in."""
+        if self.picture is None:
+            return []
+        found = (self._fate(i, e, self.picture, give_up) for i, e in enumerate(events) if i not in done)
+        return [o for o in found if o is not None]
+
+    def _fate(self, index: int, event: Input, picture: Picture, give_up: int | None) -> Outcome | None:
+        if isinstance(event, Forwarded) and event.event is not None:
+            event = event.event
+        if isinstance(event, DocumentAsked | DocumentBound | AliasFound | Forwarded):
+            return None
+        if not_yours(event, picture):
+            return Outcome(index, Fate.REFUSED, NOT_YOURS, "$.source", event.source)
+        if isinstance(event, CustomsNotice) and row_of(self.reference, event) is None:
+            return Outcome(index, Fate.WAITING, UNKNOWN_CODE, "$.code", f"{event.system} {event.code}")
+        document = getattr(event, "document", None)
+        covers = picture.cover.of(document)
+        if covers is None:
+            return Outcome(index, Fate.WAITING, AMBIGUOUS, "$.document", document.number if document else "")
+        if not covers:
+            return Outcome(index, Fate.WAITING, UNRESOLVED, "$.document", event_id(event), give_up)
+        return None
+
+
+def not_yours(event: Event, picture: Picture) -> bool:
+    """Said by somebody who does not own the document: another party's filing, answer or declaration."""
+    if isinstance(event, FilingLodged | RequestAnswered):
+        return picture.filer not in ("", event.source)
+    if isinstance(event, ShipmentDeclared) and not event.tentative:
+        owners = {v.owner for v in picture.cover.variants if v.owner}
+        return bool(owners) and event.source not in owners
+    return False
+
+
+def _two_documents(picture: Picture) -> bool:
+    """Something under this number may mean either of two documents."""
+    if picture.cover.ambiguous:
+        return True
+    i = picture.inputs
+    events: list[CustomsNotice | AgencyNotice | DocumentAsked | ContainerLoaded] = [
+        *i.notices.values(), *i.agencies.values(), *i.asks.values(), *i.loads.values()]
+    refs = [e.document for e in events]
+    return len(picture.cover.roots) > 1 and any(picture.cover.of(ref) is None for ref in refs)
+
+
+def _everything(state: State, reference: Reference) -> Inputs:
+    """Inputs under this number and those handed on from its other numbers."""
+    inputs = state.own.copy()
+    for _, handed in sorted(state.forwarded.items()):
+        if handed.event is not None and not handed.withdrawn:
+            inputs.add(handed.event, repeatable=_repeatable(handed.event, reference))
+    return inputs
+
+
+def _handed_on(key: str, canonical: str, own: Inputs) -> list[Saying]:
+    """Every input under this number, for the canonical one. Nothing that was handed on is handed on again: all numbers know the canonical one."""
+    me, found = ref_of(key), []
+    for table in own.__struct_fields__:
+        if table == "first":
+            continue
+        for name, event in getattr(own, table).items():
+            record = f"{table}|{name}"
+            found.append(Saying(DOCUMENTS, canonical, f"handed|{key}|{record}", Forwarded(document=me, event=event, record=record, version=0),
+                                Forwarded(document=me, record=record, version=0, withdrawn=True)))
+    return found
+
+
+def _retired(held: State, key: str, reference: Reference, outcomes: tuple[Outcome, ...], gone: int, now: int) -> Step[State]:
+    """After a month without input only the shipments behind the number stay, so that a late word still finds them; after half a year
+    nothing. What was said stays said."""
+    if now >= gone:
+        return Step(None, outcomes=outcomes)
+    if held.canonical and held.own.empty and not held.said:
+        return Step(held, outcomes=outcomes, next_due=gone, changed=False)
+    see = _See(key, held, reference)
+    covers = {shipment: cover.scope for shipment, cover in see.picture.cover.all().items()} if see.picture is not None else {}
+    if not covers and see.canonical == key:
+        return Step(None, outcomes=outcomes)
+    stub = State(version=held.version, touched=held.touched, aliases=held.aliases, covers=covers, canonical=see.canonical)
+    return Step(stub, outcomes=outcomes, next_due=gone)

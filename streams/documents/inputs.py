@@ -1,0 +1,186 @@
+"""What DOCUMENTS keeps of one document: a merge of its inputs in which order and repetition do not matter."""
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from streams.derived import Said
+from streams.fold import Fate
+from streams.kept import at_of, digest, event_id, identity, keep, put, tag_of
+from topics.events.base import DocumentRef, Event
+from topics.events.customs import CustomsNotice
+from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, Forwarded
+from topics.events.sites import AgencyNotice
+from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
+from topics.identifiers import document_key
+
+NOTICES_MAX = 200
+"""Notices of one document; a busy transit has about twenty."""
+ANSWERS_MAX = 50
+LOADS_MAX = 400
+"""Loadings and unloadings: a block train's note has fifty boxes, each loaded, unloaded and perhaps swapped."""
+PARTIES_MAX = 8
+"""Parties that lodge or declare under one number."""
+LINKS_MAX = 50
+ASKS_MAX = 300
+"""Documents that cite this one."""
+BOUNDS_MAX = 300
+"""Shipments of a document, by every way that leads to them: a train-wide manifest covers all consignments of a train."""
+FORWARDED_MAX = 400
+
+Input = (
+    FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice | ContainerLoaded
+    | DocumentAsked | Forwarded
+)
+M = TypeVar("M", DocumentAsked, DocumentBound, AliasFound, Forwarded)
+
+
+class First(msgspec.Struct, frozen=True, array_like=True):
+    """The earliest word of a party: decides who owns a document."""
+
+    at: int
+    id: str
+
+
+class Inputs(msgspec.Struct, array_like=True):
+    """Inputs under one number. Merged in place while a step works on a copy."""
+
+    declared: dict[str, ShipmentDeclared] = {}
+    """Source and variant of the number -> the highest version."""
+    filings: dict[str, FilingLodged] = {}
+    """Source and action -> the highest version."""
+    first: dict[str, First] = {}
+    """`filing|source`, `declared|source|variant` -> the earliest."""
+    notices: dict[str, CustomsNotice] = {}
+    answers: dict[str, RequestAnswered] = {}
+    agencies: dict[str, AgencyNotice] = {}
+    loads: dict[str, ContainerLoaded] = {}
+    links: dict[str, DocumentLinked] = {}
+    asks: dict[str, DocumentAsked] = {}
+    """Key of the asker, and how it names this document -> highest version."""
+    bounds: dict[str, DocumentBound] = {}
+    """Key that says so and shipment -> highest version."""
+
+    def copy(self) -> Inputs:
+        """A copy whose tables may be changed."""
+        return Inputs(*(dict(getattr(self, name)) for name in self.__struct_fields__))
+
+    @property
+    def empty(self) -> bool:
+        return not any(getattr(self, name) for name in self.__struct_fields__)
+
+    def add(self, event: Event | DocumentAsked | DocumentBound, *, repeatable: bool = False) -> Fate | None:
+        """Merge one input. None when it changed something, else why not; REFUSED means that a limit is reached."""
+        match event:
+            case CustomsNotice():
+                return keep(self.notices, event, NOTICES_MAX, repeatable=repeatable)
+            case FilingLodged():
+                return self._filing(event)
+            case ShipmentDeclared():
+                return self._declared(event)
+            case RequestAnswered():
+                return keep(self.answers, event, ANSWERS_MAX)
+            case AgencyNotice():
+                return keep(self.agencies, event, NOTICES_MAX)
+            case ContainerLoaded():
+                return self._load(event)
+            case DocumentLinked():
+                return self._link(event)
+            case DocumentAsked():
+                return put_message(self.asks, f"{document_key(event.asker)}|{variant(event.document)}", event, ASKS_MAX)
+            case DocumentBound():
+                return put_message(self.bounds, f"{event.via}|{event.shipment}", event, BOUNDS_MAX)
+        raise TypeError(f"documents keep no {tag_of(event)}")
+
+    def _filing(self, event: FilingLodged) -> Fate | None:
+        if _crowded(self.first, "filing|", event.source):
+            return Fate.REFUSED
+        lodging = event.action in ("lodge", "amend", "correct")
+        earlier = lodging and _earlier(self.first, f"filing|{event.source}", event)
+        fate = put(self.filings, f"{event.source}|{event.action}", event)
+        return None if earlier else fate
+
+    def _declared(self, event: ShipmentDeclared) -> Fate | None:
+        if _crowded(self.first, "declared|", event.source):
+            return Fate.REFUSED
+        name = f"{event.source}|{variant(event.document)}|{'t' if event.tentative else ''}"
+        earlier = _earlier(self.first, f"declared|{name}", event)
+        fate = put(self.declared, name, event)
+        return None if earlier else fate
+
+    def _load(self, event: ContainerLoaded) -> Fate | None:
+        name = f"{event.source}#{event.record}" if event.record else identity(event, repeatable=True)
+        if name not in self.loads and len(self.loads) >= LOADS_MAX:
+            return Fate.REFUSED
+        return put(self.loads, name, event)
+
+    def _link(self, event: DocumentLinked) -> Fate | None:
+        name = f"{event.source}|{event.relation}|{document_key(event.other)}"
+        if name not in self.links and len(self.links) >= LINKS_MAX:
+            return Fate.REFUSED
+        return put(self.links, name, event)
+
+
+def put_message(held: dict[str, M], name: str, message: M, most: int) -> Fate | None:
+    """Keep the highest version of what another key says; a withdrawal stays, so that what it withdraws cannot come back late."""
+    old = held.get(name)
+    if old is None:
+        if len(held) >= most:
+            return Fate.REFUSED
+        held[name] = message
+        return None
+    if (message.version, digest(message)) > (old.version, digest(old)):
+        held[name] = message
+        return None
+    return Fate.DUPLICATE if message == old else Fate.SUPERSEDED
+
+
+def _crowded(first: dict[str, First], prefix: str, source: str) -> bool:
+    parties = {name.split("|")[1] for name in first if name.startswith(prefix)}
+    return source not in parties and len(parties) >= PARTIES_MAX
+
+
+def _earlier(first: dict[str, First], name: str, event: Event) -> bool:
+    held, mine = first.get(name), First(at_of(event), event_id(event))
+    if held is not None and (held.at, held.id) <= (mine.at, mine.id):
+        return False
+    first[name] = mine
+    return True
+
+
+def variant(document: DocumentRef) -> str:
+    """What tells two documents of one number apart."""
+    return "/".join((document.issuer, document.station, document.date)).strip("/").upper()
+
+
+class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """The state of one key."""
+
+    version: int = 0
+    touched: int = 0
+    """`now` of the last step with an input that changed something."""
+    own: Inputs = msgspec.field(default_factory=Inputs)
+    forwarded: dict[str, Forwarded] = {}
+    """Other number and its record of the input -> highest version."""
+    aliases: dict[str, AliasFound] = {}
+    """Other number -> the best claim that it told."""
+    said: Said = {}
+    waiting_since: int | None = None
+    """When it first had something to say and no shipment to say it of."""
+    covers: dict[str, tuple[str, ...]] = {}
+    """Stub only: shipment -> scope, of a document that has retired."""
+    canonical: str = ""
+    """Stub only: the canonical key as it was when the document retired."""
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def encode(state: State) -> bytes:
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> State:
+    return _decoder.decode(data)
