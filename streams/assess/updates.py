@@ -8,6 +8,7 @@ from streams.assess.findings import Raised
 from streams.reference.model import Reference
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import Evidence, Seal, SideStatus, State
+from streams.status.states import evidence_of as of_fact
 from topics.events.outputs import (
     BasisSaid,
     ClearanceUpdate,
@@ -40,7 +41,7 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
         missing_filings=tuple(f.kind for f in side.filings if not f.registered and not f.waived and f.row.before_arrival),
         missing_release=status.missing, filings=filings, conditions=raised.conditions_said(side), findings=raised.said(side),
         not_checked=tuple(dict.fromkeys((*status.not_checked, *side.not_checked))), seals=seals_of(status),
-        evidence=tuple(evidence_said(e) for e in status.evidence[:EVIDENCE_MAX]), actions=actions_of(trip, side, raised, reference, now),
+        evidence=evidence_of(trip, status, raised, side), actions=actions_of(trip, side, raised, reference, now),
         freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, run=side.run, document=document_of(trip),
         order=side.order, authority=side.authority, kind=side.kind, crossing=side.crossing, office=side.office, direction=side.direction,
         assessed_at=now, pack=pack, carriers=trip.parties)
@@ -128,6 +129,19 @@ def seals_of(status: SideStatus) -> tuple[SealSaid, ...]:
             if readings or seal.verdict is not Seal.NO_READING:
                 found.append(SealSaid(chain=seal.chain, container=scope, verdict=seal.verdict.value, readings=readings))
     return tuple(found)
+
+
+def evidence_of(trip: Trip, status: SideStatus, raised: Raised, side: SideCase) -> tuple[Said, ...]:
+    """Everything that the status, its conditions and its findings rest on, each event's word once: what stands behind the state first."""
+    said = [evidence_said(e) for e in status.evidence[:EVIDENCE_MAX]]
+    have = {e.id for e in said}
+    named = [i for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())) for i in f.evidence]
+    for name in dict.fromkeys(named):
+        if name not in have and len(said) < EVIDENCE_MAX:
+            fact = trip.by_id.get(name)
+            if fact is not None:
+                said.append(evidence_said(of_fact(fact)))
+    return tuple(said)
 
 
 def evidence_said(e: Evidence) -> Said:

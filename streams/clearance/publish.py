@@ -19,6 +19,8 @@ STATUS = "clearance.status"
 HISTORY = "clearance.history"
 READINESS = "readiness.in"
 ALERTS = "ops.alerts"
+EXCHANGE = "exchange"
+"""Kind of the agreements that say what one authority may tell another."""
 WITH_STATUS = registry.WITH_STATUS
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -51,20 +53,37 @@ def statuses(
         shown[update.side] = Shown(revision, fresh, update.state)
         out = stamp(update, revision, now)
         first.append(Emit(STATUS, f"{key}|{update.side}", out, first=True, revision=revision))
-        rest += readers(key, out, reference)
+        rest += readers(key, out, assessment, reference)
     return shown, first + rest
 
 
-def readers(key: str, update: ClearanceUpdate, reference: Reference) -> list[Emit]:
-    """History, the side's own authority, and the railways and forwarders that this shipment concerns."""
+def readers(key: str, update: ClearanceUpdate, assessment: Assessment, reference: Reference) -> list[Emit]:
+    """History; the side's own authority; other authorities of the route as far as an exchange agreement lets them see it; and the
+    railways and forwarders that this shipment concerns."""
     emits = [Emit(HISTORY, key, update)]
-    if topic := authority_topic(update, reference):
-        emits.append(Emit(topic, key, update))
+    agreements = [a for _, a in sorted(reference.agreements.items()) if a.kind == EXCHANGE]
+    unions = {code: a.union for code, a in reference.authorities.items() if a.union}
+    for reader, topic in sorted(_reading(update, assessment, reference)):
+        seen = registry.for_reader(update, reader, agreements, unions)
+        if seen is not None:
+            emits.append(Emit(topic, key, seen))
     for party in update.carriers:
         row = reference.parties.get(party)
         if row is not None and row.role in WITH_STATUS:
             emits.append(Emit(registry.status_topic(party), key, update))
     return emits
+
+
+def _reading(update: ClearanceUpdate, assessment: Assessment, reference: Reference) -> set[tuple[str, str]]:
+    """(authority, its topic): the side's own, and each other authority's border topic, at the same crossing where it has one, else its first."""
+    found = {(update.authority, topic)} if (topic := authority_topic(update, reference)) else set()
+    if update.kind not in ("EXIT", "ENTRY") or not topic:
+        return found
+    others: dict[str, ClearanceUpdate] = {}
+    for other in assessment.updates:
+        if other.authority != update.authority and (other.authority not in others or other.crossing == update.crossing):
+            others[other.authority] = other
+    return found | {(a, t) for a, other in others.items() if other.kind in ("EXIT", "ENTRY") and (t := authority_topic(other, reference))}
 
 
 def authority_topic(update: ClearanceUpdate, reference: Reference) -> str:

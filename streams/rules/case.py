@@ -150,7 +150,7 @@ class SideCase:
 class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
-    __slots__ = ("any", "boxes", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "now",
+    __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "now",
                  "parties", "reference", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
@@ -164,6 +164,8 @@ class Trip:
         """Facts that apply to every side, by the head of their key."""
         self.corridor = self.direction = ""
         self.parties: tuple[str, ...] = ()
+        self.by_id: dict[str, Fact] = {f.id: f for f in facts if f.id}
+        """Event id -> a fact that it gave."""
         self.chains: dict[str, Any] = {}
         """Container -> its seal chains, computed once."""
         self.links: dict[str, Any] = {}
