@@ -72,6 +72,8 @@ def _known(where: Where, field: str, names: Iterable[str], known: Mapping[str, o
 def _place(reference: Reference, row: Place, where: Where) -> None:
     _known(where, "country", (row.country,), reference.authorities)
     _known(where, "operator", filter(None, (row.operator,)), reference.parties)
+    if row.operator and row.id not in reference.parties[row.operator].places:
+        raise ReferenceRefused(where, "operator", f"{row.operator} does not speak for {row.id}")
     if not row.crossing:
         return
     _known(where, "crossing", (row.crossing,), reference.crossings)

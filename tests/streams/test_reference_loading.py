@@ -112,6 +112,7 @@ REFUSALS: list[tuple[str, str, str]] = [
     ("places", changed(PLACE, crossing='"CN-KZ-NOWHERE"'), "crossing"),
     ("places", changed(PLACE, crossing='"BY-PL-BREST-MALASZEWICZE"'), "crossing"),
     ("places", changed(PLACE, operator='"nobody"'), "operator"),
+    ("places", changed(PLACE, operator='"terminal-dostyk"'), "operator"),
     ("places", changed(PLACE, zone='"Asia/Atlantis"'), "zone"),
     ("places", changed(PLACE, kind='"castle"'), "kind"),
     ("places", changed(PLACE, radius_km="0.0"), "radius_km"),
