@@ -27,6 +27,7 @@ WANTED = {
 """Kinds by which a planned procedure is released, the usual first."""
 NEVER_GOES = 1 << 62
 """The consignment stays here for good."""
+TRANSITS = frozenset({"td", "transit", "tir"})
 BEFORE_LOADING = {"manifest": (0.2, 2.0), "declaration": (8.0, 14.0), "loading_manifest": (16.0, 20.0)}
 """Hours after a train's documents are opened at its origin: manifest, then the goods are declared, then loaded (domain section 3)."""
 STAND_IN = frozenset({"td", "transit", "dt", "export", "declaration", "import", "release"})
@@ -65,8 +66,9 @@ class Border:
         self._file_all(part, post, pending, onward, before=True)
         self._present(part, post, pending, site)
         self._file_all(part, post, pending, onward, before=False)
+        self._wide_release(part, post, pending)
         for one in pending:
-            self._decide(part, post, one)
+            self._decide(post, one)
         return unknown | {id(p.consignment): p.leaves if p.goes else NEVER_GOES for p in pending}
 
     def _pending(self, part: Part, c: Consignment, post: Post, office_role: str) -> Pending | None:
@@ -137,7 +139,7 @@ class Border:
             amend=own and strikes(rng, first, "amendment", rates.amendment, post),
             inform=own and strikes(rng, first, "information", rates.information, post), story="late" if late else "")
         filer = self.desk.filer(row, post.authority, first, part.railway)
-        names = onward if row.kind in ("td", "transit", "tir") else ()
+        names = (onward or first.offices) if row.kind in TRANSITS else ()
         filing, settled = self.desk.file(row, post, [one.consignment for one in many], at, filer, life, offices=names,
                                          procedure=many[0].consignment.procedures.get(post.authority, ""), train=part.train if row.kind in TRAIN_WIDE else None)
         for condition in many[0].row.assessments:
@@ -206,7 +208,7 @@ class Border:
                             office=post.office, container=box.number, reason=said.reason, values=said.values)
 
     # -- checks and release ----------------------------------------------------------------------------------------------------
-    def _decide(self, part: Part, post: Post, one: Pending) -> None:
+    def _decide(self, post: Post, one: Pending) -> None:
         c, rng, rates = one.consignment, self.rng, self.options.rates
         early = not any("presented" in g for g in one.row.release) and any(f.before_arrival for f in one.row.filings)
         at = max(one.ready, post.since if early else post.arrives, one.presented if post.kind == "ENTRY" else 0) + self._processing(c, post)
@@ -220,7 +222,7 @@ class Border:
         if c.ecommerce and post.authority == "CN":
             at = self.parcels.clear(c, post, at)
         silent = strikes(rng, c, "left_without_release", 0.0, post)
-        one.leaves = at if silent else self._release(part, post, one, at)
+        one.leaves = at if silent else self._release(post, one, at)
 
     def _processing(self, c: Consignment, post: Post) -> int:
         if "gtt" in c.enrolments and post.authority in ("CN", "KZ"):
@@ -297,27 +299,43 @@ class Border:
             at += self.desk.wait(2, 10)
         return at
 
-    def _release(self, part: Part, post: Post, one: Pending, at: int) -> int:
+    def _release(self, post: Post, one: Pending, at: int) -> int:
         """Every group of the release set, the decision last. Gives when it is complete."""
         for group in sorted(one.row.release, key=lambda g: bool(set(g) & set(one.row.decision))):
             what, _, kind = self._member(one, post, group).partition(":")
             if what not in ("released", "ended") or kind in one.row.per_run:
                 continue
             if kind in TRAIN_WIDE:
-                self._wide_release(part, post, kind, at)
                 continue
             target = self._known(one, post, kind) or self._stand_in(one, post)
             said = self.desk.book.document(post.authority, kind, what, post.kind)
             if target is not None and said is not None:
                 self.desk.tell(target, post, what, at, said=said)
                 at += self.desk.wait(0.02, 0.15)
+                if what == "ended":
+                    self._write_off(target, at)
+        if post.kind == "EXIT" and not any(m.startswith("ended:") for group in one.row.release for m in group):
+            self._end_own_transit(one, post, at)
         return at
 
-    def _wide_release(self, part: Part, post: Post, kind: str, at: int) -> None:
-        """A manifest is released once for the train."""
-        filing = part.filings.get((post.authority, kind))
-        if filing is not None and not filing.released:
-            filing.released = self.desk.tell(filing, post, "released", at)
+    def _end_own_transit(self, one: Pending, post: Post, at: int) -> None:
+        """A transit of this authority alone is over when the goods leave it."""
+        for (authority, kind), filing in one.consignment.filings.items():
+            if authority == post.authority and kind in TRANSITS and self.desk.tell(filing, post, "ended", at):
+                self._write_off(filing, at)
+
+    def _write_off(self, filing: Filing, at: int) -> None:
+        """The office at which a transit began tells the holder that it is over (NCTS IE045; in the EAEU by exchange between offices, S89)."""
+        at += self.desk.wait(2, 20)
+        began = Post(authority=filing.authority, kind="ENTRY", office=filing.office, country=filing.authority, since=at, arrives=at, leaves=at)
+        self.desk.tell(filing, began, "ended", at)
+
+    def _wide_release(self, part: Part, post: Post, pending: list[Pending]) -> None:
+        """A manifest is released once for the train; what is held is held by demands of its own."""
+        for kind in sorted({m.partition(":")[2] for p in pending for g in p.row.release for m in g if m.startswith("released:")} & TRAIN_WIDE):
+            filing = part.filings.get((post.authority, kind))
+            if filing is not None and not filing.released:
+                filing.released = self.desk.tell(filing, post, "released", filing.registered_at + self.desk.wait(0.3, 1.5))
 
     def _known(self, one: Pending, post: Post, kind: str) -> Filing | None:
         """The living filing of a kind: this authority's, else, where the row lets others handle it, the latest of another."""

@@ -190,7 +190,7 @@ class Journey:
         site = site_of(self.t.reference.places, self.t.operators, self.way.stops[passed.exit_at])
         if {passed.exit_authority, passed.entry_authority} == {"CN", "KZ"}:
             self.t.loading.lock_at([(c, b) for c in part.consignments for b in c.boxes], passed.exit_authority, arrives + 5 * MINUTE, site[0])
-        may = self.t.border.visit(part, post, self._onward(part, passed), site)
+        may = self.t.border.visit(part, post, self._onward(passed), site)
         leaves, go, later, never = self._sorted_out(part, may, leaves)
         if never or later:
             self._stay_behind(part, post, passed, later, never, may, leaves)
@@ -235,7 +235,7 @@ class Journey:
         receiving = self.t.pen.cast.who("railway", self.way.stops[stop].country)
         self.t.rails.hand_over(part, passed, arrives + self.t.desk.wait(0.2, 0.6), receiving)
         site = site_of(self.t.reference.places, self.t.operators, self.way.stops[stop])
-        may = self.t.border.visit(part, post, self._onward(part, passed, entered=True), site)
+        may = self.t.border.visit(part, post, self._onward(passed, entered=True), site)
         leaves, go, later, never = self._sorted_out(part, may, arrives + stay)
         self._store([*later, *never], site, leaves)
         part.consignments = go
@@ -270,12 +270,10 @@ class Journey:
         never = [c for c in part.consignments if may[id(c)] >= NEVER_GOES]
         return max([leaves, *(may[id(c)] + 15 * MINUTE for c in go)]), go, later, never
 
-    def _onward(self, part: Part, passed: Pass, *, entered: bool = False) -> tuple[str, ...]:
-        """Offices that a transit document names beyond its own: where this territory is left again, else the destination's."""
+    def _onward(self, passed: Pass, *, entered: bool = False) -> tuple[str, ...]:
+        """The office at which this territory is left again; none when it is the last one: then each consignment has its own office."""
         after = self.way.customs_from(passed.entry_at + 1) if entered else passed
-        if after is not None:
-            return (f"{after.exit_authority}:{office_of(self.t.reference, after.crossing.id, after.exit_authority)}",)
-        return tuple(sorted({o for c in part.consignments for o in c.offices}))[:1]
+        return (f"{after.exit_authority}:{office_of(self.t.reference, after.crossing.id, after.exit_authority)}",) if after is not None else ()
 
     def _reload(self, part: Part, passed: Pass, stop: int, at: int, site: tuple[str, str], *, story: str = "") -> list[Part]:
         """The next railway's train or trains, each box on its new wagon."""

@@ -153,7 +153,7 @@ def _last_entry(way: Way) -> str:
 def _offices(reference: Reference, way: Way, procedures: dict[str, str]) -> tuple[str, ...]:
     """Office of destination, where the goods go on in transit from the last border."""
     last, end = _last_entry(way), way.stops[-1]
-    if last not in reference.authorities or reference.authorities[last].union != "EU" or procedures.get(last) != "transit":
+    if last not in reference.authorities or reference.authorities[last].union != "EU" or procedures.get(last) not in ("transit", "undecided"):
         return ()
     return (f"{end.country}:{office_code(end.country, end.id)}",)
 

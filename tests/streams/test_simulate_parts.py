@@ -21,8 +21,8 @@ from streams.simulate.sent import Draft, sent
 from streams.simulate.weather import Closures
 from streams.simulate.zones import local
 from tests.sim.worlds import START, reference
-from topics.events.base import Heartbeat
-from topics.events.rail import PositionReported, TrainRef
+from topics.events.base import Heartbeat, TrainRef
+from topics.events.rail import PositionReported
 from topics.identifiers import parse_container, parse_mrn, parse_uscc, parse_wagon
 
 HOUR = 3_600_000_000
