@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from streams.assess.duty import line_for
 from streams.assess.rows import with_conditions
-from streams.explain.say import say_all
+from streams.explain.say import has, say_all
 from streams.reference.model import Reference
 from streams.rules import CONDITIONS, FINDINGS
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
@@ -56,10 +56,11 @@ class Raised:
             held = worst.get(rule.id)
             if held is None or BADNESS[finding.verdict] > BADNESS[held[1].verdict]:
                 worst[rule.id] = (rule, finding)
-        return tuple(
+        said = [
             ConditionSaid(name=rule.id, verdict=f.verdict or "unknown", rule=f"{rule.id}@{rule.version}", titles=rule.titles, legal=rule.legal,
                           certainty=rule.certainty, evidence=f.evidence, detail=f.text, detail_args={**f.args, "scope": f.scope})
-            for rule, f in worst.values())
+            for rule, f in worst.values()]
+        return (*said, *_row_conditions(side, set(worst)))
 
     def alerts(self, trip: Trip, wanted: Any) -> tuple[Any, ...]:
         """Alerts that should be open now, by key."""
@@ -74,6 +75,24 @@ class Raised:
                     key=key, name=f.alert, severity=f.severity or "warning", side=side.id, scope=f.scope, rule=rule.id,
                     titles=say_all(f.text, f.args) if f.text else rule.titles, call=call, call_hours=hours, detail=f.code)
         return tuple(found[k] for k in sorted(found))
+
+
+def _row_conditions(side: SideCase, known: set[str]) -> list[ConditionSaid]:
+    """Conditions that the side's row asks for and no rule of ours proves: the authority's own words (risk cleared, ENS assessed)."""
+    found: dict[str, ConditionSaid] = {}
+    row = next((r for r in side.rows.values() if r is not None), None)
+    for scope, status in side.status.scopes.items() if side.status is not None else ():
+        for c in status.conditions:
+            if c.name in known:
+                continue
+            verdict: Literal["proven", "failed", "unknown"] = "proven" if c.proven else "failed" if c.word == "failed" else "unknown"
+            held = found.get(c.name)
+            if held is None or BADNESS[verdict] > BADNESS[held.verdict]:
+                found[c.name] = ConditionSaid(
+                    name=c.name, verdict=verdict, titles=say_all(f"cond.{c.name}") if has(f"cond.{c.name}") else {}, legal=row.source if row else "",
+                    certainty=row.certainty if row else "", evidence=(c.evidence.id,) if c.evidence is not None and c.evidence.id else (),
+                    detail_args={"scope": scope})
+    return list(found.values())
 
 
 BADNESS = {"": 0, "proven": 1, "unknown": 2, "failed": 3}
@@ -96,6 +115,9 @@ def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
         for rule, case, scope in _calls(trip, side, CONDITIONS, raised.today):
             finding = rule.check(case, reference, now)
             if finding is None:
+                continue
+            if not finding.verdict:
+                raised.finding(side, rule, finding)
                 continue
             raised.condition(side, rule, finding)
             if rule.pre_arrival:

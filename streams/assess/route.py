@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.network.sides import SideSpec, crossings_of, route_sides
-from streams.reference.model import Place, Reference
+from streams.assess.rows import book_of, names_of
+from streams.network.sides import SideSpec, crossings_of
+from streams.reference.model import Reference
 from streams.rules.case import Content, SideCase, Trip
 from topics.facts import Fact
 from topics.identifiers import BadIdentifier, parse_side
@@ -20,11 +21,14 @@ def sides_of(trip: Trip, reference: Reference) -> list[SideCase]:
     names = tuple(trip.declared.get("crossings", ()))
     if not names and (corridor := reference.corridors.get(trip.corridor)) is not None:
         names = crossings_of(corridor, trip.direction)
-    names = tuple(n for n in names if n in reference.crossings)
-    posts = {(s.authority, name) for s in route_sides(reference, names, trip.direction, (), ()) for name in _names(reference, s)}
+    book = book_of(reference)
+    found = book.specs(names, trip.direction, ())
+    posts = {(spec.authority, name) for spec, called in found for name in called}
     offices = [o for o in _offices(trip) if (o[0], o[1]) not in posts]
-    listed = tuple(dict.fromkeys(f"{a}:{code}:{role}" if role else f"{a}:{code}" for a, code, role in offices))
-    return [_case(trip, reference, spec) for spec in route_sides(reference, names, trip.direction, listed)]
+    if offices:
+        listed = tuple(dict.fromkeys(f"{a}:{code}:{role}" if role else f"{a}:{code}" for a, code, role in offices))
+        found = book.specs(names, trip.direction, listed)
+    return [_case(trip, reference, spec, called) for spec, called in found]
 
 
 def _offices(trip: Trip) -> list[tuple[str, str, str]]:
@@ -53,25 +57,12 @@ def _of_filing(content: Content, kind: str, found: dict[tuple[str, str], str]) -
             found[authority, code] = as_
 
 
-def _names(reference: Reference, spec: SideSpec) -> frozenset[str]:
-    """How messages call this side: office code, crossing id, place id, and the other places of its country at the crossing."""
-    names = {spec.office, spec.crossing, spec.place}
-    if spec.crossing:
-        names |= {p.id for p in places_at(reference, spec.crossing) if p.country == spec.authority}
-    return frozenset(names - {""})
-
-
-def places_at(reference: Reference, crossing: str) -> list[Place]:
-    """Stations and terminals of a crossing."""
-    return [p for p in reference.places.values() if p.crossing == crossing]
-
-
-def _case(trip: Trip, reference: Reference, spec: SideSpec) -> SideCase:
+def _case(trip: Trip, reference: Reference, spec: SideSpec, called: frozenset[str]) -> SideCase:
     row = reference.authorities.get(spec.authority)
     side = SideCase(
         spec.id, spec.authority, spec.kind, spec.order, crossing=spec.crossing, office=spec.office, direction=trip.direction,
         required=spec.customs_border, union=row.union if row else "", mapped=spec.kind != "OFFICE" or known_office(reference, spec))
-    side.spec, side.office_role, side.names = spec, spec.office_role, _names(reference, spec)
+    side.spec, side.office_role, side.names = spec, spec.office_role, called
     return side
 
 
@@ -97,9 +88,10 @@ def add_reached(trip: Trip, reference: Reference) -> None:
         if crossing is not None:
             place = crossing.a if parsed.authority == crossing.a_authority else crossing.b
             office = crossing.offices.get(parsed.authority, "")
-        side = _case(trip, reference, SideSpec(
+        spec = SideSpec(
             id=id, authority=parsed.authority, kind=parsed.kind, order=order, crossing=parsed.crossing, office=office, place=place,
-            customs_border=crossing.customs_border if crossing is not None else True))
+            customs_border=crossing.customs_border if crossing is not None else True)
+        side = _case(trip, reference, spec, names_of(reference, spec))
         side.mapped = crossing is not None or not parsed.crossing
         trip.sides.append(side)
 

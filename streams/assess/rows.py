@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from streams.network.sides import in_force, side_row, side_rules
+from streams.network.sides import SideSpec, in_force, route_sides, side_row, side_rules
 from streams.reference.model import FilingRow, Reference, SideRow
 from streams.rules.case import SideCase, Trip
 from streams.status import SideRules
@@ -16,18 +16,42 @@ EMPTY = "empty"
 PROCEDURE_KINDS = {"transit": "transit", "import": "import", "warehouse": "warehouse", "export": "export", "td": "transit", "dt": "export"}
 """A lodged filing of this kind shows the procedure of the boxes that it covers."""
 BOOKS_MAX = 4
+KEPT_MAX = 20_000
+"""Answers kept per reference and kind of question; then all are forgotten and looked up anew."""
+Named = tuple[tuple[SideSpec, frozenset[str]], ...]
 DAY = 24 * 3_600_000_000
 
 
 class Book:
     """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
 
-    __slots__ = ("reference", "rows", "rules")
+    __slots__ = ("reference", "routes", "rows", "rules")
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.routes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Named] = {}
         self.rows: dict[tuple[str, str, str, str], SideRow | None] = {}
         self.rules: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], SideRules] = {}
+
+
+    def specs(self, crossings: tuple[str, ...], direction: str, offices: tuple[str, ...]) -> Named:
+        """The sides of a route, each with the names by which messages call it. Crossings that the network does not have are left out."""
+        key = (crossings, direction, offices)
+        found = self.routes.get(key)
+        if found is None:
+            if len(self.routes) > KEPT_MAX:
+                self.routes.clear()
+            known = [c for c in crossings if c in self.reference.crossings]
+            found = self.routes[key] = tuple((s, names_of(self.reference, s)) for s in route_sides(self.reference, known, direction, offices))
+        return found
+
+
+def names_of(reference: Reference, spec: SideSpec) -> frozenset[str]:
+    """How messages call this side: office code, crossing id, place id, and the other places of its country at the crossing."""
+    names = {spec.office, spec.crossing, spec.place}
+    if spec.crossing:
+        names |= {p.id for p in reference.places.values() if p.crossing == spec.crossing and p.country == spec.authority}
+    return frozenset(names - {""})
 
 
 _books: dict[int, Book] = {}
@@ -85,7 +109,7 @@ def row_of(trip: Trip, side: SideCase, scope: str, book: Book, now: int) -> Side
 def _row(side: SideCase, procedure: str, book: Book, now: int) -> SideRow | None:
     key = (side.id, side.office_role + "/" + side.direction, procedure, str(now // DAY))
     if key not in book.rows:
-        if len(book.rows) > 20_000:
+        if len(book.rows) > KEPT_MAX:
             book.rows.clear()
         book.rows[key] = side_row(book.reference, side.spec, side.direction, procedure, now)
     return book.rows[key]
@@ -103,7 +127,7 @@ def rules_of(trip: Trip, side: SideCase, scope: str, row: SideRow | None, book: 
     key = (side.id, row.id if row else "", str(now // DAY), gone, filers)
     rules = book.rules.get(key)
     if rules is None:
-        if len(book.rules) > 20_000:
+        if len(book.rules) > KEPT_MAX:
             book.rules.clear()
         rules = book.rules[key] = side_rules(book.reference, side.spec, row, waived=gone, filers=_by_kind(filers))
     granted = auto_release(trip, side, book.reference, now)

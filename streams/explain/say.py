@@ -18,6 +18,11 @@ def say(key: str, lang: str, args: Mapping[str, object] | None = None) -> str:
     return text.format_map(args) if args else text
 
 
+def has(key: str) -> bool:
+    """Is there a sentence for this key?"""
+    return key in EN
+
+
 def say_all(key: str, args: Mapping[str, str] | None = None) -> dict[str, str]:
     """One sentence in every language."""
     return dict(_said(key, tuple(sorted((args or {}).items()))))

@@ -182,4 +182,7 @@ TEXTS: dict[str, str] = {
     "role.consignee": "consignee",
     "role.sea_carrier": "sea carrier",
     "role.forwarder": "forwarder",
+    "cond.risk": "Risk cleared by the authority",
+    "cond.ens_assessed": "ENS assessment complete",
+    "cond.STALE-01": "The authority's feed is live",
 }

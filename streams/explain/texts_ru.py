@@ -174,4 +174,7 @@ TEXTS: dict[str, str] = {
     "role.consignee": "получатель",
     "role.sea_carrier": "морской перевозчик",
     "role.forwarder": "экспедитор",
+    "cond.risk": "Риск снят органом",
+    "cond.ens_assessed": "Оценка ENS завершена",
+    "cond.STALE-01": "Источник органа на связи",
 }

@@ -174,4 +174,7 @@ TEXTS: dict[str, str] = {
     "role.consignee": "收货人",
     "role.sea_carrier": "海运承运人",
     "role.forwarder": "货运代理",
+    "cond.risk": "监管方风险排除",
+    "cond.ens_assessed": "入境摘要申报评估完成",
+    "cond.STALE-01": "监管方数据源正常",
 }

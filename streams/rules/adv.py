@@ -15,8 +15,8 @@ GONE = frozenset({"DEPARTED", "CANCELLED", "NOT_REQUIRED", "RELEASED"})
 def _open(case: Case) -> FilingCase | None:
     """The filing, when it is still wanted: required, and the goods have not left."""
     filing, status = case.filing, case.side.status
-    if filing is None or filing.waived or status is None or status.state.value in GONE:
-        return None
+    if filing is None or filing.waived or filing.row.enrolment or status is None or status.state.value in GONE:
+        return None                                     # whether a facilitation's own filing came in time is for its rules to say
     return filing
 
 
@@ -53,7 +53,7 @@ def overdue(case: Case, reference: Reference, now: int) -> Finding | None:
 def late(case: Case, reference: Reference, now: int) -> Finding | None:
     """ADV-03: registered later than the actual arrival less the lead time."""
     filing = case.filing
-    if filing is None or filing.waived or filing.timing != "late":
+    if filing is None or filing.waived or filing.row.enrolment or filing.timing != "late":
         return None
     return _said(case, filing, "FILING_LATE", "warning", reference, since=filing.registered_at)
 

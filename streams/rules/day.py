@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,9 +19,17 @@ def moment(at: int) -> datetime:
     return EPOCH + timedelta(microseconds=at)
 
 
+DAY = 24 * 3_600_000_000
+
+
 def day_of(at: int) -> str:
     """ISO date of an instant, UTC: what validity dates are compared with."""
-    return moment(at).date().isoformat()
+    return _day(at // DAY)
+
+
+@lru_cache(maxsize=64)
+def _day(days: int) -> str:
+    return moment(days * DAY).date().isoformat()
 
 
 def local(at: int, zone: str) -> str:

@@ -45,7 +45,7 @@ def eligibility(case: Case, reference: Reference, now: int) -> Finding | None:
     """GTT-01: the pair has an agreement in force, the route is enrolled, the carrier opted in. Else the normal procedure, not an error."""
     link = _link(case, reference, now)
     if link is None:
-        if not opted_in_without_agreement(case.trip, case.side):
+        if not opted_in_without_agreement(case.trip, case.side, reference, day_of(now)):
             return None
         return Finding(code="GTT_NOT_HERE", severity="info", text="gtt.not_here")
     declared = next((f for f in case.trip.facts if f.key[0] == "shipment"), None)

@@ -53,9 +53,12 @@ def _link(trip: Trip, side: SideCase, reference: Reference, today: str) -> Link 
     return Link(agreement=agreement, exit=out, entry=into)
 
 
-def opted_in_without_agreement(trip: Trip, side: SideCase) -> bool:
-    """Enrolled, at a border, and no link there: the normal procedure, not an error."""
-    return trip.enrolled("gtt") and bool(side.crossing) and side.required and trip.links.get(side.id) is None
+def opted_in_without_agreement(trip: Trip, side: SideCase, reference: Reference, today: str) -> bool:
+    """Enrolled, and no border of the route has the link: said once, at the first border. The normal procedure, not an error."""
+    if not trip.enrolled("gtt"):
+        return False
+    borders = [s for s in trip.sides if s.crossing and s.required]
+    return bool(borders) and side is borders[0] and not any(link_of(Case(trip, s), reference, today) for s in borders)
 
 
 def application(trip: Trip, link: Link) -> list[Fact]:

@@ -18,7 +18,7 @@ from streams.reference.model import (
     RiskRow,
     SideRow,
 )
-from topics.facts import DAY, HOUR, MINUTE, Fact, Rank, Value
+from topics.facts import HOUR, Fact, Rank, Value
 
 T0 = 1_770_000_000_000_000
 """An instant in February 2026."""
@@ -158,4 +158,3 @@ def bound(scope: str = BOX, **value: Any) -> Fact:
     return Fact(side="*", key=("bound",), at=T0, source="fwd", rank=Rank.FORWARDER, scope=scope, value={"since": T0, "empty": False, **value})
 
 
-__all__ = ["DAY", "HOUR", "MINUTE"]

@@ -14,9 +14,7 @@ from tests.streams.border_world import (
     BY_EXIT,
     CN_EXIT,
     GTT,
-    HOUR,
     KZ_ENTRY,
-    MINUTE,
     PL_ENTRY,
     T0,
     bound,
@@ -31,7 +29,7 @@ from tests.streams.border_world import (
     shipment,
 )
 from topics.events.outputs import ClearanceUpdate
-from topics.facts import Fact, Rank
+from topics.facts import HOUR, MINUTE, Fact, Rank
 
 KEY = "SAAAAAAAAAAAA"
 ARRIVAL = T0 + 48 * HOUR

@@ -8,10 +8,10 @@ from msgspec import structs
 
 from streams.clearance import ClearanceFold, Shipment
 from streams.fold import World
-from tests.streams.border_world import BOX, CN_EXIT, HOUR, KZ_ENTRY, T0, bound, doc, eta, presence, reference, shipment
+from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, T0, bound, doc, eta, presence, reference, shipment
 from topics.events.internal import ShipmentFacts
 from topics.events.outputs import ClearanceUpdate
-from topics.facts import Fact
+from topics.facts import HOUR, Fact
 
 FOLD = ClearanceFold()
 KEY = "SAAAAAAAAAAAA"

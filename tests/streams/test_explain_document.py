@@ -10,8 +10,9 @@ from streams.assess import stamp
 from streams.explain.document import explain
 from streams.explain.say import CATALOGUES, say_all
 from streams.rules import RULES
-from tests.streams.border_world import HOUR, KZ_ENTRY, PL_ENTRY, T0, doc, reference
+from tests.streams.border_world import KZ_ENTRY, PL_ENTRY, T0, doc, reference
 from tests.streams.test_assess_story import ARRIVAL, BY_THEN, at, broken, look, there, underway
+from topics.facts import HOUR
 
 REF = reference()
 

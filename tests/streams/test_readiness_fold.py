@@ -6,9 +6,10 @@ import itertools
 from streams.fold import World
 from streams.readiness import ReadinessFold, Run
 from streams.readiness.state import Inbound
-from tests.streams.border_world import HOUR, KZ_ENTRY, MINUTE, PL_ENTRY, T0, reference
+from tests.streams.border_world import KZ_ENTRY, PL_ENTRY, T0, reference
 from topics.events.internal import Joined, Milestone, RunProfile, SideSummary, StatusSummary
 from topics.events.outputs import TrainReadiness
+from topics.facts import HOUR, MINUTE
 
 FOLD = ReadinessFold()
 WORLD = World(reference())
