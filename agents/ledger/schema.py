@@ -6,12 +6,9 @@ from importlib import resources
 
 import asyncpg
 
-PARTITIONED = ("event", "fact", "status", "alert", "outcome")
+from agents.ledger.rows import PARTITIONED
+
 _LOCK = 0x7261696C  # "rail": several workers may create the schema at once
-
-
-def month_of(at: datetime) -> tuple[int, int]:
-    return at.year, at.month
 
 
 def _start(year: int, month: int) -> datetime:
@@ -27,16 +24,20 @@ async def create(connection: asyncpg.Connection) -> None:
     sql = resources.files("agents.ledger").joinpath("sql/001_schema.sql").read_text(encoding="utf-8")
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute("set local client_min_messages = warning")  # "already exists" is what we expect
         await connection.execute(sql)
 
 
 async def ensure_month(connection: asyncpg.Connection, year: int, month: int) -> None:
     """The partition of one month in every partitioned table. Must be called before rows of that month are written."""
-    start, end = _start(year, month), _start(*_next(year, month))
+    names = [f"{table}_{year:04d}_{month:02d}" for table in PARTITIONED]
+    # Asked first: creating locks the parent table against everybody, even if there is nothing to create.
+    if await connection.fetchval("select bool_and(to_regclass(name) is not null) from unnest($1::text[]) as name", names):
+        return
+    # The year after 9999 cannot be written in ISO form; open ends say the same.
+    end = "maxvalue" if (year, month) == (9999, 12) else f"'{_start(*_next(year, month)).isoformat()}'"
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-        for table in PARTITIONED:
-            await connection.execute(
-                f"create table if not exists {table}_{year:04d}_{month:02d} partition of {table} "
-                f"for values from ('{start.isoformat()}') to ('{end.isoformat()}')"
-            )
+        await connection.execute("set local client_min_messages = warning")
+        for table, name in zip(PARTITIONED, names, strict=True):
+            await connection.execute(f"create table if not exists {name} partition of {table} for values from ('{_start(year, month).isoformat()}') to ({end})")

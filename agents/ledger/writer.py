@@ -7,260 +7,257 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from agents.ledger import schema
-from agents.ledger.rows import GENESIS, LogRecord, Rows, rows_of
+from agents.ledger.rows import GENESIS, LogRecord, Rows
+from agents.ledger.store import Offset, store
 from topics import codec
 from topics.events.outputs import DeadLetter
+from topics.registry import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-TOPICS = ("documents.in", "custody.in", "clearance.in", "clearance.history", "ops.alerts")
-RECORDS_A_TRANSACTION_MAX = 4000
-BACKOFF_SECONDS_MAX = 10.0
-TRANSIENT = (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.exceptions.OperatorInterventionError,
-             asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.ReadOnlySQLTransactionError, asyncpg.exceptions.InsufficientResourcesError)
-
-COLUMNS = {
-    "event": ("topic text,part int4,off int8,key text,type text,source text,event_id text,event_time timestamptz,recorded timestamptz,body jsonb,hash bytea"),
-    "fact": ("shipment text,side text,key jsonb,scope text,source text,record text,version int8,rank int2,at timestamptz,event_id text,code text,value jsonb,"
-             "dated bool,recorded timestamptz,topic text,part int4,off int8,idx int4,hash bytea"),
-    "status": ("shipment text,side text,visit int4,revision int8,state text,basis text,assessed_at timestamptz,recorded timestamptz,pack text,body jsonb,"
-               "topic text,part int4,off int8,hash bytea"),
-    "alert": ("key text,seq int8,"
-              "name text,severity text,state text,shipment text,side text,at timestamptz,recorded timestamptz,body jsonb,topic text,part int4,"
-              "off int8,hash bytea"),
-    "outcome": ("stage text,topic text,"
-                "part int4,first_off int8,last_off int8,records int4,exceptions jsonb,recorded timestamptz,from_topic text,from_part int4,"
-                "from_off int8,hash bytea"),
-    "identifier": "kind text,value text,shipment text,since timestamptz",
-}
+TOPICS: Final = ("trains.in", "documents.in", "custody.in", "clearance.in", "clearance.history", "ops.alerts")
+RECORDS_A_TRANSACTION_MAX: Final = 4000
+CONNECT_SECONDS_MAX: Final = 10.0
+BACKOFF_SECONDS_MAX: Final = 10.0
+COMMIT_EVERY_S: Final = 2.0
+"""Kafka's own offsets only show others how far we are; the database's decide."""
+AWAY: Final = (
+    OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.ReadOnlySQLTransactionError, asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.LockNotAvailableError,
+)
+"""PostgreSQL is away, overloaded or being reconfigured: wait. Everything else is a bug or a value that it cannot hold."""
 
 
-def _insert(table: str) -> str:
-    """One statement per table: arrays in, rows out; what is there already stays as it is."""
-    named = [c.split() for c in COLUMNS[table].split(",")]
-    arrays = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(named, 1))
-    names = ", ".join(name for name, _ in named)
-    # Arrays cannot nest in unnest: a fact's key comes as JSON.
-    chosen = ", ".join("array(select jsonb_array_elements_text(u.key))" if table == "fact" and name == "key" else f"u.{name}" for name, _ in named)
-    return f"insert into {table} ({names}) select {chosen} from unnest({arrays}) as u({names}) on conflict do nothing"
-
-
-INSERTS = {table: _insert(table) for table in COLUMNS}
+class LedgerRefused(Exception):
+    """The ledger and the log do not belong together: the text says what to do. Ends the process rather than mix two histories."""
 
 
 class LedgerWriter:
-    """Consumes the ledger's topics and writes them. `run()` ends only by cancellation or a bug."""
+    """Consumes the ledger's topics and writes them. `run()` ends only by cancellation, a refusal or a bug."""
 
     def __init__(self, bootstrap: str, dsn: str, group: str, stages: tuple[str, ...], *, command_timeout_s: float = 30.0,
-                 security: dict[str, Any] | None = None) -> None:
+                 security: dict[str, Any] | None = None, topics: tuple[str, ...] = TOPICS) -> None:
         self.bootstrap, self.dsn, self.group = bootstrap, dsn, group
-        self.topics = (*TOPICS, *(f"outcomes.{s}" for s in stages))
+        self.topics = (*topics, *(f"outcomes.{s}" for s in stages))
         self.command_timeout_s = command_timeout_s
         self.security = security or {}
         self.rows_written = 0
         self.records_read = 0
         self.records_parked = 0
+        self.records_missed = 0
+        """Gone from Kafka before the ledger read them: it was away for longer than the topics keep."""
         self.failures = 0
         self.connected = False
         self.lag = 0
-        self._months: set[tuple[int, int]] = set()
+        self.unplaced: set[TopicPartition] = set()
+        """Assigned, but the database has not yet been asked where to go on."""
         self._links: dict[TopicPartition, tuple[int, bytes]] = {}
-        self._pool: asyncpg.Pool | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._months: set[tuple[int, int]] = set()
+        self._connection: asyncpg.Connection | None = None
         self._producer: AIOKafkaProducer | None = None
+        self._committed_at = 0.0
+        self._letters: set[tuple[str, int, int]] = set()
+        """Parked already: a batch that is tried again in halves does not park twice."""
 
     async def run(self) -> None:
-        """Read, write, commit, for ever. Transient failures of PostgreSQL are waited out; records stay in Kafka meanwhile."""
-        consumer = self._consumer = AIOKafkaConsumer(
+        """Read, write, commit, for ever. While PostgreSQL is away the records stay in Kafka.
+
+        Raises LedgerRefused when a topic was made anew under a ledger that knows the old one.
+        """
+        consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, group_id=f"{self.group}-ledger", enable_auto_commit=False, auto_offset_reset="earliest",
             isolation_level="read_committed", max_partition_fetch_bytes=1 << 20, fetch_max_wait_ms=200, max_poll_interval_ms=3_600_000,
-            session_timeout_ms=30_000, **self.security,
+            session_timeout_ms=10_000, **self.security,
         )
-        self._producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, max_request_size=8 << 20, **self.security)
-        await consumer.start()
-        await self._producer.start()
+        self._producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, max_request_size=9 << 20, **self.security)
         try:
-            await self._patiently(self._connect)
-            consumer.subscribe(list(self.topics), listener=_Reset(self))
+            await consumer.start()
+            await self._producer.start()
+            await self._patiently(_nothing)
+            consumer.subscribe(list(self.topics), listener=_Assigned(self))
             while True:
+                if self.unplaced:
+                    await self._place(consumer)
                 batch = await consumer.getmany(timeout_ms=500, max_records=RECORDS_A_TRANSACTION_MAX)
-                for tp, records in batch.items():
-                    if records:
-                        await self._write_partition(tp, records)
-                if batch:
-                    await self._commit(consumer)
+                await self._write([_log_record(r) for tp, records in batch.items() if tp not in self.unplaced for r in records])
+                self._letters.clear()
+                await self._commit(consumer)
                 self._measure_lag(consumer)
         finally:
+            self._hang_up()
             await asyncio.wait_for(consumer.stop(), 10)
             await asyncio.wait_for(self._producer.stop(), 10)
-            if self._pool is not None:
-                self._pool.terminate()
 
-    async def _connect(self) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
-        self._pool = await asyncpg.create_pool(self.dsn, min_size=1, max_size=2, command_timeout=self.command_timeout_s, timeout=10)
-        async with self._pool.acquire(timeout=10) as connection:
-            await schema.create(connection)
-        self.connected = True
+    # -- PostgreSQL --------------------------------------------------------------------------------------------------------
+    async def _connect(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self.dsn, timeout=CONNECT_SECONDS_MAX, command_timeout=self.command_timeout_s)
+            self._months.clear()
+            await schema.create(self._connection)
+        return self._connection
 
-    async def _patiently(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Retry what is transient, with growing pauses. Everything else goes up: a bug."""
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        self.connected = False
+
+    async def _patiently(self, act: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Connect and act; wait and try again while PostgreSQL is away. Everything else goes up: a bug, or a value that it cannot hold."""
         pause = 0.2
         while True:
             try:
-                await act()
-            except TRANSIENT as error:
+                result = await act(await self._connect())
+            except AWAY as error:
+                if isinstance(error, ValueError):  # asyncpg's own data error is an InterfaceError, too
+                    raise
                 self.failures += 1
-                self.connected = False
+                self._hang_up()
                 log.warning("PostgreSQL is away (%s: %s); trying again in %.1f s", type(error).__name__, error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF_SECONDS_MAX)
             else:
                 self.connected = True
-                return
+                return result
 
-    async def _link(self, tp: TopicPartition) -> tuple[int, bytes]:
-        """Next offset and last hash of a partition, as the database knows them."""
-        if tp not in self._links:
-            pool = _there(self._pool)
-            row = await pool.fetchrow("select next_offset, hash from ledger_offset where topic = $1 and part = $2", tp.topic, tp.partition)
-            self._links[tp] = (row["next_offset"], row["hash"]) if row else (0, GENESIS)
-        return self._links[tp]
+    # -- where to go on ----------------------------------------------------------------------------------------------------
+    async def _place(self, consumer: AIOKafkaConsumer) -> None:
+        """Go to where the database's rows end, whatever Kafka remembers of us."""
+        wanted = sorted(self.unplaced)
 
-    async def _write_partition(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
-        async def act() -> None:
-            next_offset, link = await self._link(tp)
-            fresh = [_log_record(r) for r in records if r.offset >= next_offset]
-            if not fresh:
-                return
-            rows, last, parked = self._rows(fresh, link)
-            await self._park(parked)
-            await self._store(tp, fresh[-1].offset + 1, rows, last)
-            self._links[tp] = (fresh[-1].offset + 1, last)
-            self.rows_written += rows.count()
-            self.records_read += len(fresh)
+        async def known(connection: asyncpg.Connection) -> dict[tuple[str, int], tuple[int, bytes]]:
+            found = await connection.fetch("select topic, part, next_offset, hash from ledger_offset")
+            return {(row["topic"], row["part"]): (row["next_offset"], row["hash"]) for row in found}
+
+        places = await self._patiently(known)
+        first, last = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
+        for tp in wanted:
+            next_offset, link = places.get((tp.topic, tp.partition), (0, GENESIS))
+            if next_offset > last[tp]:
+                raise LedgerRefused(f"{tp.topic}/{tp.partition} ends at {last[tp]}, but the ledger has read it to {next_offset}: the topic was made anew. "
+                                    "Give this deployment a new database, or the topics of the old one")
+            if first[tp] > next_offset:
+                self.records_missed += first[tp] - next_offset
+                log.error("%s/%d: records %d to %d are gone from Kafka and not in the ledger", tp.topic, tp.partition, next_offset, first[tp] - 1)
+            try:
+                consumer.seek(tp, max(first[tp], next_offset))
+            except IllegalStateError:  # taken away meanwhile
+                continue
+            self._links[tp] = (next_offset, link)
+            self.unplaced.discard(tp)
+
+    # -- writing -----------------------------------------------------------------------------------------------------------
+    async def _write(self, records: list[LogRecord]) -> None:
+        """Records of any partitions, each partition's in order. What PostgreSQL cannot hold is parked; the rows around it are written."""
+        fresh = [r for r in records if r.offset >= self._links[TopicPartition(*r.place)][0]]
+        if not fresh:
+            return
+        rows, links, parked = self._rows(fresh)
+        offsets: list[Offset] = [(tp.topic, tp.partition, next_offset, link) for tp, (next_offset, link) in links.items()]
         try:
-            await self._patiently(act)
-        except asyncpg.DataError as error:
-            log.error("data error in %s, writing its records one by one: %s", tp, error)
-            await self._one_by_one(tp, records)
+            for record, why in parked:
+                await self._park(record, why)
+            await self._patiently(lambda connection: self._store(connection, rows, offsets))
+        except (asyncpg.DataError, ValueError) as error:
+            if len(fresh) > 1:
+                half = len(fresh) // 2
+                await self._write(fresh[:half])
+                await self._write(fresh[half:])
+                return
+            await self._store_without(fresh[0], error)
+            return
+        self._links |= links
+        self.rows_written += rows.count()
+        self.records_read += len(fresh)
 
-    def _rows(self, records: list[LogRecord], link: bytes) -> tuple[Rows, bytes, list[tuple[LogRecord, codec.Refused]]]:
-        try:
-            rows, last = rows_of(records, link)
-        except codec.Refused:
-            rows, last, parked = Rows(), link, []
-            for record in records:
-                try:
-                    more, last = rows_of([record], last)
-                except codec.Refused as error:
-                    parked.append((record, error))
-                    continue
-                for table in COLUMNS:
-                    getattr(rows, table).extend(getattr(more, table))
-            return rows, last, parked
-        return rows, last, []
+    def _rows(self, records: list[LogRecord]) -> tuple[Rows, dict[TopicPartition, tuple[int, bytes]], list[tuple[LogRecord, codec.Refusal]]]:
+        rows, parked = Rows(), []
+        links: dict[TopicPartition, tuple[int, bytes]] = {}
+        for record in records:
+            tp = TopicPartition(*record.place)
+            link = (links.get(tp) or self._links[tp])[1]
+            try:
+                link = rows.add(record, link)
+            except codec.Refused as refused:
+                parked.append((record, refused.refusal))
+            links[tp] = (record.offset + 1, link)
+        return rows, links, parked
 
-    async def _one_by_one(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
-        """A value that PostgreSQL cannot hold must not stop the rows around it."""
-        for record in map(_log_record, records):
-            async def act(record: LogRecord = record) -> None:
-                next_offset, link = await self._link(tp)
-                if record.offset < next_offset:
-                    return
-                rows, last, parked = self._rows([record], link)
-                try:
-                    await self._store(tp, record.offset + 1, rows, last)
-                except asyncpg.DataError as error:
-                    parked.append((record, codec.Refused("LEDGER_DATA", "$", "", str(error))))
-                    await self._store(tp, record.offset + 1, Rows(), last)
-                await self._park(parked)
-                self._links[tp] = (record.offset + 1, last)
-            await self._patiently(act)
+    async def _store(self, connection: asyncpg.Connection, rows: Rows, offsets: list[Offset]) -> None:
+        for month in sorted(rows.months() - self._months):
+            await schema.ensure_month(connection, *month)
+            self._months.add(month)
+        await store(connection, rows, offsets)
 
-    async def _park(self, parked: list[tuple[LogRecord, codec.Refused]]) -> None:
-        for record, error in parked:
-            letter = DeadLetter(stage="ledger", topic=record.topic, partition=record.partition, offset=record.offset, timestamp=record.timestamp,
-                                key=record.key, value=record.value, code=error.refusal.code, path=error.refusal.path, reason=error.refusal.reason)
-            await _there(self._producer).send_and_wait("dead.letters", codec.encode(letter), key=record.key)
-            self.records_parked += 1
+    async def _store_without(self, record: LogRecord, error: Exception) -> None:
+        """The dead letter first: it must be durable before the offset passes it."""
+        tp = TopicPartition(*record.place)
+        await self._park(record, codec.Refusal("LEDGER_DATA", "$", "", str(error)))
+        link = self._links[tp][1]
+        await self._patiently(lambda connection: store(connection, Rows(), [(tp.topic, tp.partition, record.offset + 1, link)]))
+        self._links[tp] = (record.offset + 1, link)
+        self.records_read += 1
 
-    async def _store(self, tp: TopicPartition, next_offset: int, rows: Rows, link: bytes) -> None:
-        pool = _there(self._pool)
-        async with pool.acquire(timeout=10) as connection:
-            for month in rows.months() - self._months:
-                await schema.ensure_month(connection, *month)
-                self._months.add(month)
-            async with connection.transaction():
-                for table, statement in INSERTS.items():
-                    if values := _columns(table, getattr(rows, table)):
-                        await connection.execute(statement, *values)
-                await connection.execute(
-                    "insert into ledger_offset (topic, part, next_offset, hash) values ($1, $2, $3, $4) "
-                    "on conflict (topic, part) do update set next_offset = excluded.next_offset, hash = excluded.hash, updated = now() "
-                    "where ledger_offset.next_offset < excluded.next_offset",
-                    tp.topic, tp.partition, next_offset, link,
-                )
+    async def _park(self, record: LogRecord, why: codec.Refusal) -> None:
+        if (record.topic, record.partition, record.offset) in self._letters:
+            return
+        letter = DeadLetter(stage="ledger", topic=record.topic, partition=record.partition, offset=record.offset, timestamp=record.timestamp // 1000,
+                            key=record.key, value=record.value, headers=record.headers, code=why.code, path=why.path, reason=why.reason or why.value)
+        assert self._producer is not None, "the ledger writer is not started"
+        await self._producer.send_and_wait(DEAD_LETTERS, codec.encode(letter), key=f"{record.topic}-{record.partition}-{record.offset}".encode())
+        self._letters.add((record.topic, record.partition, record.offset))
+        self.records_parked += 1
+        log.error("%s/%d/%d is not in the ledger: %s %s", record.topic, record.partition, record.offset, why.code, letter.reason)
 
+    # -- for those who watch -----------------------------------------------------------------------------------------------
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        """Kafka's own offsets only spare re-reading; the database's decide."""
+        if time.monotonic() < self._committed_at + COMMIT_EVERY_S:
+            return
+        self._committed_at = time.monotonic()
         mine = {tp: OffsetAndMetadata(n, "") for tp, (n, _) in self._links.items() if tp in consumer.assignment()}
-        if mine:
-            await consumer.commit(mine)
+        try:
+            if mine:
+                await consumer.commit(mine)
+        except (KafkaError, IllegalStateError) as error:  # a rebalance under way; the next one will do
+            log.info("offsets not shown to Kafka this time: %r", error)
 
     def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
-        lag = 0
-        for tp in consumer.assignment():
-            end = consumer.highwater(tp)
-            if end is not None:
-                lag += max(0, end - self._links.get(tp, (0, b""))[0])
-        self.lag = lag
+        ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
+        self.lag = sum(max(0, end - self._links.get(tp, (0, b""))[0]) for tp, end in ends.items() if end is not None)
 
 
-class _Reset(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Another member may have written meanwhile: ask the database anew."""
 
     def __init__(self, writer: LedgerWriter) -> None:
         self.writer = writer
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        for tp in revoked:
-            self.writer._links.pop(tp, None)
+        self.writer.unplaced -= set(revoked)
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        for tp in assigned:
-            self.writer._links.pop(tp, None)
+        self.writer.unplaced = set(assigned)
 
 
-def _there(thing: Any) -> Any:
-    assert thing is not None, "the ledger writer is not started"
-    return thing
+async def _nothing(_: asyncpg.Connection) -> None:
+    """Only connect."""
 
 
 def _log_record(record: ConsumerRecord) -> LogRecord:
-    return LogRecord(record.topic, record.partition, record.offset, record.timestamp * 1000, record.key, record.value)
-
-
-def _columns(table: str, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
-    """Rows to columns, sorted so that two writers lock in the same order; a key twice in one statement is sent once."""
-    if not rows:
-        return []
-    if table == "identifier":
-        rows = sorted({row[:3]: row for row in rows}.values())
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    if table == "fact":
-        columns[2] = [codec.encode(key).decode() for key in columns[2]]
-    return columns
+    return LogRecord(record.topic, record.partition, record.offset, record.timestamp * 1000, record.key, record.value, tuple(record.headers))
 
 
 def security_of(protocol: str, username: str, password: str, cafile: str) -> dict[str, Any]:

@@ -1,34 +1,34 @@
 -- The ledger's tables. Append-only: a row is never changed; what is corrected is said again with a later version.
--- Three times: event time (`at`, `event_time`), recorded time (`recorded`: the broker's append time), insert time (`inserted`).
--- `hash` chains the rows of one (topic, partition): sha256 over the previous hash and the row's canonical bytes.
+-- Three times: event time (`at`, `event_time`), recorded time (`recorded`: the record's time in Kafka), insert time (`inserted`).
+-- Bodies are `json`, not `jsonb`: they keep every byte of the record, and `hash` chains the records of one (topic, partition) through them
+-- (agents/ledger/rows.py, chain). The other columns of a row repeat what its body says; `Ledger.verify` compares both.
 
 create table if not exists ledger_offset (
-    topic      text    not null,
-    part       integer not null,
-    next_offset bigint not null,
-    hash       bytea   not null,
-    topic_id   text    not null default '',
-    updated    timestamptz not null default now(),
+    topic       text    not null,
+    part        integer not null,
+    next_offset bigint  not null,
+    hash        bytea   not null,
+    updated     timestamptz not null default now(),
     primary key (topic, part)
 );
 
+-- What outside parties and the folds said. Left out: movements and positions between stations, which are many; what follows from them is a fact.
 create table if not exists event (
     topic      text        not null,
     part       integer     not null,
     off        bigint      not null,
     key        text        not null,
     type       text        not null,
-    source     text        not null default '',
-    event_id   text        not null default '',
+    source     text        not null,
+    event_id   text        not null,
     event_time timestamptz,
     recorded   timestamptz not null,
     inserted   timestamptz not null default now(),
-    body       jsonb       not null,
+    body       json        not null,
     hash       bytea       not null,
     primary key (recorded, topic, part, off)
 ) partition by range (recorded);
-create index if not exists event_by_id on event (event_id);
-create index if not exists event_by_key on event (key, recorded);
+create index if not exists event_by_id on event (event_id) where event_id <> '';
 
 create table if not exists fact (
     shipment   text        not null,
@@ -42,15 +42,14 @@ create table if not exists fact (
     at         timestamptz not null,
     event_id   text        not null,
     code       text        not null,
-    value      jsonb,
-    dated      boolean     not null default false,
+    value      json,
+    dated      boolean     not null,
     recorded   timestamptz not null,
     inserted   timestamptz not null default now(),
     topic      text        not null,
     part       integer     not null,
     off        bigint      not null,
     idx        integer     not null,
-    hash       bytea       not null,
     primary key (recorded, topic, part, off, idx)
 ) partition by range (recorded);
 create index if not exists fact_by_shipment on fact (shipment, recorded);
@@ -66,15 +65,15 @@ create table if not exists status (
     recorded    timestamptz not null,
     inserted    timestamptz not null default now(),
     pack        text        not null,
-    body        jsonb       not null,
+    body        json        not null,
     topic       text        not null,
     part        integer     not null,
     off         bigint      not null,
     hash        bytea       not null,
-    primary key (recorded, shipment, side, revision)
+    primary key (recorded, topic, part, off)
 ) partition by range (recorded);
 create index if not exists status_by_shipment on status (shipment, side, revision desc);
-create index if not exists status_by_side on status (side, revision desc);
+create index if not exists status_by_side on status (side, shipment, revision desc);
 
 create table if not exists alert (
     key        text        not null,
@@ -82,45 +81,69 @@ create table if not exists alert (
     name       text        not null,
     severity   text        not null,
     state      text        not null,
-    shipment   text        not null default '',
-    side       text        not null default '',
+    shipment   text        not null,
+    side       text        not null,
     at         timestamptz not null,
     recorded   timestamptz not null,
     inserted   timestamptz not null default now(),
-    body       jsonb       not null,
+    body       json        not null,
     topic      text        not null,
     part       integer     not null,
     off        bigint      not null,
     hash       bytea       not null,
-    primary key (recorded, key, seq)
+    primary key (recorded, topic, part, off)
 ) partition by range (recorded);
 create index if not exists alert_by_key on alert (key, seq desc);
 create index if not exists alert_by_shipment on alert (shipment);
 
 create table if not exists outcome (
     stage      text        not null,
-    topic      text        not null,
-    part       integer     not null,
+    of_topic   text        not null,
+    of_part    integer     not null,
     first_off  bigint      not null,
     last_off   bigint      not null,
     records    integer     not null,
-    exceptions jsonb       not null,
+    exceptions integer     not null,
     recorded   timestamptz not null,
     inserted   timestamptz not null default now(),
-    from_topic text        not null,
-    from_part  integer     not null,
-    from_off   bigint      not null,
+    body       json        not null,
+    topic      text        not null,
+    part       integer     not null,
+    off        bigint      not null,
     hash       bytea       not null,
-    primary key (recorded, from_topic, from_part, from_off)
+    primary key (recorded, topic, part, off)
 ) partition by range (recorded);
-create index if not exists outcome_by_input on outcome (topic, part, first_off);
+create index if not exists outcome_by_input on outcome (of_topic, of_part, first_off);
 
--- Which shipment an outside identifier belongs to: container, document, official number, train run.
+-- Look-ups, derived from the tables above and from movements. `lookup`: in capitals, without blanks and hyphens.
 create table if not exists identifier (
+    lookup   text not null,
     kind     text not null,
     value    text not null,
     shipment text not null,
     since    timestamptz not null,
-    primary key (value, kind, shipment)
+    primary key (lookup, kind, shipment, value)
 );
 create index if not exists identifier_by_shipment on identifier (shipment);
+
+-- Two numbers of one document, both ways.
+create table if not exists alias (
+    lookup text not null,
+    other  text not null,
+    primary key (lookup, other)
+);
+
+create table if not exists run (
+    run     text not null primary key,
+    railway text not null,
+    number  text not null,
+    date    text not null
+);
+create index if not exists run_by_number on run (number);
+
+create table if not exists carried (
+    wagon     text not null,
+    run       text not null,
+    container text not null,
+    primary key (wagon, run, container)
+);

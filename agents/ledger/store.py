@@ -1,0 +1,56 @@
+"""One transaction: rows into their tables and how far the log is read. All SQL that writes is here."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import asyncpg
+
+from agents.ledger.rows import COLUMNS, LOOKUPS, Rows
+
+Offset = tuple[str, int, int, bytes]
+"""Topic, partition, next offset to read, last link."""
+
+
+def _insert(table: str) -> str:
+    """One statement per table: arrays in, rows out; what is there already stays as it is."""
+    columns = COLUMNS[table]
+    arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(columns.values(), 1))
+    names = ", ".join(columns)
+    chosen = ", ".join("array(select json_array_elements_text(u.key))" if table == "fact" and name == "key" else f"u.{name}" for name in columns)
+    return f"insert into {table} ({names}) select {chosen} from unnest({arrays}) as u({names}) on conflict do nothing"
+
+
+INSERTS: Final = {table: _insert(table) for table in COLUMNS}
+OFFSETS: Final = (
+    "insert into ledger_offset (topic, part, next_offset, hash) select * from unnest($1::text[], $2::int4[], $3::int8[], $4::bytea[]) "
+    "on conflict (topic, part) do update set next_offset = excluded.next_offset, hash = excluded.hash, updated = now() "
+    "where ledger_offset.next_offset < excluded.next_offset"
+)
+
+
+def _columns(table: str, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows to columns. Look-ups: each key once, and sorted, so that two writers lock in the same order."""
+    if table in LOOKUPS:
+        width = LOOKUPS[table]
+        rows = [row for _, row in sorted({row[:width]: row for row in reversed(rows)}.items())]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def store(connection: asyncpg.Connection, rows: Rows, offsets: Iterable[Offset]) -> None:
+    """All or nothing. A writer that was overtaken by another (a rebalance) changes nothing: both derive the same rows from the same records.
+
+    After an exception the connection is only good for being closed, unless it is a data error: then the transaction is rolled back.
+    """
+    ordered = sorted(offsets)
+    await connection.execute("begin")
+    try:
+        for table, statement in INSERTS.items():
+            if rows.tables[table]:
+                await connection.execute(statement, *_columns(table, rows.tables[table]))
+        if ordered:
+            await connection.execute(OFFSETS, *(list(column) for column in zip(*ordered, strict=True)))
+    except (asyncpg.DataError, ValueError):  # ValueError: asyncpg refuses a value before it is sent
+        await connection.execute("rollback")
+        raise
+    await connection.execute("commit")
