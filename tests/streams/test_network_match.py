@@ -131,6 +131,13 @@ def test_eastwards_the_far_side_comes_first() -> None:
     assert told("karaganda", "jinghe", EAST, sides) == ["KZ:EXIT seen", "KZ:EXIT departed", "CN:ENTRY seen", "CN:ENTRY departed"]
 
 
+def test_a_position_exactly_on_an_edge_passes_it_once() -> None:
+    edge = WEST.km_of["alashankou"] - WEST.radius_of["alashankou"]
+    before, on, after = (Match(km=km, trunk_km=km, off_km=0.0, segment=0) for km in (edge - 10, edge, edge + 1))
+    assert [p.what for p in milestones(WEST, SIDES, before, on)] == ["seen"]
+    assert milestones(WEST, SIDES, on, after) == ()
+
+
 def test_share_tells_the_time_between_two_positions() -> None:
     passed = milestones(WEST, SIDES, here("jinghe"), here("aktogay"))
     assert [p.share for p in passed] == sorted(p.share for p in passed)

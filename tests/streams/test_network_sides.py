@@ -16,6 +16,7 @@ from streams.network.sides import (
     route_sides,
     side_row,
     side_rules,
+    valid_on,
     waived_kinds,
 )
 from streams.reference.model import Agreement, Reference, SideRow
@@ -163,6 +164,12 @@ def test_rows_out_of_date_are_passed_over(reference: Reference) -> None:
     dostyk = spec_of(reference, "WEST-A", "CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY")
     rows = tuple(msgspec.structs.replace(r, valid_to="2026-01-01") if r.id == "kz-entry-cn-transit" else r for r in reference.side_rows)
     assert row_id(msgspec.structs.replace(reference, side_rows=rows), dostyk, "transit") == "kz-entry-cn"
+
+
+def test_the_first_day_of_a_validity_counts_and_the_last_is_left_out(reference: Reference) -> None:
+    row = next(r for r in reference.side_rows if r.id == "eu-entry")
+    dated = msgspec.structs.replace(row, valid_from="2026-05-04", valid_to="2026-06-01")
+    assert [valid_on(dated, day) for day in ("2026-05-03", "2026-05-04", "2026-05-31", "2026-06-01")] == [False, True, True, False]
 
 
 def test_every_side_of_every_corridor_gets_rules(reference: Reference) -> None:

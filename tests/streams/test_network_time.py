@@ -246,3 +246,10 @@ def test_gtt_application_is_due_before_the_review_of_the_train_declaration() -> 
     assert due is not None
     assert timing(due, NOW + 4 * HOUR, review, MARGIN) == "in_time"
     assert timing(due, NOW + 4 * HOUR, review + 1, MARGIN) == "late"
+
+
+def test_between_the_posts_half_the_dwell_and_the_gap_are_counted_once() -> None:
+    etas = arrivals(REFERENCE, WEST, SIDES, WEST.km_of["urumqi"], NOW)
+    crossing, dwell = REFERENCE.crossings["CN-KZ-ALASHANKOU-DOSTYK"], REFERENCE.dwells["CN-KZ-ALASHANKOU-DOSTYK", "west"]
+    between = (etas[KZ_ENTRY][1] - etas[CN_EXIT][1]) / HOUR
+    assert between == pytest.approx(dwell.hours_p50 / 2 + crossing.gap_hours, abs=0.125)
