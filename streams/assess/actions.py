@@ -29,13 +29,20 @@ NOT_AMENDABLE = frozenset({DocState.INVALIDATED, DocState.REJECTED})
 class _Desk:
     """Where an action is done and whom to call there."""
 
-    __slots__ = ("call", "hours", "now", "side", "zone")
+    __slots__ = ("line", "reference", "side", "zone")
 
-    def __init__(self, side: SideCase, reference: Reference, now: int) -> None:
-        self.side, self.now = side, now
-        self.call, self.hours = line_for(reference, side.authority, side.crossing)
+    def __init__(self, side: SideCase, reference: Reference) -> None:
+        self.side, self.reference = side, reference
+        self.line: tuple[str, str] | None = None
         row = reference.authorities.get(side.authority)
         self.zone = row.zone if row is not None else ""
+
+    @property
+    def duty(self) -> tuple[str, str]:
+        """(number, hours) of the duty line."""
+        if self.line is None:
+            self.line = line_for(self.reference, self.side.authority, self.side.crossing)
+        return self.line
 
     def action(self, text: str, args: dict[str, str], *, role: str, party: str = "", by: int | None = None, message: str = "", code: str = "",
                field: str = "", present: str = "", expected: str = "", system: str = "", legal: bool = False, consequence: str = "",
@@ -43,8 +50,8 @@ class _Desk:
         return NextAction(
             role=role, party=party, message=message, code=code, field=field, present=present, expected=expected, what=say_all(text, args),
             system=system, office=self.side.office or self.side.crossing, by=by, by_border=local(by, self.zone) if by is not None else "",
-            legal=legal, consequence=dict.fromkeys(("en", "zh", "ru"), consequence) if consequence else {}, done_when=done_when, call=self.call,
-            call_hours=self.hours, side=self.side.id, scope=scope, rule=rule)
+            legal=legal, consequence=dict.fromkeys(("en", "zh", "ru"), consequence) if consequence else {}, done_when=done_when, call=self.duty[0],
+            call_hours=self.duty[1], side=self.side.id, scope=scope, rule=rule)
 
 
 def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, now: int) -> tuple[NextAction, ...]:
@@ -52,7 +59,7 @@ def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference,
     status = side.status
     if status is None or not side.required or (status.state in DONE and "file_again" not in status.flags):
         return ()
-    desk = _Desk(side, reference, now)
+    desk = _Desk(side, reference)
     found = [*_answers(trip, desk)]
     if status.state is not State.RELEASED:
         found += _filings(desk)
@@ -166,5 +173,5 @@ def _waiting(trip: Trip, desk: _Desk, reference: Reference, now: int) -> list[Ne
     usual_text = f"{usual:g}" if usual is not None else "?"
     return [NextAction(
         role="", what=say_all("act.wait", {"authority": side.authority, "hours": usual_text, "call_after": local(when, desk.zone) if when else "-"}),
-        office=side.office or side.crossing, wait_for=f"decision of {side.authority}", usual_hours=usual, call_after=when, call=desk.call,
-        call_hours=desk.hours, side=side.id, done_when="|".join(side.status.missing))]
+        office=side.office or side.crossing, wait_for=f"decision of {side.authority}", usual_hours=usual, call_after=when, call=desk.duty[0],
+        call_hours=desk.duty[1], side=side.id, done_when="|".join(side.status.missing))]

@@ -117,7 +117,7 @@ def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Map
     for side in trip.sides:
         if not side.required:
             side.facts.append(_inner(side))
-        scopes = boxes(side) or [WHOLE]
+        scopes = (boxes(side) if side.required else []) or [WHOLE]
         for scope in scopes:
             side.procedures[scope] = procedure_of(trip, side, scope)
             row = side.rows[scope] = row_of(trip, side, scope, book, now) if side.required else None

@@ -8,9 +8,10 @@ from streams.assess.duty import line_for
 from streams.assess.rows import with_conditions
 from streams.explain.say import has, say_all
 from streams.reference.model import Reference
-from streams.rules import CONDITIONS, FINDINGS
+from streams.rules import rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
 from streams.rules.rule import Rule
+from streams.status import State
 from topics.events.outputs import ConditionSaid, FindingSaid
 from topics.facts import EVERYWHERE, WHOLE, Fact, Rank
 
@@ -95,6 +96,7 @@ def _row_conditions(side: SideCase, known: set[str]) -> list[ConditionSaid]:
     return list(found.values())
 
 
+OVER = frozenset({State.DEPARTED, State.CANCELLED, State.NOT_REQUIRED})
 BADNESS = {"": 0, "proven": 1, "unknown": 2, "failed": 3}
 
 
@@ -112,7 +114,7 @@ def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
         if not side.required:
             continue
         names: dict[str, list[str]] = {scope: [] for scope in side.rules}
-        for rule, case, scope in _calls(trip, side, CONDITIONS, raised.today):
+        for rule, case, scope in _calls(trip, side, rules_at("condition", side.kind, raised.today, over=False)):
             finding = rule.check(case, reference, now)
             if finding is None:
                 continue
@@ -137,12 +139,15 @@ def _fact(side: SideCase, name: str, finding: Finding) -> Fact:
                 id=finding.evidence[0] if finding.evidence else "", value=finding.verdict)
 
 
-def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule], today: str) -> Iterable[tuple[Rule, Case, str]]:
+def _over(side: SideCase) -> bool:
+    return side.status is not None and side.status.state in OVER and "file_again" not in side.status.flags
+
+
+def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule]) -> Iterable[tuple[Rule, Case, str]]:
+    whole = Case(trip, side)
     for rule in rules:
-        if side.kind not in rule.kinds or not rule.valid(today):
-            continue
         if rule.per == "side":
-            yield rule, Case(trip, side), WHOLE
+            yield rule, whole, WHOLE
         elif rule.per == "scope":
             for scope in side.rules:
                 yield rule, Case(trip, side, scope), scope
@@ -156,7 +161,7 @@ def judge(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
     for side in trip.sides:
         if not side.required:
             continue
-        for rule, case, _ in _calls(trip, side, FINDINGS, raised.today):
+        for rule, case, _ in _calls(trip, side, rules_at("finding", side.kind, raised.today, over=_over(side))):
             finding = rule.check(case, reference, now)
             if finding is not None:
                 raised.finding(side, rule, finding)

@@ -39,6 +39,8 @@ def unmasked(facts: Iterable[Fact], broadcasts: Iterable[msgspec.Struct]) -> lis
 
 def freshness(trip: Trip, side: SideCase, sources: Sources) -> tuple[FreshSaid, ...]:
     """The side's authority, and whoever reported the goods here. `known` is false when nothing was ever heard from it."""
+    if not side.required:
+        return ()
     heard: dict[str, int] = {}
     for fact in side.facts:
         if fact.rank in (Rank.RAILWAY, Rank.TERMINAL) and fact.key[0] in ("seen", "handed_over", "presented", "departed", "run"):

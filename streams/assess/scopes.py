@@ -7,8 +7,10 @@ from collections.abc import Callable
 from streams.rules.case import SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
 from streams.status.rollup import rolled_up
-from topics.facts import NEVER, WHOLE
+from topics.facts import EVERYWHERE, NEVER, WHOLE
 
+QUIET = frozenset({"route", "seal", "eta", "run", "loading_start", "terminal", "tally", "deviation"})
+"""Heads of facts that change nothing where no customs border is."""
 PRESENCE = frozenset({"seen", "handed_over", "presented", "departed"})
 
 
@@ -30,8 +32,16 @@ def boxes_of(trip: Trip) -> Callable[[SideCase], list[str]]:
     return at
 
 
+INNER = SideStatus(
+    state=State.NOT_REQUIRED, basis=Basis.INFERRED, counts={State.NOT_REQUIRED: 1}, movable=True,
+    scopes={WHOLE: ScopeStatus(state=State.NOT_REQUIRED, basis=Basis.INFERRED, movable=True)})
+"""A border inside a customs territory of which nothing is said."""
+
+
 def side_status_of(side: SideCase, now: int) -> SideStatus:
     """The status of a side whose scopes may take different rules."""
+    if not side.required and all(f.side in (EVERYWHERE, side.id) and f.key[0] in QUIET for f in side.facts):
+        return INNER
     bound = [s for s in side.rules if s != WHOLE]
     groups: list[tuple[SideRules, list[str]]] = []
     for scope, rules in side.rules.items():

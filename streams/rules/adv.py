@@ -129,7 +129,7 @@ def _choice(decision: tuple[str, ...]) -> bool:
 
 def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, filing: bool = True, legal: str = LEGAL) -> Rule:
     return Rule(id=f"ADV-{number}", family="ADV", titles=titles(en, zh, ru), legal=legal, certainty="high", check=check,
-                per="filing" if filing else "side")
+                per="filing" if filing else "side", afterwards=check is late)
 
 
 ADV_RULES = (

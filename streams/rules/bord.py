@@ -155,7 +155,8 @@ def _eligible(trip: Trip, goods: tuple[str, ...]) -> bool:
 
 
 def _rule(id: str, check: Check, legal: str, en: str, zh: str, ru: str, certainty: str = "high") -> Rule:
-    return Rule(id=id, family=id.split("-", 1)[0], titles=titles(en, zh, ru), legal=legal, certainty=certainty, check=check)
+    return Rule(id=id, family=id.split("-", 1)[0], titles=titles(en, zh, ru), legal=legal, certainty=certainty, check=check,
+                afterwards=check is left_without_release)
 
 
 BORDER_RULES = (

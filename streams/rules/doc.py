@@ -140,11 +140,21 @@ def container_number(case: Case, reference: Reference, now: int) -> Finding | No
     return None
 
 
+_vague: list[tuple[Reference, frozenset[str]]] = []
+
+
+def vague_words(reference: Reference) -> frozenset[str]:
+    """Descriptions that say nothing, of the reference last asked for."""
+    if not _vague or _vague[0][0] is not reference:
+        _vague[:] = [(reference, frozenset(r.value.lower() for r in reference.risks if r.risk_class == "vague" and r.enabled))]
+    return _vague[0][1]
+
+
 def goods_described(case: Case, reference: Reference, now: int) -> Finding | None:
     """DOC-07: a filing's goods description is only a vague word, which ICS2 rejects and every risk check trips over."""
     if case.scope == WHOLE:
         return None
-    vague = {r.value.lower() for r in reference.risks if r.risk_class == "vague" and r.enabled}
+    vague = vague_words(reference)
     for lodged in _serving(case):
         for n, line in enumerate(lodged.boxes().get(case.scope, {}).get("goods", ())):
             text = str(line.get("description", "")).strip().lower()

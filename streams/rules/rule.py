@@ -36,6 +36,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A condition that must be proven before arrival: it stands between ACCEPTED and PRE_CLEARED."""
     kinds: frozenset[str] = frozenset({"EXIT", "ENTRY", "OFFICE"})
     """Kinds of side that it looks at."""
+    afterwards: bool = False
+    """Looks at sides too that the goods have left, will not pass or need not clear."""
     restricted: bool = False
     """Runs only in an authority's restricted view: what it finds never reaches a public status."""
 

@@ -115,7 +115,7 @@ def uncovered_leg(case: Case, reference: Reference, now: int) -> Finding | None:
 
 
 def _rule(number: str, check: Check, en: str, zh: str, ru: str, legal: str) -> Rule:
-    return Rule(id=f"TRN-{number}", family="TRN", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check)
+    return Rule(id=f"TRN-{number}", family="TRN", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, afterwards=True)
 
 
 TRANSIT_RULES = (
