@@ -137,7 +137,8 @@ class Border:
         life = Life(
             reject=(own or row.kind == "manifest") and strikes(rng, first, "rejection", rates.rejection, post),
             amend=own and strikes(rng, first, "amendment", rates.amendment, post),
-            inform=own and strikes(rng, first, "information", rates.information, post), story="late" if late else "")
+            inform=own and strikes(rng, first, "information", rates.information, post),
+            withdraw=own and _early(row) and strikes(rng, first, "withdrawal", rates.withdrawal, post), story="late" if late else "")
         filer = self.desk.filer(row, post.authority, first, part.railway)
         names = (onward or first.offices) if row.kind in TRANSITS else ()
         filing, settled = self.desk.file(row, post, [one.consignment for one in many], at, filer, life, offices=names,

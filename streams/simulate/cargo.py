@@ -41,6 +41,10 @@ EAST: tuple[tuple[str, str, float], ...] = (
     ("Coated paperboard", "481092", 22800),
 )
 """Description, HS code, usual net mass in kilograms of a full box."""
+DANGEROUS = ("Lithium ion batteries", "850760", 14000.0, "3480")
+"""Description, HS code, net mass, UN number (domain 4.4)."""
+REEFER_C = {"190110": 8.0, "180631": 14.0, "220421": 12.0}
+"""HS code of goods that travel at a temperature -> degrees Celsius [D]."""
 ITEMS = (("Phone case, silicone", "392690"), ("Cotton T-shirt", "610910"), ("Toy car, plastic", "950300"), ("USB cable", "854442"), ("Desk lamp", "940521"))
 TARE_KG = 3800.0
 
@@ -61,13 +65,16 @@ class Box:
     lock_bad: bool = False
     """The customs lock failed; not yet replaced."""
     true_gross_kg: float = 0.0
+    setpoint_c: float | None = None
+    """Reefers."""
     items: tuple[str, ...] = ()
     """House items of an e-commerce box."""
 
     def stuffing(self) -> Stuffing:
         """As a document states it."""
         return Stuffing(container=self.number, seals=tuple(self.seals[c] for c in sorted(self.seals)), goods=self.goods,
-                        packages=self.packages or None, gross_kg=round(self.gross_kg, 1), empty=self.empty, iso_type="45G1")
+                        packages=self.packages or None, gross_kg=round(self.gross_kg, 1), empty=self.empty,
+                        iso_type="45G1" if self.setpoint_c is None else "45R1", reefer_setpoint_c=self.setpoint_c)
 
 
 @dataclass
@@ -132,13 +139,18 @@ class Shipper:
         if empty:
             return Box(number, gross_kg=TARE_KG, true_gross_kg=TARE_KG, empty=True)
         text, hs, kilograms = rng.choice(WEST if direction == "west" else EAST)
+        un = ""
+        if direction == "west" and rng.random() < self.options.rates.dangerous:
+            text, hs, kilograms, un = DANGEROUS
         net = round(kilograms * rng.uniform(0.85, 1.08))
         packages = rng.randint(20, 900)
-        goods = (Goods(description=text, hs=hs, packages=packages, gross_kg=float(net)),)
+        goods = (Goods(description=text, hs=hs, packages=packages, gross_kg=float(net), un=un),)
         gross = net + TARE_KG
         heavy = rng.random() < self.options.rates.heavy
         seals = {} if rng.random() < self.options.rates.seal_missing else {"bolt": self.numbers.seal("bolt")}
-        return Box(number, gross_kg=gross, packages=packages, goods=goods, seals=seals, true_gross_kg=gross * (1.22 if heavy else rng.uniform(0.996, 1.004)))
+        setpoint = REEFER_C.get(hs) if rng.random() < 0.5 else None
+        return Box(number, gross_kg=gross, packages=packages, goods=goods, seals=seals, setpoint_c=setpoint,
+                   true_gross_kg=gross * (1.22 if heavy else rng.uniform(0.996, 1.004)))
 
     def parcels(self, box: Box) -> None:
         """Turn a box into an e-commerce box with house items."""

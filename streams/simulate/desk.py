@@ -16,7 +16,7 @@ from streams.simulate.options import SimOptions
 from streams.simulate.pen import Pen
 from streams.simulate.zones import local
 from topics.events.base import DocumentRef, TrainRef
-from topics.events.trade import FilingLodged, RequestAnswered
+from topics.events.trade import FilingLodged, RequestAnswered, Stuffing
 from topics.identifiers import run_id, train_key
 
 MRN_KINDS = frozenset({"ens", "exs", "export", "reexport", "transit", "next_transit", "import", "warehouse", "temporary_storage"})
@@ -49,6 +49,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     reject: bool = False
     amend: bool = False
     inform: bool = False
+    withdraw: bool = False
     story: str = ""
 
 
@@ -82,6 +83,8 @@ class Desk:
         if life.reject and (said := self.book.document(post.authority, row.kind, "rejected")) is not None:
             at = self._rejected(filing, said, at, content, life.story)
         settled = self._register(filing, post, row, at, life.story)
+        if life.withdraw:
+            settled = self._withdrawn(filing, post, row, settled, content)
         if life.inform:
             settled = self._asked(filing, post, settled, life.story)
         if life.amend:
@@ -93,9 +96,19 @@ class Desk:
         """What a filing states of the consignments as they are now."""
         return {
             "office": post.office, "offices": offices, "documents": tuple(c.document for c in consignments),
-            "containers": tuple(b.stuffing() for c in consignments for b in c.boxes), "parties": consignments[0].parties, "procedure": procedure,
+            "containers": self._stated(consignments), "parties": consignments[0].parties, "procedure": procedure,
             "train": train_key(train) if train else "", "fields": {name: self._field(name, consignments[0]) for name in (row.fields[:12] if row else ())},
         }
+
+    def _stated(self, consignments: Sequence[Consignment]) -> tuple[Stuffing, ...]:
+        """What the boxes hold as the filing has it: sometimes a package more than the note says, or another goods code."""
+        boxes = [box.stuffing() for c in consignments for box in c.boxes]
+        first = boxes[0]
+        if len(consignments) == 1 and first.goods and first.packages and self.rng.random() < self.options.rates.mismatch:
+            wrong = msgspec.structs.replace(first.goods[0], hs=first.goods[0].hs[:4] + "90")
+            changed: dict[str, Any] = {"goods": (wrong, *first.goods[1:])} if self.rng.random() < 0.5 else {"packages": first.packages + 1}
+            boxes[0] = msgspec.structs.replace(first, **changed)
+        return tuple(boxes)
 
     def conveyance(self, row: FilingRow, post: Post, train: TrainRef, filer: str, at: int, consignments: Sequence[Consignment]) -> None:
         """The declaration of the train itself: its number is the run's, so that it counts only for boxes that leave with it."""
@@ -123,6 +136,20 @@ class Desk:
         at += self.wait(0.5, 3.0)
         self._lodge(filing, at, content, story or "rejection")
         return at
+
+    def _withdrawn(self, filing: Filing, post: Post, row: FilingRow, at: int, content: dict[str, Any]) -> int:
+        """Withdrawn by its filer, invalidated, filed again under a new reference. Gives when the new one is registered."""
+        said = self.book.document(post.authority, row.kind, "invalidated", post.kind)
+        if said is None:
+            return at
+        at += self.wait(0.3, 1.5)
+        self._lodge(filing, at, content, "withdrawal", action="withdraw")
+        at += self.wait(0.1, 0.5)
+        self.pen.notice(post.authority, said.row, at, document=filing.known_as, story="withdrawal", office=post.office, **_also(said))
+        filing.own, filing.official = DocumentRef(kind=filing.kind, number=self.numbers.local(filing.filer)), None
+        at += self.wait(0.5, 2)
+        self._lodge(filing, at, content, "withdrawal")
+        return self._register(filing, post, row, at, "withdrawal")
 
     def _register(self, filing: Filing, post: Post, row: FilingRow, at: int, story: str) -> int:
         slow = filing.kind == "td" and self.rng.random() >= self.options.rates.tez

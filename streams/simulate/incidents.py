@@ -47,6 +47,7 @@ PLANS: tuple[Plan, ...] = (
     Plan(what="amendment", authorities=("PL", "LT", "BG", "RO")),
     Plan(what="rejection", authorities=("PL", "LT", "BG", "RO"), direction="west"),
     Plan(what="rejection", kinds=("EXIT",), authorities=("CN",), direction="west"),
+    Plan(what="withdrawal", authorities=("PL", "LT", "BG", "RO", "KZ", "RU"), direction="west"),
     Plan(what="information", authorities=("PL", "LT", "BG", "RO"), direction="west"),
     Plan(what="information"),
     Plan(what="inspection", authorities=("KZ", "RU", "MN"), direction="west"),

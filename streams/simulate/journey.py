@@ -231,6 +231,8 @@ class Journey:
             onward = arrives + self.t.desk.wait(0.4, 1)
             at = onward + self.t.desk.wait(0.3, 0.6)
             self.t.rails.run(part, Call(passed.entry_at, onward, onward), Call(stop, at, at))
+        if passed.gauge_break and stay > self.t.desk.wait(30, 40):
+            self.t.rails.delayed(part, at + 30 * MINUTE, stay // 2, "GAUGE_CHANGE_QUEUE", stop)
         post = self._post(passed, passed.entry_authority, "ENTRY", passed.entry_at, since, at, arrives + stay)
         receiving = self.t.pen.cast.who("railway", self.way.stops[stop].country)
         self.t.rails.hand_over(part, passed, arrives + self.t.desk.wait(0.2, 0.6), receiving)

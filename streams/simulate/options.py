@@ -14,6 +14,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Of a filing: hard rejection, then corrected and filed again (domain 7.5: 2-5 %)."""
     amendment: float = 0.10
     """Of a filing: amended after registration (8-12 %)."""
+    withdrawal: float = 0.004
+    """Of a filing: withdrawn by its filer, invalidated by the authority, filed again [D]."""
+    mismatch: float = 0.03
+    """Of a filing of one consignment: its packages or goods code differ from the note (3 %)."""
     late: float = 0.03
     """Of a filing: lodged after its deadline (3 %)."""
     duplicate: float = 0.015
@@ -58,6 +62,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Of a container: the weighbridge disagrees with the note (2 %)."""
     seal_missing: float = 0.01
     """Of a container: no seal number in the documents (1 %)."""
+    dangerous: float = 0.03
+    """Of a westbound loaded container: dangerous goods (lithium batteries, domain 4.4) [D]."""
     set_out: float = 0.001
     """Of a wagon on a leg: set out en route [D]."""
     tez: float = 0.4
