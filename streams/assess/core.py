@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import Raised, ambiguous, judge, prove
+from streams.assess.findings import Raised, ambiguous, full, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
 from streams.assess.resolve import spread
 from streams.assess.route import add_reached, in_order, newest, sides_of
@@ -46,6 +46,8 @@ class Previous(msgspec.Struct, frozen=True, kw_only=True):
 
     due_first: dict[str, int] = {}
     """`side|kind` -> the deadline as it was first known."""
+    limited: tuple[str, ...] = ()
+    """Sides (as facts name them) that have refused facts: FACTS_LIMIT."""
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ def assess(
     trip = trip_of(shipment, facts, reference, broadcasts, now)
     trip.closures = {b.crossing: b for b in broadcasts if isinstance(b, CrossingCondition)}
     raised = status_of(trip, reference, sources_of(broadcasts), previous.due_first, now)
+    full(trip, raised, previous.limited)
     updates = tuple(update_of(trip, side, raised, reference, now, pack) for side in trip.sides)
     due_first = dict(previous.due_first)
     for side in trip.sides:

@@ -10,6 +10,7 @@ from streams.explain.say import has, say_all
 from streams.reference.model import Reference
 from streams.rules import rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
+from streams.rules.route import FACTS_LIMIT, SIDE_AMBIGUOUS
 from streams.rules.rule import Rule
 from streams.status import State
 from topics.events.outputs import ConditionSaid, FindingSaid
@@ -169,8 +170,6 @@ def judge(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
 
 def ambiguous(trip: Trip, raised: Raised) -> None:
     """A fact whose side cannot be told has no effect; every side of its authority says so."""
-    from streams.rules.route import SIDE_AMBIGUOUS
-
     for lost in trip.lost:
         fact = lost.fact
         if fact.side == EVERYWHERE:
@@ -181,3 +180,11 @@ def ambiguous(trip: Trip, raised: Raised) -> None:
                 code="SIDE_AMBIGUOUS", severity="warning", at=fact.at, text="route.side_ambiguous", scope=fact.scope,
                 args={"authority": lost.authority, "what": "/".join(fact.key), "code": fact.code}, evidence=(fact.id,) if fact.id else (),
                 flags=("SIDE_AMBIGUOUS",), alert="SideAmbiguous"))
+
+
+def full(trip: Trip, raised: Raised, limited: tuple[str, ...]) -> None:
+    """Sides that have refused facts say so: what is shown may lack something."""
+    for side in trip.sides:
+        if any(name in (EVERYWHERE, side.id) or name.startswith(f"@{side.authority}") for name in limited):
+            raised.finding(side, FACTS_LIMIT, Finding(code="FACTS_LIMIT", severity="critical", text="route.facts_limit", flags=("FACTS_LIMIT",),
+                                                      alert="FactsLimit"))

@@ -24,8 +24,8 @@ def sides_of(trip: Trip, reference: Reference) -> list[SideCase]:
     book = book_of(reference)
     found = book.specs(names, trip.direction, ())
     posts = {(spec.authority, name) for spec, called in found for name in called}
-    offices = [o for o in _offices(trip) if (o[0], o[1]) not in posts]
-    if offices:
+    offices = [o for o in _offices(trip) if (o[0], o[1]) not in posts] if trip.declared else []
+    if offices:                                         # before the route is known an office may still turn out to be a border post
         listed = tuple(dict.fromkeys(f"{a}:{code}:{role}" if role else f"{a}:{code}" for a, code, role in offices))
         found = book.specs(names, trip.direction, listed)
     return [_case(trip, reference, spec, called) for spec, called in found]

@@ -80,7 +80,7 @@ def _number(said: Evidence) -> str:
 
 def flags_of(trip: Trip, side: SideCase, status: SideStatus, raised: Raised) -> set[str]:
     """Flags of the ladder, of the rules and of the feeds."""
-    flags = set(status.flags) | raised.flags.get(side.id, set())
+    flags = (set(status.flags) - {"facts_limit"}) | raised.flags.get(side.id, set())     # whether any was refused, the fold knows
     if not side.mapped:
         flags.add("UNMAPPED_OFFICE")
     if side.stale:

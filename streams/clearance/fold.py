@@ -65,7 +65,8 @@ class ClearanceFold(Fold[Shipment, Inbound]):
             return Step(None, outcomes=outcomes, changed=False)
         reference = world.reference
         public = [b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator)]
-        assessment = assess(key, held.facts, reference, public, now, pack_of(reference), Previous(due_first=held.due_first))
+        assessment = assess(key, held.facts, reference, public, now, pack_of(reference),
+                            Previous(due_first=held.due_first, limited=held.limited))
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
         if due is not None and due <= now:
             return retired(held, key, assessment, reference, now, outcomes)

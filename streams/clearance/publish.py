@@ -39,13 +39,17 @@ def content(update: ClearanceUpdate) -> bytes:
 def statuses(
     held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int
 ) -> tuple[dict[str, Shown], list[Emit]]:
-    """Only sides whose content changed; a side that is no longer on the route is said once more, CANCELLED."""
+    """Only sides whose content changed. A side that is no longer on the route is said once more, CANCELLED, and forgotten: whoever hears
+    of the route only as it is now must end with the same sides."""
     shown = dict(held.shown)
     first: list[Emit] = []
     rest: list[Emit] = []
     seen = {u.side for u in assessment.updates}
-    gone = [_gone(key, side, assessment, now) for side in held.shown if side not in seen]
-    for update in (*assessment.updates, *gone):
+    for side in [s for s in held.shown if s not in seen]:
+        del shown[side]
+        first.append(Emit(STATUS, f"{key}|{side}", None, first=True, revision=revision))
+        rest += readers(key, stamp(_gone(key, side, assessment, now), revision, now), assessment, reference)
+    for update in assessment.updates:
         fresh = content(update)
         old = held.shown.get(update.side)
         if old is not None and old.digest == fresh:
@@ -99,6 +103,7 @@ def authority_topic(update: ClearanceUpdate, reference: Reference) -> str:
 
 def _gone(key: str, side: str, assessment: Assessment, now: int) -> ClearanceUpdate:
     pack = assessment.updates[0].pack if assessment.updates else ""
+    carriers = assessment.trip.parties if assessment.trip is not None else ()
     try:
         parsed = parse_side(side)
     except BadIdentifier:
@@ -106,7 +111,7 @@ def _gone(key: str, side: str, assessment: Assessment, now: int) -> ClearanceUpd
                                assessed_at=now, pack=pack)
     return ClearanceUpdate(
         shipment=key, side=side, revision=0, state="CANCELLED", basis=BasisSaid(kind="INFERRED"), flags=("off_route",), assessed_at=now, pack=pack,
-        authority=parsed.authority, kind=parsed.kind, crossing=parsed.crossing, office=parsed.office)
+        authority=parsed.authority, kind=parsed.kind, crossing=parsed.crossing, office=parsed.office, carriers=carriers)
 
 
 def summaries(held: Shipment, key: str, assessment: Assessment, revision: int) -> tuple[dict[str, bytes], list[Emit]]:

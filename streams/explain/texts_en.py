@@ -185,4 +185,5 @@ TEXTS: dict[str, str] = {
     "cond.risk": "Risk cleared by the authority",
     "cond.ens_assessed": "ENS assessment complete",
     "cond.STALE-01": "The authority's feed is live",
+    "route.facts_limit": "More facts came for this side than are kept; some were refused and the status may lack something.",
 }

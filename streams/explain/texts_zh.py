@@ -177,4 +177,5 @@ TEXTS: dict[str, str] = {
     "cond.risk": "监管方风险排除",
     "cond.ens_assessed": "入境摘要申报评估完成",
     "cond.STALE-01": "监管方数据源正常",
+    "route.facts_limit": "本侧事实超过上限，部分未收，状态可能不全。",
 }

@@ -16,6 +16,12 @@ SIDE_AMBIGUOUS = Rule(
 """Raised where facts are put on sides, so that nothing is looked for twice."""
 
 
+FACTS_LIMIT = Rule(
+    id="ROUTE-04", family="ROUTE", legal="[D] design section 3, sizes", certainty="high", check=_never,
+    titles=titles("Too many facts: some were refused", "事实过多：部分未收", "Слишком много фактов: часть не принята"))
+"""Raised for sides that have refused facts."""
+
+
 def unmapped_office(case: Case, reference: Reference, now: int) -> Finding | None:
     """An office that documents name and the network does not know: its side shows what its authority says, without a row."""
     if case.side.mapped:

@@ -1,0 +1,220 @@
+"""CLEARANCE over time: what is covert stays covert, alerts open and resolve, limits are named, shipments retire."""
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from streams.clearance import ClearanceFold, Shipment
+from streams.clearance.retire import STUB_BYTES_MAX
+from streams.clearance.state import FACTS_PER_SCOPE_MAX
+from streams.fold import Emit, Step, World
+from streams.rules.day import moment
+from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, PL_ENTRY, T0, bound, demand, doc, presence, reference, seal, shipment
+from tests.streams.test_assess_story import ARRIVAL, KEY, broken, read_at_dostyk, there, underway
+from topics import codec
+from topics.events.internal import FreshnessChanged, MaskFacts, ShipmentFacts
+from topics.events.outputs import Alert, ClearanceUpdate
+from topics.events.sites import CrossingCondition, RiskIndicator
+from topics.facts import DAY, HOUR, Fact
+
+FOLD = ClearanceFold()
+REF = reference()
+
+
+def step(state: Shipment | None, facts: Sequence[Fact], now: int, *said: msgspec.Struct, origin: str = "") -> Step[Shipment]:
+    events = [ShipmentFacts(shipment=KEY, facts=tuple(facts), origin=origin)] if facts else []
+    return FOLD.step(state, KEY, events, World(REF, {FOLD.broadcast_slot(b).id: b for b in said}), now)
+
+
+def public(outputs: Sequence[Emit]) -> list[tuple[str, str, bytes]]:
+    return [(e.topic, e.key, codec.encode(e.value)) for e in outputs if e.value is not None and not e.topic.startswith("restricted.")]
+
+
+def alerts(outputs: Sequence[Emit]) -> list[Alert]:
+    return [e.value for e in outputs if isinstance(e.value, Alert)]
+
+
+def indicator(score: float = 0.9) -> RiskIndicator:
+    return RiskIndicator(source="risk-kz", id="i1", event_time=moment(T0), authority="KZ", valid_from=moment(T0 + HOUR),
+                         valid_until=moment(T0 + 40 * HOUR), containers=(BOX,), score=score)
+
+
+def history() -> list[tuple[int, list[Fact]]]:
+    rng = random.Random(7)
+    facts = [*there(), read_at_dostyk(), doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + HOUR, "KZ", code="TD-RELEASED")]
+    rng.shuffle(facts)
+    return [(T0 + n * HOUR, facts[n * 3:n * 3 + 3]) for n in range(len(facts) // 3 + 1)] + [(ARRIVAL + 2 * HOUR, []), (ARRIVAL + 30 * HOUR, [])]
+
+
+def test_public_bytes_are_the_same_with_and_without_an_indicator() -> None:
+    plain, covert = [], []
+    a: Shipment | None = None
+    b: Shipment | None = None
+    shown: list[Emit] = []
+    for now, facts in history():
+        with_it = step(b, facts, now, indicator())
+        without = step(a, facts, now)
+        a, b = without.state, with_it.state
+        plain += public(without.outputs)
+        covert += public(with_it.outputs)
+        shown += [e for e in with_it.outputs if e.topic.startswith("restricted.")]
+        tick = step(b, [], now + 1, indicator())              # what is covert may wake the key more often, and still says nothing
+        b = tick.state
+        covert += public(tick.outputs)
+        shown += [e for e in tick.outputs if e.topic.startswith("restricted.")]
+    assert plain == covert
+    assert {e.topic for e in shown} == {"restricted.kz"}
+
+
+def test_the_restricted_view_withholds_pre_cleared_for_its_own_authority_only() -> None:
+    result = step(None, underway(), T0 + 5 * HOUR, indicator())
+    views = [e.value for e in result.outputs if e.topic == "restricted.kz"]
+    assert [(v.side, v.state, {f.code for f in v.findings}) for v in views if isinstance(v, ClearanceUpdate)] == [(KZ_ENTRY, "ACCEPTED", {"INDICATOR_HIT"})]
+    states = {e.value.side: e.value.state for e in result.outputs if e.topic == "clearance.status" and isinstance(e.value, ClearanceUpdate)}
+    assert states[KZ_ENTRY] == "PRE_CLEARED"
+    over = step(result.state, [], T0 + 41 * HOUR, indicator())
+    closing = [e.value for e in over.outputs if e.topic == "restricted.kz"]
+    assert [v.findings for v in closing if isinstance(v, ClearanceUpdate)] == [()], "said once more when it no longer holds"
+
+
+def test_a_weak_indicator_withholds_nothing() -> None:
+    result = step(None, underway(), T0 + 5 * HOUR, indicator(0.2))
+    view = next(e.value for e in result.outputs if e.topic == "restricted.kz")
+    assert isinstance(view, ClearanceUpdate)
+    assert view.state == "PRE_CLEARED"
+
+
+def test_an_alert_opens_once_and_resolves_when_its_cause_is_gone() -> None:
+    first = step(None, there(), ARRIVAL + 2 * HOUR)
+    late = step(first.state, [], ARRIVAL + 26 * HOUR)
+    opened = [a for a in alerts(late.outputs) if a.name == "NoNoticeFromAuthority"]
+    assert [(a.state, a.call) for a in opened] == [("open", "+7 000 000")]
+    again = step(late.state, [], ARRIVAL + 27 * HOUR)
+    assert not [a for a in alerts(again.outputs) if a.name == "NoNoticeFromAuthority"]
+    done = step(again.state, [doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 27 * HOUR, "KZ")], ARRIVAL + 28 * HOUR)
+    resolved = [a for a in alerts(done.outputs) if a.name == "NoNoticeFromAuthority"]
+    assert [a.state for a in resolved] == ["resolved"]
+    assert resolved[0].key == opened[0].key
+    assert resolved[0].seq > opened[0].seq
+
+
+def test_a_tick_is_asked_for_when_the_duty_line_is_due() -> None:
+    result = step(None, [*there(), read_at_dostyk()], ARRIVAL + 2 * HOUR)
+    assert result.next_due is not None
+    assert ARRIVAL + 2 * HOUR < result.next_due <= ARRIVAL + 25 * HOUR
+
+
+def test_a_box_takes_256_facts_of_a_side_and_the_next_is_refused_by_name() -> None:
+    many = [seal("reading", T0 + n, source=f"s{n}", side=KZ_ENTRY) for n in range(FACTS_PER_SCOPE_MAX + 1)]
+    full = step(None, [shipment(), bound(), *many], T0 + DAY)
+    assert [(o.fate.value, o.reason) for o in full.outcomes] == [("refused", "FACTS_LIMIT")]
+    update = next(e.value for e in full.outputs if e.topic == "clearance.status" and isinstance(e.value, ClearanceUpdate) and e.value.side == KZ_ENTRY)
+    assert "FACTS_LIMIT" in update.flags
+    under = step(None, [shipment(), bound(), *many[:-2]], T0 + DAY)
+    assert under.outcomes == ()
+
+
+def test_a_retracted_feed_counts_as_absent_and_comes_back() -> None:
+    facts = [shipment(), bound(), doc("@KZ/doc/pi/P1", "pi", "P1", "registered", T0 + HOUR, "KZ")]
+    mask = MaskFacts(source="customs-kz", since=T0, until=T0 + DAY, record="m1")
+    state = step(None, facts, T0 + 2 * HOUR).state
+    masked = step(state, [], T0 + 3 * HOUR, mask)
+    lifted = step(masked.state, [], T0 + 4 * HOUR, msgspec.structs.replace(mask, lifted=True, version=1))
+    said = [next(e.value.state for e in r.outputs if e.topic == "clearance.status" and isinstance(e.value, ClearanceUpdate) and e.value.side == KZ_ENTRY)
+            for r in (masked, lifted)]
+    assert said == ["EXPECTED", "ACCEPTED"]
+
+
+def test_a_stale_authority_withholds_pre_cleared_and_is_told() -> None:
+    stale = FreshnessChanged(source="customs-kz", live=False, since=T0, last_event=T0)
+    result = step(None, underway(), T0 + 5 * HOUR, stale)
+    update = next(e.value for e in result.outputs if e.topic == "clearance.status" and isinstance(e.value, ClearanceUpdate) and e.value.side == KZ_ENTRY)
+    assert (update.state, "STALE" in update.flags) == ("ACCEPTED", True)
+    assert [(f.source, f.live) for f in update.freshness][:1] == [("customs-kz", False)]
+    assert update.freshness[0].age_minutes is not None
+
+
+def finished() -> Shipment:
+    facts = [shipment(corridor="", crossings=["CN-KZ-ALASHANKOU-DOSTYK"], enrolments=[]), bound(),
+             *(doc(CN_EXIT, k, "N1", "released", T0 + n, "CN") for n, k in enumerate(("declaration", "manifest"))),
+             doc(CN_EXIT, "conveyance", "R1", "released", T0 + 3, "CN"),
+             Fact(side=CN_EXIT, key=("run",), at=T0, source="trains", scope=BOX, value="R1"),
+             presence(CN_EXIT, "departed", T0 + HOUR), doc(KZ_ENTRY, "pi", "P1", "registered", T0, "KZ"), presence(KZ_ENTRY, "seen", T0 + 2 * HOUR),
+             Fact(side=KZ_ENTRY, key=("presented", "1"), at=T0 + 2 * HOUR, source="KZ"),
+             doc(KZ_ENTRY, "import", "I1", "released", T0 + 3 * HOUR, "KZ"), presence(KZ_ENTRY, "departed", T0 + 4 * HOUR)]
+    state = step(None, facts, T0 + 5 * HOUR).state
+    assert state is not None
+    assert {s.state for s in state.shown.values()} == {"DEPARTED"}
+    return state
+
+
+def test_a_finished_shipment_becomes_a_small_stub_after_thirty_days_and_then_a_tombstone() -> None:
+    state = finished()
+    assert step(state, [], T0 + 29 * DAY).state == state
+    stub = step(state, [], T0 + 31 * DAY)
+    assert stub.state is not None
+    assert stub.state.facts == ()
+    assert len(FOLD.encode_state(stub.state)) <= STUB_BYTES_MAX
+    assert not [a for a in alerts(stub.outputs) if a.name == "RetiredUnfinished"]
+    kept = step(stub.state, [], T0 + 60 * DAY)
+    assert kept.state is not None
+    gone = step(stub.state, [], T0 + 122 * DAY)
+    assert gone.state is None
+    assert {e.key for e in gone.outputs if e.value is None} == {f"{KEY}|{CN_EXIT}", f"{KEY}|{KZ_ENTRY}"}
+
+
+def test_an_unfinished_one_retires_after_the_limit_with_an_alert() -> None:
+    state = step(None, underway(), T0 + 5 * HOUR).state
+    assert step(state, [], T0 + 150 * DAY).state is not None
+    over = step(state, [], T0 + 200 * DAY)
+    assert over.state is not None
+    assert over.state.retired_at == T0 + 200 * DAY
+    assert [a.name for a in alerts(over.outputs) if a.state == "open"] == ["RetiredUnfinished"]
+
+
+def test_a_fact_for_a_stub_is_parked_and_alerts_only_if_it_would_change_a_final_state() -> None:
+    stub = step(finished(), [], T0 + 31 * DAY).state
+    harmless = step(stub, [presence(KZ_ENTRY, "seen", T0)], T0 + 32 * DAY)
+    assert [o.fate.value for o in harmless.outcomes] == ["parked"]
+    assert alerts(harmless.outputs) == []
+    hold = step(stub, [demand(KZ_ENTRY, "hold", "H1", "opened", T0 + 31 * DAY, "KZ")], T0 + 32 * DAY)
+    assert [a.name for a in alerts(hold.outputs)] == ["FactAfterRetirement"]
+    reopened = step(stub, [shipment(), bound()], T0 + 32 * DAY, origin="reopen/ops")
+    assert reopened.state is not None
+    assert reopened.state.facts
+
+
+def test_a_diversion_cancels_the_side_that_is_no_longer_passed() -> None:
+    state = step(None, [f for f in underway() if f.key[0] != "eta"], T0 + 5 * HOUR).state
+    other = msgspec.structs.replace(shipment(crossings=["CN-KZ-ALASHANKOU-DOSTYK"]), version=1)
+    result = step(state, [other], T0 + 6 * HOUR)
+    update = next(e.value for e in result.outputs if e.topic == "clearance.history" and isinstance(e.value, ClearanceUpdate) and e.value.side == PL_ENTRY)
+    assert (update.state, update.flags) == ("CANCELLED", ("off_route",))
+    assert [e.value for e in result.outputs if e.key == f"{KEY}|{PL_ENTRY}"] == [None]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_whole_story_in_any_order_with_repeats_ends_the_same(seed: int) -> None:
+    facts = broken()
+    rng = random.Random(seed)
+    shuffled = [*facts, *rng.sample(facts, 5)]
+    rng.shuffle(shuffled)
+    straight, mixed = step(None, facts, ARRIVAL + 2 * HOUR).state, None
+    for fact in shuffled:
+        mixed = step(mixed, [fact], ARRIVAL + 2 * HOUR).state
+    assert straight is not None
+    assert mixed is not None
+    assert straight.facts == mixed.facts
+    assert {s: v.state for s, v in straight.shown.items()} == {s: v.state for s, v in mixed.shown.items()}
+    assert straight.alerts == mixed.alerts
+
+
+def test_what_concerns_everybody_has_one_slot_each() -> None:
+    closing = CrossingCondition(source="net", id="1", event_time=moment(T0), crossing="X", state="closed")
+    opening = msgspec.structs.replace(closing, id="2", event_time=moment(T0 + HOUR), state="open")
+    assert FOLD.broadcast_slot(closing).id == FOLD.broadcast_slot(opening).id
+    assert FOLD.broadcast_slot(closing).order < FOLD.broadcast_slot(opening).order
+    assert FOLD.broadcast_slot(indicator()).until == T0 + 40 * HOUR
