@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.partition import Partition
 from agents.runner.stage import fold_flow
-from agents.settings import Settings, SettingsError, required
+from agents.settings import Settings, SettingsError, group_of, required
 from agents.transport import faust_app, faust_plugin
 from agents.transport.flow import Flow
 from agents.transport.hub import Hub
@@ -43,11 +42,6 @@ def folds() -> dict[str, Fold[Any, Any]]:
     """Every fold by its stage name."""
     made: Sequence[Fold[Any, Any]] = (TrainsFold(), CustodyFold(), DocumentsFold(), ClearanceFold(), ReadinessFold(), SourcesFold())
     return {fold.name: fold for fold in made}
-
-
-def group_of(prefix: str, stages: Sequence[str]) -> str:
-    """Consumer group of a set of stages; the ledger has a group of its own."""
-    return f"{prefix}-{hashlib.sha256(','.join(sorted(s for s in stages if s != 'ledger')).encode()).hexdigest()[:8]}"
 
 
 class Worker:

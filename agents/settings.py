@@ -4,8 +4,9 @@ Order of precedence: command line, environment (`RAILCLEAR_` and the name in cap
 """
 from __future__ import annotations
 
+import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -138,3 +139,8 @@ def required(settings: Settings, *names: str) -> None:
     for name in names:
         if not getattr(settings, name):
             raise SettingsError(f"{name} is not set: give --{name.replace('_', '-')}, {PREFIX}{name.upper()} or a settings file")
+
+
+def group_of(prefix: str, stages: Sequence[str]) -> str:
+    """Consumer group of a set of stages; the ledger has a group of its own."""
+    return f"{prefix}-{hashlib.sha256(','.join(sorted(s for s in stages if s != 'ledger')).encode()).hexdigest()[:8]}"

@@ -10,7 +10,7 @@ from agents.cli import where
 from agents.cli.common import At, CliError, Config, Dsn, Json, out, parse_duration, print_json, run_async, shown, stamp
 from agents.ledger.queries import Ledger
 from topics.events.outputs import ClearanceUpdate
-from topics.identifiers import compact, run_id
+from topics.identifiers import run_id
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Container, MRN, LRN, SMGS or other document number, shipment or train run id.")]
 
@@ -46,15 +46,14 @@ def register(app: typer.Typer) -> None:
 
 async def matches(ledger: Ledger, identifier: str) -> list[tuple[str, str, str]]:
     """Shipments that an identifier may mean. Raises CliError (exit code 1) when there are none."""
-    found = await ledger.find(identifier.strip())
-    if not found and compact(identifier) != identifier.strip():
-        found = await ledger.find(compact(identifier))
+    found = await ledger.find(identifier)
     if not found:
         raise CliError(f"nothing is known of {identifier!r}: no shipment, container, document or train run of that name is in the ledger", 1)
     return found
 
 
-def _listed(found: list[tuple[str, str, str]], identifier: str, *, json: bool) -> int:
+def listed(found: list[tuple[str, str, str]], identifier: str, *, json: bool) -> int:
+    """Say that an identifier means several shipments; exit code."""
     if json:
         print_json({"matches": [{"shipment": s, "kind": k, "value": v} for s, k, v in found]})
     else:
@@ -68,7 +67,7 @@ async def _status(servers: where.Servers, identifier: str, *, json: bool) -> int
     async with where.ledger(servers) as ledger:
         found = await matches(ledger, identifier)
         if len(found) > 1:
-            return _listed(found, identifier, json=json)
+            return listed(found, identifier, json=json)
         shipment = found[0][0]
         updates = await ledger.statuses(shipment)
         alerts = await ledger.alerts(shipment)
@@ -100,10 +99,7 @@ def table(updates: list[ClearanceUpdate], zones: dict[str, str]) -> Table:
 
 async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
     async with where.ledger(servers) as ledger:
-        runs = [identifier]
-        if identifier.count("/") >= 2:
-            railway, number, date, *origin = identifier.split("/")
-            runs = [run_id(railway, number, date, origin[0] if origin else ""), *await ledger.runs_named(railway, number, date)]
+        runs = await runs_of(ledger, identifier.strip())
         shipments = sorted({s for run in dict.fromkeys(runs) for s in await ledger.on_run(run)})
         if not shipments:
             raise CliError(f"nothing is known of train {identifier!r}; write RAILWAY/NUMBER/DATE or a run id as status shows it", 1)
@@ -128,6 +124,17 @@ async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
         made.add_row(r["side"], f"{r['movable']} of {r['shipments']}", states, ", ".join(f"{n} {k}" for k, n in r["missing"].items()), stamp(r["eta"]))
     out.print(made)
     return 0
+
+
+async def runs_of(ledger: Ledger, identifier: str) -> list[str]:
+    """Run ids of a train as people name it: RAILWAY/NUMBER/DATE (and /ORIGIN), its number alone, or a run id."""
+    railway, _, rest = identifier.partition("/")
+    number, _, date = rest.rpartition("/")
+    if number:
+        named = await ledger.runs_named(railway.lower(), number.upper(), date)
+        before, _, day = number.rpartition("/")
+        return list(dict.fromkeys([*named, run_id(railway, number, date), *([run_id(railway, before, day, date)] if before else [])]))
+    return list(dict.fromkeys([identifier, *await ledger.runs_named("", identifier.upper(), "")]))
 
 
 async def _side(servers: where.Servers, identifier: str, within_s: float | None, *, json: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import click
 import typer
 
-from agents.cli import EXIT_INTERRUPTED, EXIT_USAGE
+from agents.cli import EXIT_INTERRUPTED, EXIT_USAGE, where
 from agents.cli.common import CliError, err
 from agents.settings import SettingsError
 
@@ -47,4 +47,6 @@ def run(arguments: list[str]) -> int:
         return error.code
     except BrokenPipeError:
         return 0
+    finally:
+        where.close()
     return int(result) if isinstance(result, int) else 0

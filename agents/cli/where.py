@@ -1,8 +1,11 @@
-"""Which servers a command talks to: `--at DIR` (a running or kept demo), or configured addresses; else a clear line and exit code 2."""
+"""Which servers a command talks to: `--at DIR` (a running or kept demo), or configured addresses; else a clear line and exit code 2.
+
+The servers of a kept demo run for as long as the command does.
+"""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,17 @@ from kafka.errors import KafkaError
 
 from agents import embedded
 from agents import reference as reference_files
-from agents.cli.common import CliError, environment
+from agents.cli.common import CliError, environment, err
+from agents.embedded.processes import is_free
 from agents.ledger.queries import Ledger
 from agents.ledger.writer import security_of
 from agents.settings import Settings, load
 from streams.reference.model import Reference
 from topics import registry
 from topics.registry import Registry
+
+_opened = ExitStack()
+"""Servers of a kept demo that this command started."""
 
 HOW = "give --at DIR (a running or kept demo), or {flag}, or {env}, or --config FILE"
 
@@ -49,20 +56,48 @@ class Servers:
         return security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
 
 
-def find(at: Path | None, *, bootstrap: str | None = None, dsn: str | None = None, config: Path | None = None, need: str = "") -> Servers:
+def find(
+    at: Path | None, *, bootstrap: str | None = None, dsn: str | None = None, config: Path | None = None, overlay: Path | None = None, need: str = "",
+) -> Servers:
     """Raises CliError when there is nothing to talk to. `need`: bootstrap or dsn; empty: whichever of the two the caller's options name."""
     arguments: dict[str, Any] = {"bootstrap": bootstrap, "dsn": dsn}
     if at is not None:
-        found = embedded.running(at)
-        if found is None:
-            raise CliError(f"{at} holds no running demo: start one with railclear demo --keep {at}, or open a kept one with railclear demo --open {at}")
-        arguments = {"bootstrap": found.bootstrap, "dsn": found.dsn, "partitions": found.partitions}
+        arguments = _joined(at, need)
+    if overlay is not None:
+        arguments["overlay"] = str(overlay)
     settings = load(arguments, environment(), config)
     for name in ("bootstrap", "dsn"):
         if need == name and not getattr(settings, name):
             server = "Kafka" if name == "bootstrap" else "PostgreSQL"
             raise CliError(f"no {server} to talk to: " + HOW.format(flag=f"--{name}", env=f"RAILCLEAR_{name.upper()}"))
     return Servers(settings)
+
+
+def _joined(at: Path, need: str) -> dict[str, Any]:
+    """Addresses of a demo's servers; those of a kept one are started for this command. Raises CliError."""
+    try:
+        found = embedded.read_servers(at)
+        if found is not None and found.running:
+            return {"bootstrap": found.bootstrap, "dsn": found.dsn, "partitions": found.partitions}
+        if found is None or not need:
+            raise CliError(f"{at} holds no running demo: railclear demo --keep {at} --stay starts one there")
+        if need == "dsn":
+            err.print(f"opening the ledger that is kept in {at} …", markup=False)
+            port = found.postgres_port if is_free(found.postgres_port) else None
+            server = embedded.Postgres(at / "postgres", port=port, password=found.password, durable=True)
+            _opened.callback(server.close)
+            server.start().wait()
+            return {"dsn": server.dsn, "partitions": found.partitions}
+        err.print(f"starting the servers that are kept in {at} …", markup=False)
+        servers = _opened.enter_context(embedded.EmbeddedServers(keep=at, brokers=len(found.kafka_ports), aot="use"))
+    except embedded.EmbeddedError as error:
+        raise CliError(str(error)) from error
+    return {"bootstrap": servers.bootstrap, "dsn": servers.dsn, "partitions": servers.partitions}
+
+
+def close() -> None:
+    """Stop what `find` started; called once, at the end of a command."""
+    _opened.close()
 
 
 @asynccontextmanager

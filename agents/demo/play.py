@@ -14,7 +14,6 @@ from rich.live import Live
 
 from agents import provisioning
 from agents import reference as reference_files
-from agents.app import group_of
 from agents.demo.board import board
 from agents.demo.crew import SPLIT, Crew
 from agents.demo.driver import Driver
@@ -22,6 +21,7 @@ from agents.demo.reader import NotDrained, Reader
 from agents.demo.watch import Watch
 from agents.embedded import EmbeddedServers
 from agents.ledger.writer import TOPICS as LEDGER_TOPICS
+from agents.settings import group_of
 from streams.audit import Account
 from streams.reference.model import Reference
 from streams.simulate import SimOptions, compressed, default_speed, simulate

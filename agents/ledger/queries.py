@@ -67,6 +67,16 @@ class Ledger:
         found = [msgspec.json.decode(row["body"], type=ClearanceUpdate) for row in rows]
         return sorted(found, key=lambda u: (u.order, u.side))
 
+    async def everywhere(self) -> list[ClearanceUpdate]:
+        """The latest status of every side of every shipment: for a ledger that holds a file's worth, not a year's."""
+        rows = await self.pool.fetch("select distinct on (shipment, side) body from status order by shipment, side, revision desc")
+        return [msgspec.json.decode(row["body"], type=ClearanceUpdate) for row in rows]
+
+    async def first_statuses(self, shipment: str) -> list[ClearanceUpdate]:
+        """What was published first of every side."""
+        rows = await self.pool.fetch("select distinct on (side) body from status where shipment = $1 order by side, revision, recorded", shipment)
+        return [msgspec.json.decode(row["body"], type=ClearanceUpdate) for row in rows]
+
     async def history(self, shipment: str, side: str) -> list[ClearanceUpdate]:
         """Every revision of one side, oldest first; one that was published twice counts once."""
         rows = await self.pool.fetch("select distinct on (revision) body from status where shipment = $1 and side = $2 order by revision, recorded",
