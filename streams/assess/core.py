@@ -9,6 +9,7 @@ import msgspec
 from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, full, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
+from streams.assess.notes import declared
 from streams.assess.resolve import spread
 from streams.assess.route import add_reached, in_order, newest, sides_of
 from streams.assess.rows import book_of, procedure_of, row_of, rules_of
@@ -93,16 +94,14 @@ def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcas
     """The shipment with its facts on the sides that they are about."""
     living = sorted(unmasked(facts, broadcasts), key=lambda f: (f.side, f.key, f.scope, f.source, f.record))
     trip = Trip(shipment, living, reference, now)
-    said = newest(f for f in living if f.key[0] == "shipment")
-    if said is not None and isinstance(said.value, dict):
-        trip.declared = said.value
+    declared(trip)
     trip.corridor, trip.direction = str(trip.declared.get("corridor", "")), str(trip.declared.get("direction", "west"))
     trip.sides = sides_of(trip, reference)
     add_reached(trip, reference)
     trip.lost = spread(trip)
     trip.sides = in_order(trip.sides)
     railways = {f.source for f in living if f.rank is Rank.RAILWAY}
-    declarers = {said.source} if said is not None else set()
+    declarers = {f.source for f in living if f.key[0] == "shipment"}
     carriers = {str(p.get("identifier", "")) for p in trip.declared.get("parties", ()) if p.get("role") == "carrier"}
     trip.parties = tuple(sorted(p for p in railways | declarers | carriers if p in reference.parties))
     return trip

@@ -150,7 +150,7 @@ class SideCase:
 class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
-    __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "now",
+    __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "notes", "now",
                  "parties", "reference", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
@@ -159,6 +159,8 @@ class Trip:
         self.boxes: dict[str, Content] = {}
         """Containers of the shipment: what the note says of each (empty when it says nothing)."""
         self.filings: list[Lodged] = []
+        self.notes: list[Lodged] = []
+        """Earlier transport documents, to compare with the one that `boxes` comes from."""
         self.sides: list[SideCase] = []
         self.any: dict[str, list[Fact]] = {}
         """Facts that apply to every side, by the head of their key."""

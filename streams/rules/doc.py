@@ -7,7 +7,7 @@ from typing import Any
 from streams.reference.model import Reference
 from streams.rules.case import Case, Content, Finding, Lodged
 from streams.rules.rule import Check, Rule, titles
-from topics.facts import WHOLE
+from topics.facts import NEVER, WHOLE
 from topics.identifiers import BadIdentifier, parse_container
 
 HS_DIGITS = {"ens": 6, "transit": 6, "next_transit": 6, "pi": 6, "td": 6, "import": 10, "declaration": 10}
@@ -18,6 +18,12 @@ EMPTY_KG_MAX = 6_000
 
 def _serving(case: Case) -> list[Lodged]:
     return [f for f in case.trip.filings if case.side.id in f.sides]
+
+
+def _compared(case: Case) -> list[Lodged]:
+    """Filings of this side and, at the first side that is still ahead, the notes before the present one (reconsignment)."""
+    ahead = next((s for s in case.trip.sides if s.required and s.kind != "TERRITORY" and s.departed == NEVER), None)
+    return [*_serving(case), *(case.trip.notes if case.side is ahead else ())]
 
 
 def _mass(box: Content) -> float | None:
@@ -35,7 +41,7 @@ def mass(case: Case, reference: Reference, now: int) -> Finding | None:
         return None
     note = case.trip.boxes.get(case.scope, {})
     stated = _mass(note)
-    for lodged in _serving(case):
+    for lodged in _compared(case):
         box = lodged.boxes().get(case.scope)
         if box is None:
             continue
@@ -86,7 +92,7 @@ def packages(case: Case, reference: Reference, now: int) -> Finding | None:
     if case.scope == WHOLE:
         return None
     stated = _packages(case.trip.boxes.get(case.scope, {}))
-    for lodged in _serving(case):
+    for lodged in _compared(case):
         other = _packages(lodged.boxes().get(case.scope, {}))
         if stated is not None and other is not None and stated != other:
             return _differs("PACKAGES_DIFFER", case, lodged, str(other), str(stated), "packages")
