@@ -12,7 +12,7 @@ from streams.rules import rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
 from streams.rules.route import FACTS_LIMIT, SIDE_AMBIGUOUS
 from streams.rules.rule import Rule
-from streams.status import State
+from streams.status import SideRules, State
 from topics.events.outputs import ConditionSaid, FindingSaid
 from topics.facts import EVERYWHERE, WHOLE, Fact, Rank
 
@@ -127,12 +127,17 @@ def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
                 for one in names if scope == WHOLE else (scope,):
                     names[one].append(rule.id)
                 side.facts.append(_fact(side, rule.id, finding))
+        made: dict[tuple[int, tuple[str, ...]], SideRules] = {}
         for scope, wanted in names.items():
             if wanted or (side.stale and (side.rules[scope].conditions or side.rules[scope].assessments)):
                 if side.stale:
                     wanted.append(STALE)
                 chains = ("customs_lock",) if "GTT-03" in wanted else ()
-                side.rules[scope] = with_conditions(side.rules[scope], tuple(wanted), chains)
+                before = side.rules[scope]
+                rules = made.get((id(before), tuple(wanted)))       # the same for most boxes: computed once
+                if rules is None:
+                    rules = made[id(before), tuple(wanted)] = with_conditions(before, tuple(wanted), chains)
+                side.rules[scope] = rules
 
 
 def _fact(side: SideCase, name: str, finding: Finding) -> Fact:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import msgspec
 
-from streams.rules.case import Content, Lodged, Trip
+from streams.rules.case import Content, Lodged, Trip, boxes_in
 from topics.events.base import DocumentRef
 from topics.facts import Fact
 from topics.identifiers import shipment_id
@@ -50,4 +50,4 @@ def _note(fact: Fact) -> Lodged:
     content: Content = _content(fact)
     document = content.get("document") or {}
     return Lodged(kind=str(document.get("kind", "note")), number=str(document.get("number", "")), authority="", content=content, source=fact.source,
-                  at=fact.at, evidence=fact.id)
+                  at=fact.at, evidence=fact.id, by_box=boxes_in(content))

@@ -5,7 +5,7 @@ is kept without effect (SIDE_AMBIGUOUS): one release must not clear two sides.
 """
 from __future__ import annotations
 
-from streams.rules.case import Content, Lodged, SideCase, Trip
+from streams.rules.case import Content, Lodged, SideCase, Trip, boxes_in
 from topics.facts import EVERYWHERE, WHOLE, Fact
 
 ABOUT_US = frozenset({"shipment", "filing", "bound", "doc_seal", "mass", "position"})
@@ -137,4 +137,4 @@ def _lodged(trip: Trip, fact: Fact) -> Lodged:
         only = only_side(trip, authority)
         sides = [only.id] if only else []
     return Lodged(kind=kind, number=number, authority=authority, content=content, source=fact.source, at=fact.at, evidence=fact.id,
-                  scope=fact.scope, sides=tuple(dict.fromkeys(sides)))
+                  scope=fact.scope, sides=tuple(dict.fromkeys(sides)), by_box=boxes_in(content))

@@ -46,7 +46,7 @@ def side_status_of(side: SideCase, now: int) -> SideStatus:
     groups: list[tuple[SideRules, list[str]]] = []
     for scope, rules in side.rules.items():
         for known, members in groups:
-            if known == rules:
+            if known is rules or known == rules:
                 members.append(scope)
                 break
         else:

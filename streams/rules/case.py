@@ -68,15 +68,21 @@ class Lodged(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return f"{self.kind} {self.number}"
 
+    by_box: dict[str, Content] = {}
+    """Its containers by number."""
+
     def covers(self, scope: str) -> bool:
         """Does it cover this scope? One that names no container covers all."""
-        boxes = self.content.get("containers", ())
-        box = scope.split("/", 1)[0]
-        return scope == WHOLE or not boxes or any(b.get("container") == box for b in boxes)
+        return scope == WHOLE or not self.by_box or scope.split("/", 1)[0] in self.by_box
 
     def boxes(self) -> dict[str, Content]:
         """Containers of this filing by number."""
-        return {str(box.get("container", "")): box for box in self.content.get("containers", ())}
+        return self.by_box
+
+
+def boxes_in(content: Content) -> dict[str, Content]:
+    """The containers that a filing or note names, by number."""
+    return {str(box.get("container", "")): box for box in content.get("containers", ())}
 
 
 class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +157,7 @@ class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
     __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "notes", "now",
-                 "parties", "reference", "sides")
+                 "parties", "reference", "seal_facts", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
         self.id, self.facts, self.reference, self.now = id, facts, reference, now
@@ -168,6 +174,7 @@ class Trip:
         self.parties: tuple[str, ...] = ()
         self.by_id: dict[str, Fact] = {f.id: f for f in facts if f.id}
         """Event id -> a fact that it gave."""
+        self.seal_facts: dict[str, list[Fact]] | None = None
         self.chains: dict[str, Any] = {}
         """Container -> its seal chains, computed once."""
         self.links: dict[str, Any] = {}
@@ -192,9 +199,14 @@ class Trip:
 
     def seals(self, scope: str) -> list[Fact]:
         """Seal facts of a container (those of the shipment apply too), oldest first."""
-        found = [f for f in self.any.get("seal", ()) if f.scope in (WHOLE, scope)]
-        for side in self.sides:
-            found += [f for f in side.facts if f.key[0] == "seal" and f.side != "*" and f.scope in (WHOLE, scope)]
+        if self.seal_facts is None:
+            self.seal_facts = {}
+            for fact in self.facts:
+                if fact.key[0] == "seal":
+                    self.seal_facts.setdefault(fact.scope, []).append(fact)
+        found = self.seal_facts.get(scope, [])
+        if scope != WHOLE and WHOLE in self.seal_facts:
+            found = found + self.seal_facts[WHOLE]
         return sorted(found, key=lambda f: (f.at, f.key, f.source, f.id))
 
     def covering(self, kind: str, scope: str = WHOLE) -> list[Lodged]:
