@@ -156,7 +156,7 @@ def _subject(notice: CustomsNotice, kind: str, about: About) -> str:
     if notice.subject is not None and notice.subject.kind in DOCUMENT_KINDS:
         own = about.number and document_key(notice.subject) == (document_key(notice.document) if notice.document else "")
         return f"{notice.subject.kind}/{about.number if own else _number(notice.subject)}"
-    if not about.number or not kind:
+    if not about.number or kind not in DOCUMENT_KINDS:
         return ""
     return f"{kind}/{about.number}"
 
@@ -172,7 +172,7 @@ def _side(notice: CustomsNotice, narrowed: str, kind: str, about: About) -> str:
         return f"@{notice.authority}/office/{notice.office}"
     if narrowed in NARROWED:
         return f"@{notice.authority}/{narrowed}"
-    if kind and about.number and kind != "conveyance":
+    if kind in DOCUMENT_KINDS and about.number and kind != "conveyance":
         return f"@{notice.authority}/doc/{kind}/{about.number}"
     return f"@{notice.authority}"
 

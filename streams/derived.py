@@ -41,7 +41,6 @@ INPUT = 1 << 24
 """Step of a version per input. 24 bits of seconds are 194 days: longer than any state lives without input."""
 SECOND = 1_000_000
 
-Said = dict[str, "Word"]
 Speech = (
     AliasFound | Binding | DocumentAsked | DocumentBound | Forwarded | FreshnessChanged | Inherited | Joined | Movement | RunProfile | Alert
 )
@@ -57,6 +56,9 @@ class Word(msgspec.Struct, frozen=True, array_like=True):
     """A fact without its value: what takes it back."""
     gone: Speech | None = None
     """A message that takes it back; None with no fact: nothing needs to be taken back."""
+
+
+Said = dict[str, Word]
 
 
 class Saying(msgspec.Struct, frozen=True):

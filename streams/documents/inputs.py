@@ -60,7 +60,8 @@ class Inputs(msgspec.Struct, array_like=True):
     asks: dict[str, DocumentAsked] = {}
     """Key of the asker, and how it names this document -> highest version."""
     bounds: dict[str, DocumentBound] = {}
-    """Key that says so and shipment -> highest version."""
+    """Key that says so, shipment, and the number that it was told -> highest version. An answer to another number of this document has
+    versions of its own."""
 
     def copy(self) -> Inputs:
         """A copy whose tables may be changed."""
@@ -90,7 +91,7 @@ class Inputs(msgspec.Struct, array_like=True):
             case DocumentAsked():
                 return put_message(self.asks, f"{document_key(event.asker)}|{variant(event.document)}", event, ASKS_MAX)
             case DocumentBound():
-                return put_message(self.bounds, f"{event.via}|{event.shipment}", event, BOUNDS_MAX)
+                return put_message(self.bounds, f"{event.via}|{event.shipment}|{document_key(event.document)}", event, BOUNDS_MAX)
         raise TypeError(f"documents keep no {tag_of(event)}")
 
     def _filing(self, event: FilingLodged) -> Fate | None:

@@ -93,6 +93,8 @@ class Movement(Message, frozen=True, kw_only=True, tag="movement"):
     milestones: tuple[Milestone, ...] = ()
     off_route: tuple[str, ...] = ()
     """Sides that the run no longer passes."""
+    rerouted_at: int = 0
+    """When that was said."""
     position: tuple[float, float, int] | None = None
     """lat, lon, at."""
     direction: str = ""

@@ -1,0 +1,220 @@
+"""The CUSTODY fold: key container, one step merges inputs and says what has changed."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, row_of
+from streams.custody.inputs import Input, State, add, decode, encode
+from streams.custody.places import side_of_place, speaker
+from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
+from streams.custody.seals import seal_facts
+from streams.custody.spans import Span, spans_of
+from streams.custody.trip import joined, trip_facts, whereabouts
+from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, difference, fact
+from streams.fold import Fate, Fold, Outcome, Step, World
+from streams.kept import at_of, event_id, outcome
+from streams.reference.model import Reference
+from topics import codec
+from topics.events.customs import CustomsNotice
+from topics.events.internal import Binding, CustodyIn, Movement
+from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
+from topics.facts import DAY, EVERYWHERE, Fact
+
+NOT_BOUND = "NOT_BOUND"
+LIMIT = "CUSTODY_LIMIT"
+AT_SIDE = {"loaded": "loading_start", "unloaded": "unloading", "transloaded": "unloading"}
+TOLD = frozenset({"moved_to_inspection", "unstuffed", "stuffed", "stored", "gate_in", "gate_out"})
+
+
+class CustodyFold(Fold[State, Input]):
+    """Key: container number."""
+
+    name = "custody"
+    input_topic = "custody.in"
+    state_topic = "custody.state"
+
+    def decode(self, value: bytes) -> Input:
+        event: Input = codec.decode(value, CustodyIn)
+        return event
+
+    def encode_state(self, state: State) -> bytes:
+        return encode(state)
+
+    def decode_state(self, data: bytes) -> State:
+        return decode(data)
+
+    def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
+        """Merge, derive, say the difference."""
+        held, reference = state or State(), world.reference
+        merged, outcomes, counted = _merged(held, events, reference)
+        touched = now if counted else held.touched
+        limits = reference.limits
+        merged, dropped = _retired(merged, now, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
+        if not counted and held.touched and now >= held.touched + limits.retire_days_max * DAY and not merged.bindings:
+            return Step(None, outcomes=tuple(outcomes))
+        spans = spans_of(merged.bindings.values())
+        waits = [e for e in (*merged.notices.values(), *merged.agencies.values()) if not any(s.holds(at_of(e)) for s in spans)]
+        since = None if not waits else held.waiting_since if held.waiting_since is not None else now
+        give_up = None if since is None else since + limits.waiting_days_max * DAY
+        sayings = [*_sayings(key, merged, spans, reference)]
+        if give_up is not None and now >= give_up:
+            sayings.append(alert(f"UnresolvedReference/{key}", "UnresolvedReference", "warning", give_up,
+                                 f"{key}: an authority's word, and no shipment is known to be in it", container=key))
+        version = after_inputs(held.version, counted) if counted else after_time(held.version, held.touched, now)
+        emits, said = difference(merged.said, sayings, version)
+        outcomes += _fates(events, {o.index for o in outcomes}, spans, reference, give_up)
+        due = _due(merged, touched, now, give_up, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
+        changed = bool(counted or emits or dropped or since != held.waiting_since)
+        if not changed:
+            return Step(state, (), tuple(outcomes), due, changed=False)
+        after = msgspec.structs.replace(merged, version=version, touched=touched, said=said, waiting_since=since)
+        return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
+
+
+def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
+    state, outcomes, counted = held.copy(), list[Outcome](), 0
+    for index, event in enumerate(events):
+        row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
+        fate = add(state, event, repeatable=row is not None and row.repeatable)
+        if fate is None:
+            counted += 1
+        else:
+            outcomes.append(outcome(index, fate, LIMIT))
+    return state, outcomes, counted
+
+
+def _sayings(container: str, state: State, spans: list[Span], reference: Reference) -> Iterator[Saying]:
+    here = whereabouts(state)
+    yield from joined(container, state, spans, here)
+    for notice in state.notices.values():
+        if row_of(reference, notice) is None:
+            yield alert(f"UnknownCode/{notice.system}/{notice.code}/{container}", "UnknownCode", "warning", at_of(notice),
+                        f"{notice.system} {notice.code}: kept without effect", container=container)
+    for span in spans:
+        for f in _facts(container, state, span, reference):
+            yield fact(span.shipment, f)
+        for f in trip_facts(container, state, span, here, reference):
+            yield fact(span.shipment, f)
+
+
+def _facts(container: str, state: State, span: Span, reference: Reference) -> Iterator[Fact]:
+    direction = span.direction or direction_of(state, span)
+    presence = Presence(state, span, reference)
+    yield from _bound(container, span, reference)
+    yield from presence.facts(container)
+    yield from _conveyance(container, state, span)
+    yield from seal_facts(container, list(state.seals.values()), span, direction, reference)
+    for event in state.terminal.values():
+        if span.holds(at_of(event)):
+            yield from _terminal(container, event, direction, reference)
+    for notice in state.notices.values():
+        row = row_of(reference, notice)
+        if row is not None and span.holds(at_of(notice)):
+            visit = str(presence.visit_of_authority(notice.authority, at_of(notice)))
+            yield from facts_of(notice, row, About(scopes=(container,), visit=visit))
+    for agency in state.agencies.values():
+        if span.holds(at_of(agency)):
+            yield from agency_facts(agency, About(scopes=(container,)))
+
+
+def _bound(container: str, span: Span, reference: Reference) -> Iterator[Fact]:
+    """That it carries the goods, and the seals that each document names."""
+    for b in span.bindings:
+        source, rank = speaker(reference, b.source)
+        document = b.record.partition("#")[0]
+        if b.seals:
+            yield Fact(side=EVERYWHERE, key=("doc_seal", document), at=b.since, source=source, rank=rank, id=b.origin, scope=container,
+                       value={"seals": list(b.seals)})
+    chosen = max(span.bindings, key=lambda b: (b.firm, b.since, b.record))
+    source, rank = speaker(reference, chosen.source)
+    value: dict[str, object] = {
+        "since": chosen.since, "until": span.said_end, "empty": any(b.empty for b in span.bindings), "act": _first(b.act for b in span.bindings),
+        "replaces": _first(b.replaces for b in span.bindings), "document": chosen.record.partition("#")[0]}
+    yield Fact(side=EVERYWHERE, key=("bound",), at=chosen.since, source=source, rank=rank, id=chosen.origin, scope=container, value=value)
+
+
+def _first(texts: Iterator[str]) -> str:
+    return next((t for t in texts if t), "")
+
+
+def _conveyance(container: str, state: State, span: Span) -> Iterator[Fact]:
+    """What authorities and terminals say of whole trains that it was on."""
+    for run in runs_of(state.runs.values(), span):
+        for f in run.conveyance:
+            if f.key[0] not in PRESENCE:
+                yield msgspec.structs.replace(f, scope=container)
+
+
+def _terminal(container: str, event: TerminalEvent, direction: str, reference: Reference) -> Iterator[Fact]:
+    source, rank = speaker(reference, event.source)
+    side = side_of_place(reference, event.place, direction)
+    told: dict[str, object] = {"place": event.place, "text": event.text[:200]} if event.text else {"place": event.place}
+
+    def said(key: tuple[str, ...], value: bool | dict[str, object], where: str) -> Fact:
+        return Fact(side=where, key=key, at=at_of(event), source=source, rank=rank, record=event.record, version=event.version, id=event_id(event),
+                    scope=container, value=value, code=event.code, dated=event.date_only)
+
+    if event.gross_kg is not None:
+        mass = {"gross_kg": event.gross_kg, "tare_kg": event.tare_kg}
+        yield said(("mass", event.place), {name: kg for name, kg in mass.items() if kg is not None}, EVERYWHERE)
+    if event.what in AT_SIDE and side:
+        yield said((AT_SIDE[event.what],), True, side)
+    if event.what == "tallied" and side:
+        yield said(("tally",), {"normal": event.normal, **told}, side)
+    if event.what in TOLD:
+        yield said(("terminal", event.what), told, side or EVERYWHERE)
+
+
+def _fates(
+    events: Sequence[Input], done: set[int], spans: list[Span], reference: Reference, give_up: int | None
+) -> Iterator[Outcome]:
+    for index, event in enumerate(events):
+        if index in done or isinstance(event, Movement | Binding):
+            continue
+        if isinstance(event, CustomsNotice) and row_of(reference, event) is None:
+            yield Outcome(index, Fate.WAITING, UNKNOWN_CODE, "$.code", f"{event.system} {event.code}")
+        elif not any(s.holds(at_of(event)) for s in spans):
+            yield Outcome(index, Fate.WAITING, NOT_BOUND, "$.container", event.container, give_up)
+
+
+def _retired(state: State, now: int, quiet: int, idle: int) -> tuple[State, bool]:
+    """Without shipments unloaded two weeks ago, and what happened to them. What was said of them stays said."""
+    spans = spans_of(state.bindings.values())
+    over = {s.shipment for s in spans if (s.said_end is not None and s.said_end + quiet <= now) or (state.touched and state.touched + idle <= now)}
+    over -= {s.shipment for s in spans if s.said_end is None and not state.touched + idle <= now}
+    living = [s for s in spans if s.shipment not in over]
+    before = now - quiet
+    kept_runs = {name: r for name, r in state.runs.items() if any(r in runs_of((r,), s) for s in living) or _last(r) > before}
+
+    def lives(event: SealEvent | TerminalEvent | CustomsNotice | AgencyNotice) -> bool:
+        return at_of(event) > before or any(s.holds(at_of(event)) for s in living)
+
+    after = msgspec.structs.replace(
+        state, bindings={n: b for n, b in state.bindings.items() if b.shipment not in over and not (b.withdrawn and b.since <= before)},
+        runs=kept_runs, terminal={n: e for n, e in state.terminal.items() if lives(e)}, seals={n: e for n, e in state.seals.items() if lives(e)},
+        notices={n: e for n, e in state.notices.items() if lives(e)}, agencies={n: e for n, e in state.agencies.items() if lives(e)},
+        said={n: w for n, w in state.said.items() if not (w.topic == CLEARANCE and w.key in over)})
+    dropped = (len(after.bindings), len(after.runs), len(after.terminal), len(after.seals), len(after.notices), len(after.agencies)) != (
+        len(state.bindings), len(state.runs), len(state.terminal), len(state.seals), len(state.notices), len(state.agencies))
+    return after, dropped
+
+
+def _last(run: Movement) -> int:
+    """The latest instant that a run speaks of."""
+    times: list[int] = [t for m in run.milestones for t in (m.seen, m.handed_over, m.departed, *(m.eta or ())) if t is not None]
+    return max(run.aboard_from, run.aboard_to or 0, *times)
+
+
+def _due(state: State, touched: int, now: int, give_up: int | None, quiet: int, idle: int) -> int | None:
+    """The next time that something retires or a wait ends."""
+    due = [touched + idle] if touched else []
+    due += [s.said_end + quiet for s in spans_of(state.bindings.values()) if s.said_end is not None]
+    due += [_last(r) + quiet + 1 for r in state.runs.values()]
+    if give_up is not None:
+        due.append(give_up)
+    return min((d for d in due if d > now), default=None)
+
+
+__all__ = ["LIMIT", "NOT_BOUND", "CustodyFold"]

@@ -1,0 +1,129 @@
+"""What CUSTODY keeps of one container: a merge of its inputs in which order and repetition do not matter."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from streams.derived import Said
+from streams.fold import Fate
+from streams.kept import at_of, digest, identity, keep, put, tag_of
+from topics.events.customs import CustomsNotice
+from topics.events.internal import Binding, Movement
+from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
+
+BINDINGS_MAX = 32
+RUNS_MAX = 32
+"""Train runs of one container: a trip takes three to six."""
+TERMINAL_MAX = 200
+NOTICES_MAX = 200
+LOCKS_MAX = 32
+"""Different seals and locks."""
+ALARMS_MAX = 17
+"""Alarms, and openings, kept per lock: one more than the status model tells apart, so that it sees that there were more."""
+EARLIEST_READINGS, LATEST_READINGS = 2, 8
+"""Other readings kept per lock and kind."""
+ALARMING = frozenset({"tamper", "broken", "checked_bad", "opened_authorised"})
+
+T = TypeVar("T", Movement, Binding)
+Input = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice
+
+
+class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """The state of one key."""
+
+    version: int = 0
+    touched: int = 0
+    """`now` of the last step with an input that changed something."""
+    bindings: dict[str, Binding] = {}
+    """Record and shipment -> highest version."""
+    runs: dict[str, Movement] = {}
+    """Run -> highest sequence."""
+    terminal: dict[str, TerminalEvent] = {}
+    seals: dict[str, SealEvent] = {}
+    notices: dict[str, CustomsNotice] = {}
+    agencies: dict[str, AgencyNotice] = {}
+    said: Said = {}
+    waiting_since: int | None = None
+    """When it first had an authority's word and no shipment to say it of."""
+
+    def copy(self) -> State:
+        """A copy whose tables may be changed."""
+        return msgspec.structs.replace(self, bindings=dict(self.bindings), runs=dict(self.runs), terminal=dict(self.terminal),
+                                       seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies))
+
+
+def add(state: State, event: Input, *, repeatable: bool = False) -> Fate | None:
+    """Merge one input into a copied state. None when it changed something; REFUSED means that a limit is reached."""
+    match event:
+        case Movement():
+            return _message(state.runs, event.run, event, lambda m: m.seq, RUNS_MAX)
+        case Binding():
+            return _message(state.bindings, f"{event.record}|{event.shipment}", event, lambda m: m.version, BINDINGS_MAX)
+        case SealEvent():
+            return _seal(state.seals, event)
+        case TerminalEvent():
+            return recorded(state.terminal, event, TERMINAL_MAX)
+        case CustomsNotice():
+            return keep(state.notices, event, NOTICES_MAX, repeatable=repeatable)
+        case AgencyNotice():
+            return keep(state.agencies, event, NOTICES_MAX)
+    raise TypeError(f"custody keeps no {tag_of(event)}")
+
+
+def recorded(held: dict[str, TerminalEvent], event: TerminalEvent, most: int) -> Fate | None:
+    """With a record of its source the highest version counts, else every event on its own."""
+    if not event.record:
+        return keep(held, event, most)
+    name = f"{event.source}#{event.record}#{event.what}"
+    if name not in held and len(held) >= most:
+        return Fate.REFUSED
+    return put(held, name, event)
+
+
+def _message(held: dict[str, T], name: str, message: T, version: Callable[[T], int], most: int) -> Fate | None:
+    """Keep the highest version of what another fold says; a withdrawal stays, so that what it withdraws cannot come back late."""
+    old = held.get(name)
+    if old is None:
+        if len(held) >= most:
+            return Fate.REFUSED
+        held[name] = message
+        return None
+    if (version(message), digest(message)) > (version(old), digest(old)):
+        held[name] = message
+        return None
+    return Fate.DUPLICATE if message == old else Fate.SUPERSEDED
+
+
+def _seal(held: dict[str, SealEvent], event: SealEvent) -> Fate | None:
+    name = identity(event)
+    if name in held:
+        return keep(held, event, len(held))
+    locks = {(e.chain, e.seal) for e in held.values()}
+    if (event.chain, event.seal) not in locks and len(locks) >= LOCKS_MAX:
+        return Fate.REFUSED
+    held[name] = event
+    same = [(at_of(e), n) for n, e in held.items() if (e.chain, e.seal, e.what) == (event.chain, event.seal, event.what)]
+    for dropped in _beyond(sorted(same), event.what in ALARMING):
+        del held[dropped]
+    return None if name in held else Fate.SUPERSEDED
+
+
+def _beyond(readings: list[tuple[int, str]], alarming: bool) -> Iterable[str]:
+    """Those that are not kept: of alarms the later ones, of other readings the middle. What is kept does not depend on arrival."""
+    if alarming:
+        return [name for _, name in readings[ALARMS_MAX:]]
+    return [name for _, name in readings[EARLIEST_READINGS:-LATEST_READINGS]] if len(readings) > EARLIEST_READINGS + LATEST_READINGS else []
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def encode(state: State) -> bytes:
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> State:
+    return _decoder.decode(data)

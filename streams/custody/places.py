@@ -1,0 +1,48 @@
+"""Which side a place, a crossing or an office is."""
+from __future__ import annotations
+
+from streams.reference.model import Crossing, Reference
+from topics.facts import Rank
+from topics.identifiers import side_id
+
+RANKS = {"railway": Rank.RAILWAY, "terminal": Rank.TERMINAL, "seals": Rank.SENSOR, "trade": Rank.FORWARDER}
+
+
+def side_at(reference: Reference, crossing_id: str, authority: str, direction: str) -> str:
+    """The side of an authority at a crossing: concrete when the direction is known, else to be resolved against the route; empty when the
+    authority has no side there."""
+    crossing = reference.crossings.get(crossing_id)
+    if crossing is None or authority not in (crossing.a_authority, crossing.b_authority):
+        return ""
+    if direction not in ("west", "east"):
+        return f"@{authority}/office/{crossing_id}"
+    return side_id(crossing_id, authority, "EXIT" if _leaves(crossing, authority, direction) else "ENTRY")
+
+
+def _leaves(crossing: Crossing, authority: str, direction: str) -> bool:
+    return (crossing.a_authority == authority) is (direction == "west")
+
+
+def side_of_place(reference: Reference, place_id: str, direction: str) -> str:
+    """The side that a terminal or station stands at: that of its crossing, or of its inland office; empty for any other place."""
+    place = reference.places.get(place_id)
+    if place is None:
+        return ""
+    if place.crossing:
+        return side_at(reference, place.crossing, place.country, direction)
+    return f"@{place.country}/office/{place.id}" if place.kind == "office" else ""
+
+
+def speaker(reference: Reference, party: str) -> tuple[str, Rank]:
+    """(source, rank) of what a party says: an authority speaks under its code."""
+    code = party.removeprefix("customs-").upper()
+    if code in reference.authorities and reference.authorities[code].party == party:
+        return code, Rank.AUTHORITY
+    row = reference.parties.get(party)
+    return party, RANKS.get(row.role, Rank.SENSOR) if row is not None else Rank.FORWARDER
+
+
+def customs_border(reference: Reference, side: str) -> bool:
+    """False for a side inside a customs territory."""
+    crossing = reference.crossings.get(side.split(":", 1)[0])
+    return crossing is None or crossing.customs_border
