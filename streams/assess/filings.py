@@ -19,7 +19,7 @@ REVIEWED = frozenset({"registered", "assessed", "released"})
 
 def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Mapping[str, int], now: int) -> tuple[FilingCase, ...]:
     """Every filing that the rows of this side's scopes ask for; the worst scope speaks for each."""
-    if side.status is None:
+    if side.status is None or not side.required:
         return ()
     found: dict[str, FilingCase] = {}
     clock = _clocks(side)

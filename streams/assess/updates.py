@@ -5,8 +5,10 @@ import msgspec
 
 from streams.assess.actions import actions_of
 from streams.assess.findings import Raised
+from streams.assess.scopes import INNER
 from streams.reference.model import Reference
-from streams.rules.case import FilingCase, SideCase, Trip
+from streams.rules.case import Case, FilingCase, SideCase, Trip
+from streams.rules.trn import open_transits
 from streams.status import Evidence, Seal, SideStatus, State
 from streams.status.states import evidence_of as of_fact
 from topics.events.outputs import (
@@ -29,6 +31,8 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
     """The status of one side, revision 0. `side.status` must be set."""
     status = side.status
     assert status is not None
+    if status is INNER:
+        return _inner(trip, side, now, pack)
     filings = tuple(_filing(f) for f in side.filings)
     return ClearanceUpdate(
         shipment=trip.id, side=side.id, visit=_visit(status), revision=0, state=status.state.value, basis=basis_of(status),
@@ -44,6 +48,15 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
         evidence=evidence_of(trip, status, raised, side), actions=actions_of(trip, side, raised, reference, now),
         freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, run=side.run, document=document_of(trip),
         order=side.order, authority=side.authority, kind=side.kind, crossing=side.crossing, office=side.office, direction=side.direction,
+        assessed_at=now, pack=pack, carriers=trip.parties)
+
+
+def _inner(trip: Trip, side: SideCase, now: int, pack: str) -> ClearanceUpdate:
+    """A border inside a customs territory of which nothing is said."""
+    return ClearanceUpdate(
+        shipment=trip.id, side=side.id, revision=0, state="NOT_REQUIRED", basis=BasisSaid(kind="INFERRED"), movable=not blocked_by_territory(trip, side),
+        blocked_by=blocked_of(trip, side, INNER), counts={"NOT_REQUIRED": 1}, run=side.run, document=document_of(trip), order=side.order,
+        authority=side.authority, kind=side.kind, crossing=side.crossing, direction=side.direction, eta=side.eta if side.seen == NEVER else None,
         assessed_at=now, pack=pack, carriers=trip.parties)
 
 
@@ -81,6 +94,8 @@ def _number(said: Evidence) -> str:
 def flags_of(trip: Trip, side: SideCase, status: SideStatus, raised: Raised) -> set[str]:
     """Flags of the ladder, of the rules and of the feeds."""
     flags = (set(status.flags) - {"facts_limit"}) | raised.flags.get(side.id, set())     # whether any was refused, the fold knows
+    if "transit_open" in flags and not open_transits(Case(trip, side)):
+        flags.discard("transit_open")                   # another authority of the route has ended it
     if not side.mapped:
         flags.add("UNMAPPED_OFFICE")
     if side.stale:

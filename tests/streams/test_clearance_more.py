@@ -11,6 +11,7 @@ from streams.clearance import ClearanceFold, Shipment
 from streams.clearance.retire import STUB_BYTES_MAX
 from streams.clearance.state import FACTS_PER_SCOPE_MAX
 from streams.fold import Emit, Step, World
+from streams.reference.model import Agreement, Reference
 from streams.rules.day import moment
 from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, PL_ENTRY, T0, bound, demand, doc, presence, reference, seal, shipment
 from tests.streams.test_assess_story import ARRIVAL, KEY, broken, read_at_dostyk, there, underway
@@ -218,3 +219,32 @@ def test_what_concerns_everybody_has_one_slot_each() -> None:
     assert FOLD.broadcast_slot(closing).id == FOLD.broadcast_slot(opening).id
     assert FOLD.broadcast_slot(closing).order < FOLD.broadcast_slot(opening).order
     assert FOLD.broadcast_slot(indicator()).until == T0 + 40 * HOUR
+
+
+def borders(ref: Reference) -> dict[str, set[str]]:
+    """Border topic -> sides that its reader is shown."""
+    events = [ShipmentFacts(shipment=KEY, facts=tuple(underway()))]
+    found: dict[str, set[str]] = {}
+    for e in FOLD.step(None, KEY, events, World(ref), T0 + 5 * HOUR).outputs:
+        if e.topic.startswith("border.") and isinstance(e.value, ClearanceUpdate):
+            found.setdefault(e.topic, set()).add(e.value.side)
+    return found
+
+
+def test_an_authority_sees_its_own_side_and_another_only_by_an_exchange_agreement() -> None:
+    assert borders(REF)["border.cn-kz-alashankou-dostyk.kz"] == {KZ_ENTRY}
+    row = Agreement(source="D", id="x", kind="exchange", parties=("CN", "KZ"), directional=True, in_force="2020-01-01", scope=("status",))
+    shared = borders(reference(agreements={"x": row}))
+    assert shared["border.cn-kz-alashankou-dostyk.kz"] == {KZ_ENTRY, CN_EXIT}
+    assert shared["border.cn-kz-alashankou-dostyk.cn"] == {CN_EXIT}, "directional: KZ tells CN nothing"
+
+
+def test_a_transit_that_another_authority_ended_is_not_open_and_does_not_keep_the_shipment() -> None:
+    open_ = [*there(), doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + HOUR, "KZ")]
+    ended = [*open_, doc("@BY/doc/td/T1", "td", "T1", "ended", ARRIVAL + 99 * HOUR, "BY")]
+
+    def flagged(facts: list[Fact]) -> bool:
+        out = step(None, facts, ARRIVAL + 100 * HOUR).outputs
+        return any("transit_open" in e.value.flags for e in out if isinstance(e.value, ClearanceUpdate) and e.value.side == KZ_ENTRY)
+
+    assert (flagged(open_), flagged(ended)) == (True, False)
