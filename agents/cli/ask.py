@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from agents.cli import where
-from agents.cli.common import At, CliError, Config, Dsn, Json, out, parse_duration, print_json, run_async, shown, stamp
+from agents.cli.common import At, CliError, Config, Dsn, Json, examples, out, parse_duration, print_json, run_async, shown, stamp
 from agents.ledger.queries import Ledger
 from topics.events.outputs import ClearanceUpdate
 from topics.identifiers import run_id
@@ -18,13 +18,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Container, MRN, LRN, SMGS
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
-    @app.command(epilog="Examples:  railclear status CSQU3054383 --at run/   |   railclear status 20GB5M2723461FGVR3 --json")
+    @app.command(epilog=examples("status CSQU3054383 --at run/", "status 20GB5M2723461FGVR3 --json", "status smgs:30412345 --at run/"))
     def status(identifier: Id, at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False) -> None:
         """The status of a shipment at every side of its route. Several matches are listed. Exit code 1: nothing known."""
         servers = where.find(at, dsn=dsn, config=config, need="dsn")
         raise typer.Exit(run_async(_status(servers, identifier, json=json)))
 
-    @app.command(epilog="Examples:  railclear train ktz/8101/2026-03-03 --at run/   |   railclear train R7QK2M4XVB2D1 --json")
+    @app.command(epilog=examples("train ktz/8101/2026-03-03 --at run/", "train 8101 --at run/", "train R7QK2M4XVB2D1 --json"))
     def train(
         identifier: Annotated[str, typer.Argument(metavar="ID", help="RAILWAY/NUMBER/DATE as the railway names it, or a train run id.")],
         at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False,
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         servers = where.find(at, dsn=dsn, config=config, need="dsn")
         raise typer.Exit(run_async(_train(servers, identifier, json=json)))
 
-    @app.command(epilog="Example:  railclear side CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY --next 12h --at run/")
+    @app.command(epilog=examples("side CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY --next 12h --at run/", "side dostyk:kz --json --at run/"))
     def side(
         identifier: Annotated[str, typer.Argument(metavar="ID", help="Side id, or a part of one that is unique.")],
         next_: Annotated[str, typer.Option("--next", metavar="12h", help="Only what arrives within this time; without it everything not yet departed.")] = "",

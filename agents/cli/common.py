@@ -38,9 +38,14 @@ class CliError(Exception):
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 At = Annotated[Path | None, typer.Option("--at", metavar="DIR", help="A running or kept demo (its --keep directory).")]
-Bootstrap = Annotated[str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka address [env: RAILCLEAR_BOOTSTRAP].")]
-Dsn = Annotated[str | None, typer.Option("--dsn", metavar="URL", help="PostgreSQL address of the ledger [env: RAILCLEAR_DSN].")]
+Bootstrap = Annotated[str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka address (or RAILCLEAR_BOOTSTRAP).")]
+Dsn = Annotated[str | None, typer.Option("--dsn", metavar="URL", help="PostgreSQL address of the ledger (or RAILCLEAR_DSN).")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: how it is typed, one per line."""
+    return "Examples:" + "".join(f"\n\n  railclear {line}" for line in lines)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

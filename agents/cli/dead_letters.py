@@ -1,18 +1,17 @@
 """`railclear dead-letters list|show|replay`: what was refused, why, and sending it again once the reason is gone."""
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Annotated
 
 import msgspec
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from rich.table import Table
 
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, CliError, Config, Json, out, print_json, run_async, stamp
+from agents.cli.common import At, Bootstrap, CliError, Config, Json, examples, out, print_json, run_async, stamp
 from topics.events.outputs import DeadLetter
 
 TOPIC = "dead.letters"
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Records that were refused: kept whole, with position and reason.")
     app.add_typer(group, name="dead-letters")
 
-    @group.command("list", epilog="Example:  railclear dead-letters list --at run/ --code CHECK_DIGIT")
+    @group.command("list", epilog=examples("dead-letters list --at run/", "dead-letters list --at run/ --code CHECK_DIGIT --json"))
     def list_(
         at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
         code: Annotated[str, typer.Option(help="Only this refusal code.")] = "",
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
         out.print(table)
         out.print(f"{len(letters)} dead letters")
 
-    @group.command(epilog="Example:  railclear dead-letters show trade.filings.fwd-a/0/17 --at run/")
+    @group.command(epilog=examples("dead-letters show trade.filings.fwd-a/0/17 --at run/"))
     def show(ref: Ref, at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False) -> None:
         """Show one dead letter with its original bytes and headers."""
         letter = one(run_async(read(where.find(at, bootstrap=bootstrap, config=config, need="bootstrap"))), ref)
@@ -58,7 +57,7 @@ def register(app: typer.Typer) -> None:
         for key, text in shown.items():
             out.print(f"{key:>12}  {text}", markup=False)
 
-    @group.command(epilog="Example:  railclear dead-letters replay trade.filings.fwd-a/0/17 --at run/   |   replay --code NOT_YOURS --dry-run")
+    @group.command(epilog=examples("dead-letters replay trade.filings.fwd-a/0/17 --at run/", "dead-letters replay --code NOT_YOURS --dry-run --at run/"))
     def replay(
         ref: Annotated[str, typer.Argument(metavar="[ID]", help="One dead letter; or choose with --code or --party.")] = "",
         at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
@@ -101,12 +100,9 @@ def one(letters: list[DeadLetter], ref: str) -> DeadLetter:
 
 async def read(servers: where.Servers) -> list[DeadLetter]:
     """All dead letters of the cluster, once each, oldest first."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers.settings.bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
-                                isolation_level="read_committed", max_partition_fetch_bytes=16 << 20, **servers.security())
     found: dict[str, DeadLetter] = {}
-    await asyncio.wait_for(consumer.start(), 30)
-    try:
-        partitions = [TopicPartition(TOPIC, p) for p in (consumer.partitions_for_topic(TOPIC) or await _partitions(consumer))]
+    async with where.consumer(servers) as consumer:
+        partitions = [TopicPartition(TOPIC, p) for p in await _partitions(consumer)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
@@ -114,14 +110,12 @@ async def read(servers: where.Servers) -> list[DeadLetter]:
                 for record in records:
                     if record.value is not None:
                         letter: DeadLetter = msgspec.json.decode(record.value, type=DeadLetter)
-                        found.setdefault(name(letter), letter)
-    finally:
-        await asyncio.wait_for(consumer.stop(), 10)
+                        found.setdefault(f"{letter.stage} {name(letter)}", letter)
     return list(found.values())
 
 
 async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
-    await consumer._client.force_metadata_update()
+    await consumer._client.set_topics([TOPIC])
     found = consumer.partitions_for_topic(TOPIC)
     if not found:
         raise CliError(f"the cluster has no topic {TOPIC}: railclear topics apply makes it")
@@ -130,12 +124,7 @@ async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
 
 async def send_again(servers: where.Servers, letters: list[DeadLetter]) -> None:
     """Original bytes and key, to the original topic, with a header that says so."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers.settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=8 << 20,
-                                **servers.security())
-    await asyncio.wait_for(producer.start(), 30)
-    try:
+    async with where.producer(servers) as producer:
         for letter in letters:
             headers = [(k, v) for k, v in letter.headers if v is not None] + [("railclear-replayed", name(letter).encode())]
             await producer.send_and_wait(letter.topic, letter.value, key=letter.key, headers=headers)
-    finally:
-        await asyncio.wait_for(producer.stop(), 30)

@@ -9,7 +9,7 @@ import typer
 
 from agents.cli import where
 from agents.cli.ask import Id, listed, matches
-from agents.cli.common import At, CliError, Config, Dsn, Json, out, parse_time, print_json, run_async, stamp
+from agents.cli.common import At, CliError, Config, Dsn, Json, examples, out, parse_time, print_json, run_async, stamp
 from agents.ledger.queries import Ledger
 from agents.ledger.rows import micros
 from streams.explain.document import explain as explained
@@ -20,8 +20,8 @@ from topics.events.outputs import ClearanceUpdate
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @app.command(epilog="Examples:  railclear explain CSQU3054383 --at run/ --lang ru   |   railclear explain 20GB5M2723461FGVR3 --side PL:ENTRY "
-                        "--as-of 2026-03-09T12:00:00+01:00 --json")
+    @app.command(epilog=examples("explain CSQU3054383 --at run/ --lang ru", "explain 20GB5M2723461FGVR3 --side PL:ENTRY --at run/",
+                                 "explain CSQU3054383 --as-of 2026-03-09T12:00:00+01:00 --json"))
     def explain(
         identifier: Id,
         side: Annotated[str, typer.Option(metavar="S", help="Only this side: its id, or a part of it that is unique on the route.")] = "",

@@ -16,13 +16,15 @@ from streams.effects import LogRecord
 from streams.intake import Intake
 from streams.intake.reading import FORMAT_HEADER
 from streams.reference.model import Reference
-from topics.codec import Refused
+from topics.codec import Refusal, Refused
 from topics.formats import digitraffic, ncts5
 from topics.registry import PartySpec, Registry, customs_party
 
 FORMATS: Final = {"ncts": ".xml", "digitraffic": ".json"}
 """Command -> suffix of the files that a directory is searched for."""
 HEADERS: Final = {"ncts": b"ncts5", "digitraffic": digitraffic.FORMAT.encode()}
+OTHER_FILERS: Final = "filer-ncts"
+FINNISH_RAILWAY: Final = "vr"
 FILE_HEADER: Final = "railclear-file"
 SHOWN_MAX: Final = 200
 
@@ -125,26 +127,22 @@ def _ncts(file: str, data: bytes, as_: str, registry: Registry, known: Mapping[s
         party = registry.parties.get(customs_party(parsed.authority))
         why = f"{parsed.authority} is no authority of the registry: add it to the overlay"
     else:
-        party = _filer(parsed.party, parsed.authority, registry)
-        why = f"{parsed.party!r} is no party and nobody files for {parsed.authority}: add one to the overlay, or give --as PARTY"
+        party = _filer(parsed.party, registry)
+        why = f"the filer {parsed.party!r} is no party of the registry: add it to the overlay, or give --as PARTY"
     if party is None:
         return Planned(file=file, data=data, message=parsed.message, code="NO_PARTY", path="$.messageSender", why=why)
     return _to(file, data, parsed.message, party, "ncts")
 
 
-def _filer(named: str, authority: str, registry: Registry) -> PartySpec | None:
-    """The filer by its identification number if it is a party, else the first party that files in the authority's country."""
-    if named in registry.parties:
-        return registry.parties[named]
-    trade = sorted((p for p in registry.parties.values() if p.role == "trade" and p.country == authority), key=lambda p: p.id)
-    return trade[0] if trade else None
+def _filer(named: str, registry: Registry) -> PartySpec | None:
+    """The filer by its identification number if it is a party, else the party that stands for those without a topic of their own."""
+    return registry.parties.get(named) or registry.parties.get(OTHER_FILERS)
 
 
 def _digitraffic(file: str, data: bytes, as_: str, registry: Registry, known: Mapping[str, tzinfo]) -> Planned:
-    finnish = sorted((p for p in registry.parties.values() if p.role == "railway" and p.country == "FI"), key=lambda p: p.id)
-    party = registry.parties[as_] if as_ else finnish[0] if finnish else None
+    party = registry.parties.get(as_ or FINNISH_RAILWAY)
     if party is None:
-        return Planned(file=file, data=data, message=digitraffic.FORMAT, code="NO_PARTY", why="no railway of FI in the registry: give --as PARTY")
+        return Planned(file=file, data=data, message=digitraffic.FORMAT, code="NO_PARTY", why=f"no {FINNISH_RAILWAY!r} in the registry: give --as PARTY")
     return _to(file, data, digitraffic.FORMAT, party, "digitraffic")
 
 
@@ -169,12 +167,21 @@ def judge(kind: str, planned: list[Planned], reference: Reference, registry: Reg
         flags.update(result.flags)
         for notice in result.refusals:
             _refused(report, row, NotTaken(file=one.file, code=notice.code, path=notice.path, reason=notice.reason or notice.value))
-        for outcome in result.outcomes:
-            if outcome.fate.value == "duplicate":
-                row.repeated += 1
-                report.repeats[outcome.reason] = report.repeats.get(outcome.reason, 0) + 1
+        for repeat in _repeats(kind, one, reference):
+            row.repeated += 1
+            report.repeats[repeat.code] = report.repeats.get(repeat.code, 0) + 1
     report.flags = dict(flags)
     return report
+
+
+def _repeats(kind: str, one: Planned, reference: Reference) -> tuple[Refusal, ...]:
+    """Parts that repeat another part. Intake's outcome of a record names them only where nothing worse is to be named."""
+    if kind != "digitraffic":
+        return ()
+    try:
+        return digitraffic.read(one.data, source=one.party, received=datetime.now(UTC), stations={}, zones=zones(reference)).repeats
+    except Refused:
+        return ()
 
 
 def _refused(report: Report, row: MessageRow, one: NotTaken) -> None:

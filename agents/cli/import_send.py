@@ -1,29 +1,19 @@
 """Sends files with a progress bar: the original bytes, a header that names the format."""
 from __future__ import annotations
 
-import asyncio
-
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from agents.cli import where
-from agents.cli.common import CliError, err
+from agents.cli.common import err
 from agents.cli.import_files import NotTaken, Planned, Report
 
 
 async def send(servers: where.Servers, planned: list[Planned], report: Report, *, quiet: bool) -> None:
     """Send what has a topic; what the broker would not take is named in the report. Raises CliError when Kafka does not answer."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers.settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=64 << 20,
-                                **servers.security())
-    try:
-        await asyncio.wait_for(producer.start(), 30)
-    except (TimeoutError, KafkaError) as error:
-        await producer.stop()
-        raise CliError(f"Kafka at {servers.settings.bootstrap} does not answer: {error}") from error
     going = [one for one in planned if one.topic]
     bar = Progress(TextColumn("sending"), BarColumn(), MofNCompleteColumn(), console=err, transient=True, disable=quiet or not err.is_terminal)
-    try:
+    async with where.producer(servers) as producer:
         with bar:
             task = bar.add_task("sending", total=len(going))
             for one in going:
@@ -37,5 +27,3 @@ async def send(servers: where.Servers, planned: list[Planned], report: Report, *
                     report.sent += 1
                     report.topics[one.topic] = report.topics.get(one.topic, 0) + 1
                 bar.advance(task)
-    finally:
-        await asyncio.wait_for(producer.stop(), 30)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, CliError, Config, Json, err, out, print_json, run_async, shown
+from agents.cli.common import At, Bootstrap, CliError, Config, Json, err, examples, out, print_json, run_async, shown
 from agents.cli.import_alone import Alone, Drained
 from agents.cli.import_files import FORMATS, Planned, Report, collect, judge, plan
 from agents.cli.import_send import send
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Real messages of other systems. " + WHERE)
     app.add_typer(group, name="import")
 
-    @group.command(epilog="Examples:  railclear import ncts messages/   |   railclear import ncts IE015.xml --as forwarder-beta --at run/", help=(
+    @group.command(epilog=examples("import ncts messages/", "import ncts messages/ --keep run/", "import ncts IE015.xml --as forwarder-beta --at run/"), help=(
         "Send NCTS phase 5 messages (XML): requests to their filer's topic, answers to their authority's. " + WHERE + " Exit code 1: a file was not taken."))
     def ncts(
         paths: Paths, as_: As = "", keep: Keep = None, overlay: Overlay = None, at: At = None, bootstrap: Bootstrap = None, config: Config = None,
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         raise typer.Exit(_run("ncts", paths, as_, keep, overlay, at, bootstrap, config, json=json))
 
-    @group.command(epilog="Examples:  railclear import digitraffic train-location.json   |   railclear import digitraffic feeds/ --as vr --at run/", help=(
+    @group.command(epilog=examples("import digitraffic train-location.json", "import digitraffic feeds/ --as vr --at run/"), help=(
         "Send Digitraffic train locations and running messages (JSON) to the railway's topic. " + WHERE + " Exit code 1: a file was not taken."))
     def digitraffic(
         paths: Paths, as_: As = "", keep: Keep = None, overlay: Overlay = None, at: At = None, bootstrap: Bootstrap = None, config: Config = None,

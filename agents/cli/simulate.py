@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agents import reference as reference_files
-from agents.cli.common import CliError, parse_time
+from agents.cli.common import CliError, examples, parse_time
 from agents.ledger.rows import micros
 from topics import codec
 
@@ -16,7 +16,7 @@ from topics import codec
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @app.command(epilog="Examples:  railclear simulate --trains 2 --seed 7 > events.jsonl   |   railclear simulate --trains 1 | railclear publish - --at run/")
+    @app.command(epilog=examples("simulate --trains 2 --seed 7 > events.jsonl", "simulate --trains 1 --clean | railclear publish - --at run/"))
     def simulate(
         trains: Annotated[int, typer.Option(min=1, max=2000, help="How many trains.")] = 2,
         seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,

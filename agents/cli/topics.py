@@ -7,7 +7,7 @@ import typer
 
 from agents import provisioning
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, Config, Json, out, print_json
+from agents.cli.common import At, Bootstrap, Config, Json, examples, out, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -15,12 +15,12 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Topics of the registry against those of the cluster.")
     app.add_typer(group, name="topics")
 
-    @group.command(epilog="Example:  railclear topics diff --bootstrap 127.0.0.1:9092")
+    @group.command(epilog=examples("topics diff --bootstrap 127.0.0.1:9092", "topics diff --at run/ --json"))
     def diff(at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False) -> None:
         """Show what apply would do. Exit code 0: nothing to do; 1: something; 3: something that apply refuses."""
         raise typer.Exit(_run(where.find(at, bootstrap=bootstrap, config=config, need="bootstrap"), apply=False, json=json))
 
-    @group.command(epilog="Example:  railclear topics apply --bootstrap 127.0.0.1:9092")
+    @group.command(epilog=examples("topics apply --bootstrap 127.0.0.1:9092", "topics apply --dry-run --bootstrap 127.0.0.1:9092"))
     def apply(
         at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show, as diff does.")] = False,

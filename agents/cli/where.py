@@ -4,6 +4,7 @@ The servers of a kept demo run for as long as the command does.
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError as ClientError
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
@@ -20,11 +23,14 @@ from agents.cli.common import CliError, environment, err
 from agents.embedded.processes import is_free
 from agents.ledger.queries import Ledger
 from agents.ledger.writer import security_of
+from agents.provisioning import ProvisioningError
 from agents.settings import Settings, load
 from streams.reference.model import Reference
+from streams.reference.refused import ReferenceRefused
 from topics import registry
 from topics.registry import Registry
 
+REACH_S = 30.0
 _opened = ExitStack()
 """Servers of a kept demo that this command started."""
 
@@ -39,7 +45,11 @@ class Servers:
 
     @cached_property
     def reference(self) -> Reference:
-        return reference_files.load(Path(self.settings.overlay) if self.settings.overlay else None)
+        """Raises CliError when the overlay is not sound."""
+        try:
+            return reference_files.load(Path(self.settings.overlay) if self.settings.overlay else None)
+        except (ReferenceRefused, NotADirectoryError) as error:
+            raise CliError(str(error)) from error
 
     def registry(self) -> Registry:
         """The topics of this deployment."""
@@ -129,9 +139,42 @@ def admin(servers: Servers) -> Iterator[KafkaAdminClient]:
                     "sasl_plain_password": s.sasl_password, "ssl_cafile": s.ssl_cafile}
     try:
         client = KafkaAdminClient(bootstrap_servers=s.bootstrap.split(","), bootstrap_timeout_ms=10_000, **security)
-    except KafkaError as error:
+    except (KafkaError, OSError, ValueError) as error:
         raise CliError(f"Kafka at {s.bootstrap} does not answer: {error}") from error
     try:
         yield client
+    except ProvisioningError as error:
+        raise CliError(str(error)) from error
     finally:
         client.close()
+
+
+@asynccontextmanager
+async def producer(servers: Servers) -> AsyncIterator[AIOKafkaProducer]:
+    """Sends anything that the broker may take. Raises CliError when Kafka cannot be reached."""
+    made = AIOKafkaProducer(bootstrap_servers=servers.settings.bootstrap, acks="all", enable_idempotence=True, max_request_size=64 << 20,
+                            **servers.security())
+    async with _started(made, servers):
+        yield made
+
+
+@asynccontextmanager
+async def consumer(servers: Servers) -> AsyncIterator[AIOKafkaConsumer]:
+    """Reads what is committed, from the beginning, without a group. Raises CliError when Kafka cannot be reached."""
+    made = AIOKafkaConsumer(bootstrap_servers=servers.settings.bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
+                            isolation_level="read_committed", max_partition_fetch_bytes=16 << 20, **servers.security())
+    async with _started(made, servers):
+        yield made
+
+
+@asynccontextmanager
+async def _started(client: AIOKafkaProducer | AIOKafkaConsumer, servers: Servers) -> AsyncIterator[None]:
+    try:
+        await asyncio.wait_for(client.start(), REACH_S)
+    except (TimeoutError, OSError, ValueError, KafkaError, ClientError) as error:
+        await client.stop()
+        raise CliError(f"Kafka at {servers.settings.bootstrap} does not answer: {error or type(error).__name__}") from error
+    try:
+        yield
+    finally:
+        await asyncio.wait_for(client.stop(), REACH_S)

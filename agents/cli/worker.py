@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, environment
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, environment, examples
 from agents.settings import STAGES, load
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @app.command(epilog="Examples:  railclear worker --bootstrap 127.0.0.1:9092 --dsn postgresql://…   |   railclear worker --stages clearance,readiness")
+    @app.command(epilog=examples("worker --bootstrap 127.0.0.1:9092 --dsn postgresql://…", "worker --stages clearance,readiness --at run/"))
     def worker(
         at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None,
         stages: Annotated[str, typer.Option(metavar="A,B", help=f"Stages of this process: {', '.join(STAGES)}. Default: all.")] = "",
