@@ -17,7 +17,8 @@ from tests.sim.system import HOUR, System, essence
 
 pytestmark = pytest.mark.sim
 
-FEW = SimOptions(trains=3, containers_min=6, containers_max=8, position_minutes=0, heartbeats=False, closure=False)
+FEW = SimOptions(trains=3, containers_min=6, containers_max=8, position_minutes=0, heartbeats=False, closure=False, speed_up=8)
+"""A world of a few days: shuffled input arrives within the times for which the folds keep what is over (bindings 14 days)."""
 CALM = msgspec.structs.replace(FEW, trains=2).calm()
 
 
