@@ -21,18 +21,19 @@ ACTIONS_MAX = 40
 DONE = frozenset({State.DEPARTED, State.NOT_REQUIRED, State.CANCELLED})
 ONCE = frozenset({"ens"})
 """Cannot be amended after presentation or an announced control (UCC art. 129)."""
+SAME_AS = {"exporter": "consignor", "importer": "consignee"}
+"""Who stands for a role where the documents do not name it."""
 AMENDING = frozenset({"SEAL_DIFFERS", "MASS_DIFFERS", "MASS_INVALID", "WEIGHED_DIFFERS", "PACKAGES_DIFFER", "HS_SHORT", "HS_MISSING",
                       "DESCRIPTION_VAGUE", "AEO_MISSING", "AEO_WRONG_ROLE"})
-NOT_AMENDABLE = frozenset({DocState.INVALIDATED, DocState.REJECTED})
 
 
 class _Desk:
     """Where an action is done and whom to call there."""
 
-    __slots__ = ("line", "reference", "side", "zone")
+    __slots__ = ("line", "reference", "side", "trip", "zone")
 
-    def __init__(self, side: SideCase, reference: Reference) -> None:
-        self.side, self.reference = side, reference
+    def __init__(self, trip: Trip, side: SideCase, reference: Reference) -> None:
+        self.trip, self.side, self.reference = trip, side, reference
         self.line: tuple[str, str] | None = None
         row = reference.authorities.get(side.authority)
         self.zone = row.zone if row is not None else ""
@@ -44,11 +45,19 @@ class _Desk:
             self.line = line_for(self.reference, self.side.authority, self.side.crossing)
         return self.line
 
+    def who(self, role: str) -> str:
+        """The party in that role, when no filing of its own names it: as the shipment's documents state it."""
+        if role == "railway":
+            return next((p for p in self.trip.parties if self.reference.parties[p].role == "railway"), "")
+        stated = SAME_AS.get(role, role)
+        found = next((p for p in self.trip.declared.get("parties", ()) if p.get("role") in (role, stated)), None)
+        return str(found.get("identifier") or found.get("name") or "") if found is not None else ""
+
     def action(self, text: str, args: dict[str, str], *, role: str, party: str = "", by: int | None = None, message: str = "", code: str = "",
                field: str = "", present: str = "", expected: str = "", system: str = "", legal: bool = False, consequence: str = "",
                done_when: str = "", scope: str = WHOLE, rule: str = "") -> NextAction:
         return NextAction(
-            role=role, party=party, message=message, code=code, field=field, present=present, expected=expected, what=say_all(text, args),
+            role=role, party=party or self.who(role), message=message, code=code, field=field, present=present, expected=expected, what=say_all(text, args),
             system=system, office=self.side.office or self.side.crossing, by=by, by_border=local(by, self.zone) if by is not None else "",
             legal=legal, consequence=dict.fromkeys(("en", "zh", "ru"), consequence) if consequence else {}, done_when=done_when, call=self.duty[0],
             call_hours=self.duty[1], side=self.side.id, scope=scope, rule=rule)
@@ -59,7 +68,7 @@ def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference,
     status = side.status
     if status is None or not side.required or (status.state in DONE and "file_again" not in status.flags):
         return ()
-    desk = _Desk(side, reference)
+    desk = _Desk(trip, side, reference)
     found = [*_answers(trip, desk)]
     if status.state is not State.RELEASED:
         found += _filings(desk)

@@ -14,12 +14,12 @@ from streams.assess.resolve import spread
 from streams.assess.route import add_reached, in_order, newest, sides_of
 from streams.assess.rows import book_of, procedure_of, row_of, rules_of
 from streams.assess.scopes import boxes_of, side_status_of
+from streams.assess.summaries import Group, summaries
 from streams.assess.updates import update_of
 from streams.reference.model import Reference
 from streams.rules.case import OURS, SideCase, Trip
 from streams.rules.day import day_of
 from streams.status import State
-from topics.events.internal import SideSummary
 from topics.events.outputs import ClearanceUpdate
 from topics.events.sites import CrossingCondition
 from topics.facts import NEVER, WHOLE, Fact, Rank
@@ -60,8 +60,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     next_due: int | None = None
     """When the clock alone may change something, microseconds UTC."""
     due_first: dict[str, int] = {}
-    summaries: dict[str, tuple[tuple[str, ...], tuple[SideSummary, ...]]] = {}
-    """Run id -> (containers, sides)."""
+    summaries: dict[str, tuple[Group, ...]] = {}
+    """Run id -> groups of containers that stand alike."""
     terminal_at: int | None = None
     """When the last side became final; None while one is not."""
     transit_open: bool = False
@@ -87,7 +87,7 @@ def assess(
                 due_first.setdefault(f"{side.id}|{filing.kind}", filing.due)
     return Assessment(
         updates=updates, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first,
-        summaries=summaries(trip, updates), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates), trip=trip)
+        summaries=summaries(trip), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates), trip=trip)
 
 
 def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int) -> Trip:
@@ -177,22 +177,3 @@ def terminal_at(trip: Trip) -> int | None:
         if side.required and side.kind != "TERRITORY":
             last = max(last, side.status.since)
     return last if last != NEVER else None
-
-
-def summaries(trip: Trip, updates: tuple[ClearanceUpdate, ...]) -> dict[str, tuple[tuple[str, ...], tuple[SideSummary, ...]]]:
-    """Where the sides ahead stand, for each train run that the boxes are on or will leave a side with."""
-    runs: dict[str, set[str]] = {}
-    for side in trip.sides:
-        for fact in side.facts:
-            if fact.key[0] == "run" and isinstance(fact.value, str):
-                runs.setdefault(fact.value, set()).update([fact.scope] if fact.scope else trip.boxes)
-    for fact in trip.any.get("position", ()):
-        if isinstance(fact.value, dict) and fact.value.get("run"):
-            runs.setdefault(str(fact.value["run"]), set()).update([fact.scope] if fact.scope else trip.boxes)
-    sides = tuple(
-        SideSummary(side=u.side, state=u.state, movable=u.movable, missing=u.missing_filings,
-                    due=min((f.due for f in u.filings if f.due is not None and f.timing in ("open", "at_risk", "overdue")), default=None))
-        for u, s in zip(updates, trip.sides, strict=True) if s.required and s.kind != "TERRITORY"
-    )
-    return {run: (tuple(sorted(boxes)), sides) for run, boxes in sorted(runs.items())}
-

@@ -104,9 +104,9 @@ def _published(
     reference: Reference = world.reference
     revision = max(max(held.last_revision, world.revision_floor) + 1, now)
     shown, emits = publish.statuses(held, key, assessment, reference, revision, now)
-    if emits:
-        held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
     summaries, more = publish.summaries(held, key, assessment, revision)
+    if emits or more:
+        held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
     held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first), assessment, key, now)
     restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
     held = msgspec.structs.replace(held, restricted=restricted)

@@ -115,14 +115,15 @@ def _gone(key: str, side: str, assessment: Assessment, now: int) -> ClearanceUpd
 
 
 def summaries(held: Shipment, key: str, assessment: Assessment, revision: int) -> tuple[dict[str, bytes], list[Emit]]:
-    """Where the sides ahead stand, to every train run that carries a box of it, when that changed."""
+    """Where the sides ahead stand for each box, to every train run that carries one, when that changed: one message per boxes that stand alike."""
     sent: dict[str, bytes] = {}
     emits = []
-    for run, (boxes, sides) in assessment.summaries.items():
-        fresh = digest((boxes, sides))
+    for run, groups in assessment.summaries.items():
+        fresh = digest(groups)
         sent[run] = fresh
         if held.summaries.get(run) != fresh:
-            emits.append(Emit(READINESS, run, StatusSummary(run=run, shipment=key, containers=boxes, revision=revision, sides=sides)))
+            emits += [Emit(READINESS, run, StatusSummary(run=run, shipment=key, containers=boxes, revision=revision, sides=sides))
+                      for boxes, sides in groups]
     return sent, emits
 
 

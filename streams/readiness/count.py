@@ -18,8 +18,8 @@ def readiness(run: str, state: Run, revision: int, now: int) -> TrainReadiness:
     milestones = {m.side: m for m in profile.milestones} if profile is not None else {}
     rows: dict[str, list[SideSummary]] = {side: [] for side in milestones}
     for j in aboard:
-        summary = state.summaries.get(j.shipment)
-        for side in summary.sides if summary is not None else ():
+        stood = state.summaries.get(f"{j.container}|{j.shipment}") or state.summaries.get(f"|{j.shipment}")
+        for side in stood.sides if stood is not None else ():
             if side.state not in NEVER_HERE:
                 rows.setdefault(side.side, []).append(side)
     sides = tuple(_side(name, found, milestones.get(name), now) for name, found in rows.items() if found)

@@ -5,13 +5,20 @@ from collections.abc import Iterable
 
 import msgspec
 
-from topics.events.internal import Joined, RunProfile, StatusSummary
+from topics.events.internal import Joined, RunProfile, SideSummary, StatusSummary
 
 CONTAINERS_MAX = 1_000
 """Boxes of a run or yard, those that left included; the oldest that left go first. A train has about sixty, a yard some hundreds."""
-SHIPMENTS_MAX = 1_000
+SUMMARIES_MAX = 1_000
 
 Inbound = Joined | StatusSummary | RunProfile
+
+
+class Stood(msgspec.Struct, frozen=True, array_like=True):
+    """How one container stands at its sides, at a revision of its shipment."""
+
+    revision: int
+    sides: tuple[SideSummary, ...]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -20,8 +27,8 @@ class Run(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     profile: RunProfile | None = None
     joined: dict[str, Joined] = {}
     """`container|shipment` -> the newest word."""
-    summaries: dict[str, StatusSummary] = {}
-    """Shipment -> the newest."""
+    summaries: dict[str, Stood] = {}
+    """`container|shipment` -> how it stands; without a container: every box of the shipment."""
     shown: bytes = b""
     """Digest of what was last published."""
     shown_at: int = 0
@@ -57,13 +64,22 @@ def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:
             if new:
                 joined[key] = event
         else:
-            before = summaries.get(event.shipment)
-            new = before is None or _newer((event.revision,), event, (before.revision,), before)
-            if new:
-                summaries[event.shipment] = event
+            new = _hear(event, summaries)
         news.append(new)
     state = msgspec.structs.replace(held, profile=profile, joined=_bounded(joined), summaries=_aboard_first(summaries, joined))
     return state, news
+
+
+def _hear(event: StatusSummary, summaries: dict[str, Stood]) -> bool:
+    """Did it say something new of any of its containers?"""
+    said = Stood(event.revision, event.sides)
+    new = False
+    for box in event.containers or ("",):
+        key = f"{box}|{event.shipment}"
+        held = summaries.get(key)
+        if held is None or _newer((said.revision,), said, (held.revision,), held):
+            summaries[key], new = said, True
+    return new
 
 
 def _newer(order: tuple[int, ...], event: msgspec.Struct, held_order: tuple[int, ...], held: msgspec.Struct) -> bool:
@@ -80,10 +96,10 @@ def _bounded(joined: dict[str, Joined]) -> dict[str, Joined]:
     return dict(sorted(kept))
 
 
-def _aboard_first(summaries: dict[str, StatusSummary], joined: dict[str, Joined]) -> dict[str, StatusSummary]:
-    """Bounded; summaries of shipments that are not on board go first."""
-    if len(summaries) <= SHIPMENTS_MAX:
+def _aboard_first(summaries: dict[str, Stood], joined: dict[str, Joined]) -> dict[str, Stood]:
+    """Bounded; what is said of boxes that are not on board goes first."""
+    if len(summaries) <= SUMMARIES_MAX:
         return summaries
-    aboard = {j.shipment for j in joined.values() if j.aboard}
-    kept = sorted(summaries.items(), key=lambda item: (item[0] in aboard, item[1].revision, item[0]))[-SHIPMENTS_MAX:]
+    aboard = {name for j in joined.values() if j.aboard for name in (f"{j.container}|{j.shipment}", f"|{j.shipment}")}
+    kept = sorted(summaries.items(), key=lambda item: (item[0] in aboard, item[1].revision, item[0]))[-SUMMARIES_MAX:]
     return dict(sorted(kept))

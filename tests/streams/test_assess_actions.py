@@ -208,3 +208,11 @@ def test_a_swapped_box_counts_only_where_it_has_been() -> None:
     sides = {s.id: sorted(s.rules) for s in found.trip.sides}
     assert sides[CN_EXIT] == sorted([BOX, OTHER_BOX])
     assert sides[KZ_ENTRY] == [OTHER_BOX]
+
+
+def test_who_is_the_filer_of_record_else_the_party_that_the_documents_name() -> None:
+    parties = [{"role": "carrier", "identifier": "KZ-CARRIER-1"}, {"role": "consignor", "name": "A"}, {"role": "consignee", "name": "B"}]
+    facts = [shipment(parties=parties, enrolments=[]), bound(), eta(KZ_ENTRY, ARRIVAL)]
+    assert next(a.party for a in at(look(facts, EARLY), KZ_ENTRY).actions if a.message == "ПИ") == "KZ-CARRIER-1"
+    lodged_one = [*facts, lodged("pi", "P1", "KZ", T0), doc("@KZ/doc/pi/P1", "pi", "P1", "rejected", T0 + 1, "KZ")]
+    assert next(a.party for a in at(look(lodged_one, EARLY), KZ_ENTRY).actions if a.message == "ПИ") == "fwd"

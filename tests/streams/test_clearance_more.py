@@ -13,13 +13,13 @@ from streams.clearance.state import FACTS_PER_SCOPE_MAX
 from streams.fold import Emit, Step, World
 from streams.reference.model import Agreement, Reference
 from streams.rules.day import moment
-from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, PL_ENTRY, T0, bound, demand, doc, presence, reference, seal, shipment
+from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, OTHER_BOX, PL_ENTRY, T0, bound, demand, doc, presence, reference, seal, shipment
 from tests.streams.test_assess_story import ARRIVAL, KEY, broken, read_at_dostyk, there, underway
 from topics import codec
-from topics.events.internal import FreshnessChanged, MaskFacts, ShipmentFacts
+from topics.events.internal import FreshnessChanged, MaskFacts, ShipmentFacts, StatusSummary
 from topics.events.outputs import Alert, ClearanceUpdate
 from topics.events.sites import CrossingCondition, RiskIndicator
-from topics.facts import DAY, HOUR, Fact
+from topics.facts import DAY, HOUR, Fact, Rank
 
 FOLD = ClearanceFold()
 REF = reference()
@@ -248,3 +248,21 @@ def test_a_transit_that_another_authority_ended_is_not_open_and_does_not_keep_th
         return any("transit_open" in e.value.flags for e in out if isinstance(e.value, ClearanceUpdate) and e.value.side == KZ_ENTRY)
 
     assert (flagged(open_), flagged(ended)) == (True, False)
+
+
+def test_readiness_hears_of_each_box_of_the_train_that_carries_it() -> None:
+    facts = [shipment(containers=[{"container": BOX}, {"container": OTHER_BOX}], enrolments=[]), bound(), bound(OTHER_BOX),
+             *(Fact(side=KZ_ENTRY, key=("run",), at=T0, source="trains", rank=Rank.RAILWAY, scope=b, value="R2") for b in (BOX, OTHER_BOX)),
+             demand(KZ_ENTRY, "hold", "H1", "opened", T0 + HOUR, "KZ", scope=BOX)]
+    said = [e.value for e in step(None, facts, T0 + DAY).outputs if e.topic == "readiness.in"]
+    stood = {box: next(s.state for s in m.sides if s.side == KZ_ENTRY) for m in said if isinstance(m, StatusSummary) for box in m.containers}
+    assert stood == {BOX: "HELD", OTHER_BOX: "EXPECTED"}
+    assert {m.run for m in said if isinstance(m, StatusSummary)} == {"R2"}
+
+
+def test_a_departure_without_release_is_critical_and_only_a_feed_gap_when_the_authority_is_silent() -> None:
+    facts = [*there(), presence(KZ_ENTRY, "departed", ARRIVAL + HOUR)]
+    stale = FreshnessChanged(source="customs-kz", live=False, since=T0, last_event=T0)
+    found = [{a.severity for a in alerts(step(None, facts, ARRIVAL + 2 * HOUR, *said).outputs) if a.name == "LeftWithoutRelease" and a.side == KZ_ENTRY}
+             for said in ((), (stale,))]
+    assert found == [{"critical"}, {"warning"}]

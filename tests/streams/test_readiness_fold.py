@@ -106,3 +106,17 @@ def test_state_survives_its_own_bytes() -> None:
     state = step(None, train(), T0).state
     assert state is not None
     assert FOLD.decode_state(FOLD.encode_state(state)) == state
+
+
+def test_boxes_of_one_shipment_count_each_for_itself() -> None:
+    boxes = [Joined(run=RUN, container=f"BOXU000000{n}", shipment="S", seq=1, aboard=True, at=T0) for n in range(3)]
+
+    def said(numbers: tuple[int, ...], state: str, revision: int) -> StatusSummary:
+        side = SideSummary(side=KZ_ENTRY, state=state, movable=state == "RELEASED")
+        return StatusSummary(run=RUN, shipment="S", containers=tuple(f"BOXU000000{n}" for n in numbers), revision=revision, sides=(side,))
+
+    first = step(None, [PROFILE, *boxes, said((0, 1), "RELEASED", 1), said((2,), "HELD", 1)], T0)
+    side = pictures(first.outputs)[0].sides[0]
+    assert (side.total, side.movable, side.held) == (3, 2, 1)
+    moved = step(first.state, [said((0, 1, 2), "RELEASED", 2)], T0 + 2 * SECOND)
+    assert pictures(moved.outputs)[0].sides[0].movable == 3
