@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

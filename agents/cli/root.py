@@ -1,10 +1,9 @@
 """The tree of commands and the one place where errors become exit codes."""
 from __future__ import annotations
 
-import click
 import typer
 
-from agents.cli import EXIT_INTERRUPTED, EXIT_USAGE, where
+from agents.cli import EXIT_USAGE, where
 from agents.cli.common import CliError, err
 from agents.settings import SettingsError
 
@@ -29,24 +28,16 @@ def run(arguments: list[str]) -> int:
     if not app.registered_commands:
         _commands()
     try:
-        result = typer.main.get_command(app).main(args=arguments, prog_name="railclear", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return EXIT_USAGE
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        err.print("railclear: interrupted")
-        return EXIT_INTERRUPTED
+        # It shows what is wrong with the arguments itself, and ends with SystemExit whatever happens; our own errors pass through it.
+        typer.main.get_command(app).main(args=arguments, prog_name="railclear")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except SettingsError as error:
-        err.print(f"railclear: {error}", markup=False)
+        err.print(f"railclear: {error}", markup=False, soft_wrap=True)
         return EXIT_USAGE
     except CliError as error:
-        err.print(f"railclear: {error}", markup=False)
+        err.print(f"railclear: {error}", markup=False, soft_wrap=True)
         return error.code
-    except BrokenPipeError:
-        return 0
     finally:
         where.close()
-    return int(result) if isinstance(result, int) else 0
+    return 0

@@ -22,8 +22,9 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
         start: Annotated[str, typer.Option(help="When the first train is announced, ISO 8601 with zone.")] = "2026-03-02T00:00:00+08:00",
         clean: Annotated[bool, typer.Option("--clean", help="No incidents, no duplicates, no disorder, no wrong bytes.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="JSON lines: it prints nothing else.")] = True,
     ) -> None:
-        """Print simulated events, one JSON object a line: {"topic", "key", "value", "at", "expect"}."""
+        """Print simulated events, one JSON object a line: {"topic", "key", "value" or "value_hex", "at", "expect"}."""
         from streams.simulate import SimOptions
         from streams.simulate import simulate as simulated
 

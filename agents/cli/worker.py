@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, environment, examples
-from agents.settings import STAGES, load
+from agents.settings import STAGES, load, required
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
             joined = where.find(at).settings
             arguments |= {"bootstrap": joined.bootstrap, "dsn": joined.dsn, "partitions": joined.partitions}
         settings = load(arguments, environment(), config)
+        required(settings, "bootstrap", *(("dsn",) if "ledger" in settings.stages else ()))
         logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
         from agents.app import Worker
