@@ -5,6 +5,7 @@ A strong row alone is a finding; weak ones need two independent hints. Ordinary 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -47,14 +48,35 @@ def matches(row: RiskRow, line: Content) -> bool:
 def hints(case: Case, reference: Reference, scope: str) -> dict[str, list[Hint]]:
     """Matches by risk class, each row once."""
     found: dict[str, dict[tuple[str, str], Hint]] = {}
-    lines = list(lines_of(case, scope))
-    for row in reference.risks:
-        if not row.enabled or row.risk_class == "vague" or row.direction not in ("", case.trip.direction):
-            continue
-        where = next((name for name, line in lines if matches(row, line)), None)
-        if where is not None:
-            found.setdefault(row.risk_class, {})[row.kind, row.value] = Hint(row, where)
-    return {c: list(h.values()) for c, h in sorted(found.items())}
+    table = _Table(reference.risks)
+    for where, line in lines_of(case, scope):
+        said = (str(line.get("hs", "")), str(line.get("un", "")), str(line.get("cas", "")), str(line.get("description", "")))
+        for row in _matching(table, *said):
+            if row.direction in ("", case.trip.direction):
+                found.setdefault(row.risk_class, {}).setdefault((row.kind, row.value), Hint(row, where))
+    return {c: [h[k] for k in sorted(h)] for c, h in sorted(found.items())}
+
+
+class _Table:
+    """The rows of one reference, compared by identity: hashing hundreds of rows would cost more than the look-up saves."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: tuple[RiskRow, ...]) -> None:
+        self.rows = rows
+
+    def __hash__(self) -> int:
+        return id(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Table) and other.rows is self.rows
+
+
+@lru_cache(maxsize=10_000)
+def _matching(table: _Table, hs: str, un: str, cas: str, description: str) -> tuple[RiskRow, ...]:
+    """Rows that match a goods line. The same lines come with every event of a shipment, at every side: remembered."""
+    line = {"hs": hs, "un": un, "cas": cas, "description": description}
+    return tuple(row for row in table.rows if row.enabled and row.risk_class != "vague" and matches(row, line))
 
 
 def six_classes(case: Case, reference: Reference, now: int) -> Finding | None:
