@@ -5,6 +5,7 @@ is kept without effect (SIDE_AMBIGUOUS): one release must not clear two sides.
 """
 from __future__ import annotations
 
+from streams.assess.rows import book_of
 from streams.rules.case import Content, Lodged, SideCase, Trip, boxes_in
 from topics.facts import EVERYWHERE, WHOLE, Fact
 
@@ -73,7 +74,7 @@ def _resolved(
         cited = [by_id[s] for s in served.get((kind, number), ()) if s in by_id]
         if any(s.authority == authority for s in cited):
             return [s for s in cited if s.authority == authority or fact.key[0] == "doc"]
-        only = only_side(trip, authority)
+        only = only_side(trip, authority) or handling(trip, authority, kind)
         return [only, *(s for s in cited if fact.key[0] == "doc")] if only else [s for s in cited if fact.key[0] == "doc"]
     kind = fact.side.partition("/")[2].upper()
     only = only_side(trip, authority, kind if kind in ("EXIT", "ENTRY", "OFFICE") else "")
@@ -105,6 +106,13 @@ def only_side(trip: Trip, authority: str, kind: str = "") -> SideCase | None:
     return mine[0] if len(mine) == 1 else None
 
 
+def handling(trip: Trip, authority: str, kind: str) -> SideCase | None:
+    """The authority's only side whose rows know this kind of document at all: an ENS is for the entry, not for an office of destination."""
+    book = book_of(trip.reference)
+    found = [s for s in trip.sides if s.authority == authority and s.required and s.kind != "TERRITORY" and s.mapped and kind in book.handled(s)]
+    return found[0] if len(found) == 1 else None
+
+
 # --- what the documents say ----------------------------------------------------------------------------------------
 
 
@@ -134,7 +142,7 @@ def _lodged(trip: Trip, fact: Fact) -> Lodged:
             side = at_office(trip, of, code)
             sides += [side.id] if side is not None else []
     if not sides and authority:
-        only = only_side(trip, authority)
+        only = only_side(trip, authority) or handling(trip, authority, kind)
         sides = [only.id] if only else []
     return Lodged(kind=kind, number=number, authority=authority, content=content, source=fact.source, at=fact.at, evidence=fact.id,
                   scope=fact.scope, sides=tuple(dict.fromkeys(sides)), by_box=boxes_in(content))

@@ -25,14 +25,26 @@ DAY = 24 * 3_600_000_000
 class Book:
     """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
 
-    __slots__ = ("reference", "routes", "rows", "rules")
+    __slots__ = ("kinds", "reference", "routes", "rows", "rules")
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.kinds: dict[tuple[str, str, str], frozenset[str]] = {}
         self.routes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Named] = {}
         self.rows: dict[tuple[str, str, str, str], SideRow | None] = {}
         self.rules: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], SideRules] = {}
 
+
+    def handled(self, side: SideCase) -> frozenset[str]:
+        """Kinds of documents that any row of this kind of side, at this authority, asks for or releases on."""
+        key = (side.authority, side.kind, side.office_role)
+        found = self.kinds.get(key)
+        if found is None:
+            rows = [r for r in self.reference.side_rows if r.enabled and r.kind == side.kind and r.authority in ("", side.authority)
+                    and r.union in ("", side.union) and r.office_role in ("", side.office_role) and (r.authority or r.union)]
+            members = {m.partition(":")[2] for r in rows for group in r.release for m in group}
+            found = self.kinds[key] = frozenset(members | {f.kind for r in rows for f in r.filings})
+        return found
 
     def specs(self, crossings: tuple[str, ...], direction: str, offices: tuple[str, ...]) -> Named:
         """The sides of a route, each with the names by which messages call it. Crossings that the network does not have are left out."""

@@ -111,7 +111,7 @@ class SideCase:
 
     __slots__ = (
         "authority", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind",
-        "mapped", "names", "not_checked", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+        "mapped", "names", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
         "spec", "stale", "status", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
@@ -130,7 +130,6 @@ class SideCase:
         self.procedures: dict[str, str] = {}
         self.status: SideStatus | None = None
         self.filings: tuple[FilingCase, ...] = ()
-        self.not_checked: list[str] = []
         self.eta: tuple[int, int, int] | None = None
         self.seen = self.presented = self.departed = NEVER
         self.run = ""

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from streams.assess import Previous, assess, stamp
+from streams.reference.model import Mapped, SideRow
 from streams.rules import pack_of
 from tests.streams.border_world import (
     BOX,
@@ -216,3 +217,16 @@ def test_who_is_the_filer_of_record_else_the_party_that_the_documents_name() -> 
     assert next(a.party for a in at(look(facts, EARLY), KZ_ENTRY).actions if a.message == "ПИ") == "KZ-CARRIER-1"
     lodged_one = [*facts, lodged("pi", "P1", "KZ", T0), doc("@KZ/doc/pi/P1", "pi", "P1", "rejected", T0 + 1, "KZ")]
     assert next(a.party for a in at(look(lodged_one, EARLY), KZ_ENTRY).actions if a.message == "ПИ") == "fwd"
+
+
+def test_a_document_without_an_office_goes_to_the_only_side_that_knows_its_kind_and_nowhere_when_two_do() -> None:
+    facts = [shipment(offices=["PL:PL441010"], enrolments=[]), bound(), eta(PL_ENTRY, ARRIVAL), doc("@PL/doc/ens/E1", "ens", "E1", "registered", T0, "PL")]
+    mapped = {("office", "PL:PL441010"): Mapped(source="D", list="office", code="PL:PL441010", means="warszawa")}
+    rows = (*ROWS, SideRow(source="D", id="eu-destination", union="EU", kind="OFFICE", release=(("ended:transit",), ("released:import",)),
+                           decision=("released:import",)))
+    ref = reference(mapped=mapped, side_rows=rows)
+    assert at(look(facts, EARLY, ref), PL_ENTRY).state == "ACCEPTED"
+    released = doc("@PL/doc/import/I1", "import", "I1", "released", T0 + 1, "PL")
+    update = at(look([*facts, released], EARLY, ref), PL_ENTRY)
+    assert "SIDE_AMBIGUOUS" in codes(update)
+    assert "released:import|released:transit" in update.missing_release
