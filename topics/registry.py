@@ -235,22 +235,23 @@ def side_topic(side_kind: str, authority: str, crossing: str = "") -> str:
     return territory_topic(authority) if side_kind == "TERRITORY" else border_topic(crossing, authority)
 
 
+_APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""Of inputs it is the time that folds go by, of outputs the recorded time in the ledger: never a producer's own clock."""
+
+
 def _deleted(days: int, bytes_max: int, **more: str) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "max.message.bytes": str(bytes_max), **more}
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "max.message.bytes": str(bytes_max), **_APPEND_TIME, **more}
 
 
 def _compacted(bytes_max: int) -> dict[str, str]:
     return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS), "max.message.bytes": str(bytes_max)}
 
 
-_APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
-
-
 def _inbound(party: PartySpec, partitions: int) -> TopicSpec:
     share = SHARE.get(party.role)
     return TopicSpec(
         name=party.inbound, kind="inbound", partitions=max(1, partitions // share) if share else 1,
-        config=_deleted(7, BYTES_IN_MAX, **_APPEND_TIME), writers=(party.id,), key="any; if it is a business key, that of the payload",
+        config=_deleted(7, BYTES_IN_MAX), writers=(party.id,), key="any; if it is a business key, that of the payload",
         accepts=ACCEPTS[party.role], party=party.id, description=f"What {party.id} ({party.role}) says. Railclear reads, refusals go to {party.refusals}.")
 
 
@@ -301,7 +302,7 @@ def _internal(partitions: int) -> list[TopicSpec]:
     out = []
     for fold in FOLDS:
         out.append(TopicSpec(name=fold_topic(fold), kind="fold_in", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_FOLD_MAX,
-                             config=_deleted(7, BYTES_FOLD_MAX, **_APPEND_TIME), key=_FOLD_KEYS[fold], description=f"Input of the fold {fold}."))
+                             config=_deleted(7, BYTES_FOLD_MAX), key=_FOLD_KEYS[fold], description=f"Input of the fold {fold}."))
         out.append(TopicSpec(name=state_topic(fold), kind="state", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
                              config=_compacted(BYTES_STATE_MAX), key=_FOLD_KEYS[fold], description=f"State of the fold {fold}, one record per key."))
     out += [
