@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -99,11 +99,18 @@ def zones(reference: Reference) -> dict[str, tzinfo]:
     return found | {p.id: ZoneInfo(p.zone) for p in reference.parties.values() if p.zone}
 
 
+class _AnyZone(dict[str, tzinfo]):
+    """To find out who speaks, any zone will do; whether a time without one counts is intake's to judge."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key, default or UTC)
+
+
 def plan(kind: str, files: list[Path], as_: str, reference: Reference, registry: Registry) -> list[Planned]:
     """Where every file goes. Raises CliError when --as names nobody, OSError when a file cannot be read."""
     if as_ and as_ not in registry.parties:
         raise CliError(f"--as {as_!r} is no party of the registry; there are {', '.join(sorted(registry.parties))}")
-    known = zones(reference)
+    known = _AnyZone(zones(reference))
     return [(_ncts if kind == "ncts" else _digitraffic)(str(file), file.read_bytes(), as_, registry, known) for file in files]
 
 

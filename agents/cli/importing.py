@@ -101,9 +101,9 @@ def _print(report: Report) -> None:
     out.print(table)
     for title, counts in (("flags", report.flags), ("refusals", report.refusals), ("repeats", report.repeats), ("topics", report.topics)):
         if counts:
-            out.print(f"{title}: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())), markup=False)
+            out.print(f"{title}: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())), markup=False, soft_wrap=True)
     for one in report.not_taken:
-        err.print(f"not taken: {one.file}: {one.code} at {one.path}: {one.reason}", markup=False)
+        err.print(f"not taken: {one.file}: {one.code} at {one.path}: {one.reason}", markup=False, soft_wrap=True)
 
 
 def _print_statuses(drained: Drained) -> None:
