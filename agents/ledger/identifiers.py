@@ -25,10 +25,8 @@ def identifiers(fact: Fact) -> list[tuple[str, str]]:
         found.append(("container", fact.scope.partition("/")[0]))
     elif head in ("doc", "filing") and len(fact.key) >= 3:
         found.append((fact.key[1], fact.key[2]))
-        if head == "doc" and isinstance(fact.value, str):
-            found.append((fact.key[1], fact.value))
-        elif isinstance(fact.value, dict):
-            found += [(fact.key[1], str(number)) for number in (fact.value.get("number"), fact.value.get("mrn")) if number]
+        if isinstance(fact.value, dict):
+            found += [(fact.key[1], number) for name in ("number", "mrn", "official") for number in _texts(fact.value.get(name))]
             found += _containers(fact.value)
     elif head == "run" and isinstance(fact.value, str):
         found.append(("run", fact.value))
@@ -38,6 +36,12 @@ def identifiers(fact: Fact) -> list[tuple[str, str]]:
             found.append((str(document.get("kind", "document")), str(document["number"])))
         found += _containers(fact.value)
     return [pair for pair in dict.fromkeys(found) if pair[1]]
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [text for text in value if isinstance(text, str)]
+    return [value] if isinstance(value, str) else []
 
 
 def _containers(content: dict[str, Any]) -> list[tuple[str, str]]:
@@ -59,7 +63,7 @@ def _of_filing(data: bytes) -> list[tuple[str, str]]:
 
 def _of_alias(data: bytes) -> list[tuple[str, str]]:
     said: AliasFound = codec.decode(data, AliasFound)
-    return [(said.document.number, said.other.number)]
+    return [] if said.withdrawn else [(said.document.number, said.other.number)]
 
 
 def _of_link(data: bytes) -> list[tuple[str, str]]:

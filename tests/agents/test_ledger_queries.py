@@ -49,8 +49,9 @@ async def test_a_shipment_is_found_by_every_number_that_people_may_have(world: W
         ship,
         fact("*", "bound", scope=f"TEMU{tail}67", value={"since": AT}, source="custody"),
         fact("*", "shipment", value={"document": {"kind": "smgs", "number": f"SM-{tail}"}, "containers": [{"container": f"MSKU{tail}"}]}, source="fwd-a"),
-        fact(KZ, "doc", "td", f"10/{tail}", "registered", value=f"55406/040326/{tail}"),
-        fact(KZ, "filing", "transit", f"LRN {tail}", value={"mrn": f"26PL{tail}", "containers": []}, source="fwd-a"),
+        fact(KZ, "doc", "td", f"10/{tail}", "registered", value={"official": f"55406/040326/{tail}"}),
+        fact(KZ, "filing", "transit", f"LRN {tail}", source="fwd-a", value={
+            "mrn": f"26PL{tail}", "official": [f"26-OFF-{tail}"], "containers": [{"container": f"OOLU{tail}"}]}),
         fact("*", "run", value=run, source="trains", scope=f"TEMU{tail}67")))
     await world.send("custody.in", "box", movement(f"TEMU{tail}67", run, f"81{tail}", f"5432 {tail}"))
     await world.send("documents.in", "td:x", notice(f"10/{tail}", f"OFFICIAL/{tail}"))
@@ -62,7 +63,8 @@ async def test_a_shipment_is_found_by_every_number_that_people_may_have(world: W
     expected = {
         ship: "shipment", ship.lower(): "shipment", f"TEMU{tail}67": "container", f"temu {tail} 67": "container", f"MSKU{tail}": "container",
         f"SM-{tail}": "smgs", f"sm{tail}": "smgs", f"smgs:SM-{tail}": "smgs", f"10/{tail}": "td", f"55406/040326/{tail}": "td", f"LRN {tail}": "transit",
-        f"26PL{tail}": "transit", f"OFFICIAL/{tail}": "td", f"26PL-ALIAS-{tail}": "transit", run: "run", f"81{tail}": "train",
+        f"26PL{tail}": "transit", f"26-OFF-{tail}": "transit", f"OOLU{tail}": "container", f"OFFICIAL/{tail}": "td",
+        f"26PL-ALIAS-{tail}": "transit", run: "run", f"81{tail}": "train",
         f"ktz/81{tail}/2026-03-03": "train", f"5432{tail}": "wagon",
     }
     for identifier, kind in expected.items():
