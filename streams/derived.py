@@ -125,6 +125,11 @@ def difference(said: Said, now: Iterable[Saying], version: int) -> tuple[tuple[E
     return (*_messages(facts), *emits), after
 
 
+def closing(said: Said, version: int) -> tuple[Emit, ...]:
+    """Resolves the alerts of a state that retires: nobody else could. What was said as facts stays said."""
+    return tuple(Emit(w.topic, w.key, stamped(w.gone, version)) for _, w in sorted(said.items()) if w.topic == ALERTS and w.gone is not None)
+
+
 def _highest(now: Iterable[Saying]) -> dict[str, Saying]:
     """One saying per slot. Of several facts the highest version counts, then the latest (status-model section 3); of anything else any
     fixed choice will do, the order of inputs will not."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, row_of
-from streams.custody.inputs import Input, State, add, decode, encode
+from streams.custody.inputs import Input, State, add, arrivals, decode, encode
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
 from streams.custody.seals import seal_facts
 from streams.custody.spans import Span, spans_of
 from streams.custody.trip import joined, trip_facts, whereabouts
-from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, difference, fact
+from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, closing, difference, fact
 from streams.fold import Fate, Fold, Outcome, Step, World
 from streams.kept import at_of, event_id, outcome
 from streams.reference.model import Reference
@@ -48,12 +48,12 @@ class CustodyFold(Fold[State, Input]):
     def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
         held, reference = state or State(), world.reference
-        merged, outcomes, counted = _merged(held, events, reference)
+        merged, outcomes, counted = _merged(held, events, reference, now)
         touched = now if counted else held.touched
         limits = reference.limits
-        merged, dropped = _retired(merged, now, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
+        merged, dropped = _retired(merged, touched, now, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
         if not counted and held.touched and now >= held.touched + limits.retire_days_max * DAY and not merged.bindings:
-            return Step(None, outcomes=tuple(outcomes))
+            return Step(None, closing(held.said, after_time(held.version, held.touched, now)), tuple(outcomes))
         spans = spans_of(merged.bindings.values())
         waits = [e for e in (*merged.notices.values(), *merged.agencies.values()) if not any(s.holds(at_of(e)) for s in spans)]
         since = None if not waits else held.waiting_since if held.waiting_since is not None else now
@@ -73,7 +73,7 @@ class CustodyFold(Fold[State, Input]):
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 
-def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
+def _merged(held: State, events: Sequence[Input], reference: Reference, now: int) -> tuple[State, list[Outcome], int]:
     state, outcomes, counted = held.copy(), list[Outcome](), 0
     for index, event in enumerate(events):
         row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
@@ -82,7 +82,7 @@ def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple
             counted += 1
         else:
             outcomes.append(outcome(index, fate, LIMIT))
-    return state, outcomes, counted
+    return msgspec.structs.replace(state, arrived=arrivals(held, state, now)) if counted else state, outcomes, counted
 
 
 def _sayings(container: str, state: State, spans: list[Span], reference: Reference) -> Iterator[Saying]:
@@ -179,39 +179,35 @@ def _fates(
             yield Outcome(index, Fate.WAITING, NOT_BOUND, "$.container", event.container, give_up)
 
 
-def _retired(state: State, now: int, quiet: int, idle: int) -> tuple[State, bool]:
+def _retired(state: State, touched: int, now: int, quiet: int, idle: int) -> tuple[State, bool]:
     """Without shipments unloaded two weeks ago, and what happened to them. What was said of them stays said."""
     spans = spans_of(state.bindings.values())
-    over = {s.shipment for s in spans if (s.said_end is not None and s.said_end + quiet <= now) or (state.touched and state.touched + idle <= now)}
-    over -= {s.shipment for s in spans if s.said_end is None and not state.touched + idle <= now}
+    idle_out = touched + idle <= now
+    over = {s.shipment for s in spans if idle_out or (s.said_end is not None and max(s.said_end, touched) + quiet <= now)}
+    over -= {s.shipment for s in spans if s.said_end is None and not idle_out}
     living = [s for s in spans if s.shipment not in over]
     before = now - quiet
-    kept_runs = {name: r for name, r in state.runs.items() if any(r in runs_of((r,), s) for s in living) or _last(r) > before}
+    arrived = state.arrived
+    kept_runs = {name: r for name, r in state.runs.items() if arrived.get(name, now) > before or any(runs_of((r,), s) for s in living)}
 
-    def lives(event: SealEvent | TerminalEvent | CustomsNotice | AgencyNotice) -> bool:
-        return at_of(event) > before or any(s.holds(at_of(event)) for s in living)
+    def lives(name: str, event: SealEvent | TerminalEvent | CustomsNotice | AgencyNotice) -> bool:
+        return arrived.get(name, now) > before or any(s.holds(at_of(event)) for s in living)
 
     after = msgspec.structs.replace(
-        state, bindings={n: b for n, b in state.bindings.items() if b.shipment not in over and not (b.withdrawn and b.since <= before)},
-        runs=kept_runs, terminal={n: e for n, e in state.terminal.items() if lives(e)}, seals={n: e for n, e in state.seals.items() if lives(e)},
-        notices={n: e for n, e in state.notices.items() if lives(e)}, agencies={n: e for n, e in state.agencies.items() if lives(e)},
+        state, bindings={n: b for n, b in state.bindings.items() if b.shipment not in over},
+        runs=kept_runs, terminal={n: e for n, e in state.terminal.items() if lives(n, e)}, seals={n: e for n, e in state.seals.items() if lives(n, e)},
+        notices={n: e for n, e in state.notices.items() if lives(n, e)}, agencies={n: e for n, e in state.agencies.items() if lives(n, e)},
         said={n: w for n, w in state.said.items() if not (w.topic == CLEARANCE and w.key in over)})
     dropped = (len(after.bindings), len(after.runs), len(after.terminal), len(after.seals), len(after.notices), len(after.agencies)) != (
         len(state.bindings), len(state.runs), len(state.terminal), len(state.seals), len(state.notices), len(state.agencies))
     return after, dropped
 
 
-def _last(run: Movement) -> int:
-    """The latest instant that a run speaks of."""
-    times: list[int] = [t for m in run.milestones for t in (m.seen, m.handed_over, m.departed, *(m.eta or ())) if t is not None]
-    return max(run.aboard_from, run.aboard_to or 0, *times)
-
-
 def _due(state: State, touched: int, now: int, give_up: int | None, quiet: int, idle: int) -> int | None:
     """The next time that something retires or a wait ends."""
     due = [touched + idle] if touched else []
-    due += [s.said_end + quiet for s in spans_of(state.bindings.values()) if s.said_end is not None]
-    due += [_last(r) + quiet + 1 for r in state.runs.values()]
+    due += [max(s.said_end, touched) + quiet for s in spans_of(state.bindings.values()) if s.said_end is not None]
+    due += [at + quiet for at in state.arrived.values()]
     if give_up is not None:
         due.append(give_up)
     return min((d for d in due if d > now), default=None)

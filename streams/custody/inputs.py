@@ -44,6 +44,8 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     seals: dict[str, SealEvent] = {}
     notices: dict[str, CustomsNotice] = {}
     agencies: dict[str, AgencyNotice] = {}
+    arrived: dict[str, int] = {}
+    """Run, or name of an event -> `now` when its word came: what is forgotten goes by this, because old events may come late."""
     said: Said = {}
     waiting_since: int | None = None
     """When it first had an authority's word and no shipment to say it of."""
@@ -52,6 +54,14 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         """A copy whose tables may be changed."""
         return msgspec.structs.replace(self, bindings=dict(self.bindings), runs=dict(self.runs), terminal=dict(self.terminal),
                                        seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies))
+
+
+def arrivals(before: State, after: State, now: int) -> dict[str, int]:
+    """When each input came that is kept; a run's latest picture counts."""
+    found = {name: now if run is not before.runs.get(name) else before.arrived.get(name, now) for name, run in after.runs.items()}
+    for table in (after.terminal, after.seals, after.notices, after.agencies):
+        found |= {name: before.arrived.get(name, now) for name in table}
+    return found
 
 
 def add(state: State, event: Input, *, repeatable: bool = False) -> Fate | None:

@@ -9,7 +9,7 @@ from streams.custody.places import side_of_place, speaker
 from streams.custody.spans import Span
 from streams.kept import at_of, event_id
 from streams.reference.model import Reference
-from topics.events.internal import Movement
+from topics.events.internal import Milestone, Movement
 from topics.events.sites import TerminalEvent
 from topics.facts import Fact, Rank, Value
 
@@ -88,6 +88,16 @@ def _better(m: Mark, held: Mark, what: str) -> bool:
 def aboard(run: Movement, at: int) -> bool:
     """Was the container on this run at that instant?"""
     return run.aboard_from <= at and (run.aboard_to is None or at <= run.aboard_to)
+
+
+def reached(run: Movement, m: Milestone) -> bool:
+    """Did the container reach this side on this run?"""
+    return any(t is not None and aboard(run, t) for t in (m.seen, m.handed_over, m.departed))
+
+
+def left(run: Movement, m: Milestone) -> bool:
+    """Did it leave the side on this run?"""
+    return m.departed is not None and aboard(run, m.departed)
 
 
 def _of_run(run: Movement) -> Iterator[Mark]:

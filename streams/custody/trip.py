@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from streams.custody.inputs import State
 from streams.custody.places import customs_border
-from streams.custody.presence import runs_of
+from streams.custody.presence import left, reached, runs_of
 from streams.custody.spans import Span
 from streams.derived import Saying
 from streams.kept import at_of
@@ -38,16 +38,16 @@ def whereabouts(state: State) -> Whereabouts:
     runs = sorted((r for r in state.runs.values() if not r.cancelled), key=lambda r: (r.aboard_from, r.aboard_to or 1 << 62, r.run))
     run = runs[-1] if runs else None
     since = run.aboard_from if run is not None else -1
-    left = run.aboard_to if run is not None else None
+    off = run.aboard_to if run is not None else None
     yard = [(at_of(e), e.id, e) for e in state.terminal.values() if e.what in OFF | ON | GONE]
     last = max(yard, default=None, key=lambda y: y[:2])
-    if run is not None and left is None and (last is None or last[0] <= since or last[2].what not in OFF_THE_WAGON):
+    if run is not None and off is None and (last is None or last[0] <= since or last[2].what not in OFF_THE_WAGON):
         return Whereabouts(run, "", since)
-    if last is not None and last[0] >= (left or -1):
+    if last is not None and last[0] >= (off or -1):
         place = last[2].place if last[2].what in OFF else ""
         return Whereabouts(None, place, last[0], last[2].what)
-    if run is not None and left is not None:
-        return Whereabouts(None, run.left_place, left, run.left_reason)
+    if run is not None and off is not None:
+        return Whereabouts(None, run.left_place, off, run.left_reason)
     return Whereabouts(None, "", since)
 
 
@@ -109,7 +109,7 @@ def _routes(container: str, runs: list[Movement], reference: Reference) -> Itera
     for side, (value, at) in sorted(said.items()):
         word: Value = "not_required" if value == "on" and not customs_border(reference, side) else value
         yield Fact(side=side, key=("route",), at=at, source=TRAINS, rank=Rank.RAILWAY, scope=container, value=word)
-    known = {m.side for run in runs for m in run.milestones if m.seen is not None or m.departed is not None}
+    known = {m.side for run in runs for m in run.milestones if reached(run, m)}
     for side, at in sorted(early.items()):
         if side not in known:
             yield Fact(side=side, key=("flag", "HISTORY_INCOMPLETE"), at=at, source=TRAINS, rank=Rank.RAILWAY, scope=container)
@@ -120,7 +120,7 @@ def _runs(container: str, runs: list[Movement]) -> Iterator[Fact]:
     leaves: dict[str, Movement] = {}
     for run in runs:
         for m in run.milestones:
-            if m.departed is not None or run.aboard_to is None:
+            if left(run, m) or run.aboard_to is None:
                 leaves[m.side] = run
     for side, run in sorted(leaves.items()):
         yield Fact(side=side, key=("run",), at=run.aboard_from, source=TRAINS, rank=Rank.RAILWAY, scope=container, value=run.run)
@@ -131,7 +131,7 @@ def _off_train(container: str, runs: list[Movement], here: Whereabouts, referenc
     if not runs:
         return
     run = runs[-1]
-    ahead = next((m for m in run.milestones if m.departed is None and m.seen is None), None)
+    ahead = next((m for m in run.milestones if not reached(run, m)), None)
     if ahead is None:
         return
     crossing = ahead.side.split(":", 1)[0]

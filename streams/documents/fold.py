@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.codes import UNKNOWN_CODE, row_of
-from streams.derived import Saying, after_inputs, after_time, alert, difference
+from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
 from streams.documents.inputs import FORWARDED_MAX, Input, Inputs, State, decode, encode, put_message
 from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
@@ -186,13 +186,14 @@ def _handed_on(key: str, canonical: str, own: Inputs) -> list[Saying]:
 def _retired(held: State, key: str, reference: Reference, outcomes: tuple[Outcome, ...], gone: int, now: int) -> Step[State]:
     """After a month without input only the shipments behind the number stay, so that a late word still finds them; after half a year
     nothing. What was said stays said."""
+    resolved = closing(held.said, after_time(held.version, held.touched, now))
     if now >= gone:
-        return Step(None, outcomes=outcomes)
+        return Step(None, resolved, outcomes)
     if held.canonical and held.own.empty and not held.said:
         return Step(held, outcomes=outcomes, next_due=gone, changed=False)
     see = _See(key, held, reference)
     covers = {shipment: cover.scope for shipment, cover in see.picture.cover.all().items()} if see.picture is not None else {}
     if not covers and see.canonical == key:
-        return Step(None, outcomes=outcomes)
-    stub = State(version=held.version, touched=held.touched, aliases=held.aliases, covers=covers, canonical=see.canonical)
-    return Step(stub, outcomes=outcomes, next_due=gone)
+        return Step(None, resolved, outcomes)
+    stub = State(version=after_time(held.version, held.touched, now), touched=held.touched, aliases=held.aliases, covers=covers, canonical=see.canonical)
+    return Step(stub, resolved, outcomes, next_due=gone)

@@ -18,9 +18,19 @@ from topics.events.base import DocumentRef, Event, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Joined, RunProfile, ShipmentFacts
 from topics.events.outputs import Alert
+from topics.events.rail import (
+    ConsistReported,
+    HandOverSheet,
+    PlannedStop,
+    PositionReported,
+    TrainAnnounced,
+    TrainFormed,
+    WagonLoad,
+)
+from topics.events.sites import TerminalEvent
 from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared, Stuffing
 from topics.facts import Fact, Facts, Slot, merge, slot_of
-from topics.identifiers import shipment_id
+from topics.identifiers import run_id, shipment_id
 
 T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 NOW = int(T0.timestamp()) * 1_000_000
@@ -181,7 +191,7 @@ class Bench:
             "facts": {s: living for s in sorted(self.facts) if (living := self.living(s))},
             "alerts": {(a.key, a.detail, a.at) for a in self.open_alerts()},
             "joined": {(k, j.shipment, j.wagon, j.at) for k, j in self.joined.items() if j.aboard},
-            "profiles": {k: msgspec.structs.replace(p, seq=0) for k, p in self.profiles.items()},
+            "profiles": {k: msgspec.structs.replace(p, seq=0) for k, p in self.profiles.items() if p.milestones or p.containers or not p.over},
         }
 
 
@@ -223,7 +233,7 @@ def _id(prefix: str) -> str:
 
 def declared(hours: float = 0, boxes: Sequence[str] = (BOX,), document: DocumentRef = SMGS, source: str = "fwd-demo", **more: Any) -> ShipmentDeclared:
     content: dict[str, Any] = {
-        "corridor": "west-a", "direction": "west", "containers": tuple(Stuffing(container=b, seals=(f"S-{b}",), gross_kg=20_000.0) for b in boxes)}
+        "corridor": "WEST-A", "direction": "west", "containers": tuple(Stuffing(container=b, seals=(f"S-{b}",), gross_kg=20_000.0) for b in boxes)}
     return ShipmentDeclared(**{"source": source, "id": _id("decl"), "event_time": at(hours), "document": document, **content, **more})
 
 
@@ -259,3 +269,72 @@ def train(number: str = "1234", railway: str = "ktz", origin: str = "", date: st
 
 TD = DocumentRef(kind="td", number="LRN-1")
 TD_NUMBER = DocumentRef(kind="td", number="57505/010326/0000123")
+
+
+# -- trains ---------------------------------------------------------------------------------------------------------------
+
+CN_TRAIN, KZ_TRAIN, PL_TRAIN = train("X8001", "cr", "xian"), train("1404", "ktz", "dostyk", "2026-03-05"), train("41001", "pkp", "malaszewicze", "2026-03-12")
+DOSTYK, ILETSK, OSINOVKA = "CN-KZ-ALASHANKOU-DOSTYK", "KZ-RU-ZHAISAN-ILETSK", "RU-BY-KRASNOYE-OSINOVKA"
+BREST, RZEPIN = "BY-PL-BREST-MALASZEWICZE", "PL-DE-RZEPIN-FRANKFURT"
+CN_EXIT, KZ_ENTRY = f"{DOSTYK}:CN:EXIT", f"{DOSTYK}:KZ:ENTRY"
+BY_EXIT, PL_ENTRY = f"{BREST}:BY:EXIT", f"{BREST}:PL:ENTRY"
+
+
+def run_of(ref: TrainRef) -> str:
+    return run_id(ref.railway, ref.number, ref.date, ref.origin)
+
+
+def rail(kind: Any, hours: float, ref: TrainRef, **more: Any) -> Any:
+    return kind(**{"source": ref.railway, "id": _id("rail"), "event_time": at(hours), "train": ref, **more})
+
+
+def announced(hours: float = 0, ref: TrainRef = CN_TRAIN, boxes: Sequence[str] = (BOX,), **more: Any) -> TrainAnnounced:
+    event: TrainAnnounced = rail(TrainAnnounced, hours, ref, **{"corridor": "WEST-A", "direction": "west", "containers": tuple(boxes),
+                                                                  "stops": (PlannedStop(place="xian", departs=at(hours + 24)),), **more})
+    return event
+
+
+def wagons(*boxes: str, first: int = 1) -> tuple[WagonLoad, ...]:
+    return tuple(WagonLoad(wagon=f"W{n}", containers=(b,)) for n, b in enumerate(boxes, first))
+
+
+def consist(hours: float, ref: TrainRef = CN_TRAIN, boxes: Sequence[str] = (BOX,), **more: Any) -> ConsistReported:
+    event: ConsistReported = rail(ConsistReported, hours, ref, **{"wagons": wagons(*boxes), **more})
+    return event
+
+
+def station(hours: float, place: str, what: str = "arrived", ref: TrainRef = CN_TRAIN, **more: Any) -> PositionReported:
+    event: PositionReported = rail(PositionReported, hours, ref, station=place, what=what, **more)
+    return event
+
+
+def gps(hours: float, lat: float, lon: float, ref: TrainRef = CN_TRAIN, **more: Any) -> PositionReported:
+    event: PositionReported = rail(PositionReported, hours, ref, lat=lat, lon=lon, **more)
+    return event
+
+
+def near(hours: float, place: str, ref: TrainRef = CN_TRAIN, **more: Any) -> PositionReported:
+    """Coordinates of a place."""
+    row = reference().places[place]
+    assert row.lat is not None
+    assert row.lon is not None
+    return gps(hours, row.lat, row.lon, ref, **more)
+
+
+def sheet(hours: float, ref: TrainRef = CN_TRAIN, boxes: Sequence[str] = (BOX,), crossing: str = DOSTYK, **more: Any) -> HandOverSheet:
+    event: HandOverSheet = rail(HandOverSheet, hours, ref, **{"crossing": crossing, "giving": ref.railway, "receiving": "ktz",
+                                                                "wagons": wagons(*boxes), **more})
+    return event
+
+
+def formed(hours: float, ref: TrainRef = KZ_TRAIN, parents: Sequence[TrainRef] = (CN_TRAIN,), boxes: Sequence[str] = (BOX,), place: str = "dostyk",
+           **more: Any) -> TrainFormed:
+    event: TrainFormed = rail(TrainFormed, hours, ref, **{"parents": tuple(parents), "place": place, "wagons": wagons(*boxes, first=101),
+                                                           "corridor": "WEST-A", "direction": "west",
+                                                           "crossings": (ILETSK, OSINOVKA, BREST, RZEPIN), **more})
+    return event
+
+
+def at_terminal(hours: float, place: str, what: str, box: str = BOX, **more: Any) -> TerminalEvent:
+    return TerminalEvent(**{"source": f"terminal-{place}", "id": _id("term"), "event_time": at(hours), "place": place, "what": what, "container": box,
+                            **more})

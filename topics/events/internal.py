@@ -219,6 +219,8 @@ class Inherited(Message, frozen=True, kw_only=True, tag="train.inherited"):
 
     parent: str
     child: str
+    child_origin: str = ""
+    """Origin under which the child is known, where its name runs twice."""
     seq: int
     milestones: tuple[Milestone, ...] = ()
     containers: tuple[str, ...] = ()

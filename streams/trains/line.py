@@ -1,0 +1,154 @@
+"""Where positions are on the line of a corridor: all of a run at once."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.network.route import KM_PER_DEGREE, Route, RouteRefused, build_route, distance_km
+from streams.reference.model import Reference
+from streams.trains.inputs import Fix
+from topics.facts import HOUR
+
+CACHED_MAX = 64
+_lines: dict[tuple[int, str, str], tuple[Reference, Route | None]] = {}
+"""Lines by reference, corridor and direction: the same arguments give the same line. The reference is held so that its identity stays its own."""
+
+
+def line_of(reference: Reference, corridor: str, direction: str) -> Route | None:
+    """The line of a corridor; None when there is none."""
+    name = (id(reference), corridor, direction)
+    found = _lines.get(name)
+    if found is None or found[0] is not reference:
+        try:
+            line: Route | None = build_route(reference, corridor, direction)
+        except RouteRefused:
+            line = None
+        if len(_lines) >= CACHED_MAX:
+            _lines.clear()
+        found = _lines[name] = reference, line
+    return found[1]
+
+
+class Spot(NamedTuple):
+    """A position on the line."""
+
+    fix: Fix
+    km: float
+    """Running kilometre, branches included."""
+    trunk_km: float
+    """Progress along the trunk, where the sides stand."""
+    place: str
+    """Station or terminal where it is; empty between stations."""
+    reported: bool
+    """A railway's station event, not a sensor's coordinates."""
+    lat: float
+    lon: float
+
+
+class Refused(NamedTuple):
+    """A position that is not believed."""
+
+    fix: Fix
+    reason: str
+
+
+def spots_of(line: Route, fixes: Sequence[Fix], reference: Reference, since: int) -> tuple[list[Spot], list[Refused]]:
+    """Positions on the line in order of time, and those that are not believed: off the route, before the train was formed, jumps."""
+    limits = reference.limits
+    off_km_max = limits.position_off_route_km_max
+    refused = [Refused(f, "POSITION_BEFORE_DEPARTURE") for f in fixes if f.at < since]
+    late = [f for f in fixes if f.at >= since]
+    points = [_point(f, reference) for f in late]
+    known = [i for i, p in enumerate(points) if p is not None]
+    lat = np.array([p[0] for i in known if (p := points[i]) is not None], dtype=np.float64)
+    lon = np.array([p[1] for i in known if (p := points[i]) is not None], dtype=np.float64)
+    placed = dict(zip(known, _matched(line, lat, lon), strict=True)) if known else {}
+    spots: list[Spot] = []
+    for i, fix in enumerate(late):
+        spot = _spot(line, fix, points[i], placed.get(i), off_km_max)
+        if spot is None:
+            refused.append(Refused(fix, "POSITION_OFF_ROUTE"))
+        else:
+            spots.append(spot)
+    believed, jumps = _without_jumps(spots, limits.position_speed_kmh_max)
+    return believed, refused + [Refused(s.fix, "POSITION_JUMP") for s in jumps]
+
+
+def _point(fix: Fix, reference: Reference) -> tuple[float, float] | None:
+    if not fix.station:
+        return fix.lat, fix.lon
+    place = reference.places.get(fix.station)
+    return None if place is None or place.lat is None or place.lon is None else (place.lat, place.lon)
+
+
+def _spot(line: Route, fix: Fix, point: tuple[float, float] | None, found: tuple[float, float, float, str] | None, off_km_max: float) -> Spot | None:
+    lat, lon = point or (0.0, 0.0)
+    if fix.station and fix.station in line.km_of:
+        km = line.km_of[fix.station]
+        trunk = found[1] if found is not None and found[2] < 1.0 else km
+        return Spot(fix, km, trunk, fix.station, True, lat, lon)
+    if found is None or found[2] > off_km_max:
+        return None
+    return Spot(fix, found[0], found[1], fix.station or found[3], bool(fix.station), lat, lon)
+
+
+def _matched(line: Route, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> list[tuple[float, float, float, str]]:
+    """(km, trunk km, distance to the line, place whose geofence holds it) of every position, on a plane around each."""
+    scale = (np.cos(np.radians(lat)) * KM_PER_DEGREE)[:, None]
+    ax, ay = (line.start_lon[None, :] - lon[:, None]) * scale, (line.start_lat[None, :] - lat[:, None]) * KM_PER_DEGREE
+    dx, dy = (line.end_lon[None, :] - lon[:, None]) * scale - ax, (line.end_lat[None, :] - lat[:, None]) * KM_PER_DEGREE - ay
+    square = dx * dx + dy * dy
+    share = np.clip(-(ax * dx + ay * dy) / np.where(square > 0, square, 1.0), 0.0, 1.0)
+    off = np.hypot(ax + share * dx, ay + share * dy)
+    best = np.argmin(off, axis=1)
+    rows = np.arange(len(lat))
+    km = line.start_km[best] + share[rows, best] * (line.end_km[best] - line.start_km[best])
+    junction = line.junction_km[best]
+    trunk = np.where(np.isnan(junction), km, junction)
+    fence = np.hypot((line.fence_lon[None, :] - lon[:, None]) * scale, (line.fence_lat[None, :] - lat[:, None]) * KM_PER_DEGREE)
+    inside = np.where(fence <= line.fence_radius[None, :], fence, np.inf)
+    nearest = np.argmin(inside, axis=1) if line.fence_places else np.zeros(len(lat), dtype=np.intp)
+    places = [line.fence_places[int(n)] if line.fence_places and np.isfinite(inside[i, n]) else "" for i, n in enumerate(nearest)]
+    return [(float(k), float(t), float(o), p) for k, t, o, p in zip(km, trunk, off[rows, best], places, strict=True)]
+
+
+SAME_TIME_KM = 5.0
+"""Two positions of one instant may lie this far apart: a train is a kilometre long and receivers differ [D]."""
+PASSES_MAX = 8
+
+
+def _without_jumps(spots: list[Spot], kmh_max: float) -> tuple[list[Spot], list[Spot]]:
+    """Without sensor positions that no train can have reached: those that agree with neither neighbour, while the neighbours agree with
+    each other. Which one came first does not matter; a railway's station event is never dropped for a sensor's word."""
+    kept, jumps = spots, list[Spot]()
+    for _ in range(PASSES_MAX):
+        bad = [s for i, s in enumerate(kept) if not s.reported and _jumps(kept, i, kmh_max)]
+        if not bad:
+            break
+        jumps += bad
+        gone = {s.fix.key for s in bad}
+        kept = [s for s in kept if s.fix.key not in gone]
+    return kept, jumps
+
+
+def _jumps(spots: list[Spot], i: int, kmh_max: float) -> bool:
+    before, after = spots[i - 1] if i else None, spots[i + 1] if i + 1 < len(spots) else None
+    if before is not None and after is not None:
+        return _apart(before, spots[i], kmh_max) and _apart(spots[i], after, kmh_max) and not _apart(before, after, kmh_max)
+    if before is not None:
+        return _apart(before, spots[i], kmh_max) and not (i > 1 and _apart(spots[i - 2], before, kmh_max))
+    if after is not None and i + 2 < len(spots):
+        return _apart(spots[i], after, kmh_max) and not _apart(after, spots[i + 2], kmh_max)
+    return False
+
+
+def _apart(one: Spot, other: Spot, kmh_max: float) -> bool:
+    """Too far apart for a train in that time."""
+    if (one.lat == 0.0 and one.lon == 0.0) or (other.lat == 0.0 and other.lon == 0.0):
+        return False                                    # a station without coordinates
+    km = distance_km(one.lat, one.lon, other.lat, other.lon)
+    hours = abs(other.fix.at - one.fix.at) / HOUR
+    return km > SAME_TIME_KM and (hours == 0 or km / hours > kmh_max)

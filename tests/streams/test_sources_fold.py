@@ -1,0 +1,89 @@
+"""SOURCES: freshness changes are told to everybody, heartbeats to nobody."""
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import msgspec
+
+from streams.fold import EVERY_PARTITION, Fate, World
+from streams.sources import SourcesFold, State, silence_minutes
+from tests.streams.folds_bench import NOW, reference
+from topics.events.internal import FreshnessChanged, SourceHeard
+from topics.facts import MINUTE
+
+FOLD = SourcesFold()
+LIMIT = silence_minutes(reference(), "customs-kz") * MINUTE
+
+
+def heard(minutes: float, event: float | None = None) -> SourceHeard:
+    at = NOW + round(minutes * MINUTE)
+    return SourceHeard(source="customs-kz", last_event=at if event is None else NOW + round(event * MINUTE), heard_at=at)
+
+
+def step(state: State | None, minutes: float, *events: SourceHeard, rows: Any = None) -> Any:
+    known = FOLD.decode_state(FOLD.encode_state(state)) if state is not None else None
+    return FOLD.step(known, "customs-kz", events, World(rows or reference()), NOW + round(minutes * MINUTE))
+
+
+def said(found: Any) -> list[tuple[bool, int]]:
+    assert all(e.partition == EVERY_PARTITION and e.topic == "clearance.in" for e in found.outputs)
+    return [(e.value.live, e.value.since - NOW) for e in found.outputs if isinstance(e.value, FreshnessChanged)]
+
+
+def test_the_first_word_makes_a_source_live() -> None:
+    found = step(None, 0, heard(0))
+    assert said(found) == [(True, 0)]
+    assert found.next_due == NOW + LIMIT
+
+
+def test_a_heartbeat_of_a_live_source_is_told_to_nobody() -> None:
+    found = step(step(None, 0, heard(0)).state, 5, heard(5))
+    assert not found.outputs
+    assert found.next_due == NOW + 5 * MINUTE + LIMIT
+
+
+def test_silence_makes_it_stale_at_the_limit_and_not_before() -> None:
+    live = step(None, 0, heard(0)).state
+    assert not step(live, LIMIT / MINUTE - 1).outputs
+    found = step(live, LIMIT / MINUTE)
+    assert said(found) == [(False, LIMIT)]
+    assert found.next_due is None
+
+
+def test_a_stale_source_that_speaks_is_live_again() -> None:
+    stale = step(step(None, 0, heard(0)).state, 10_000).state
+    assert said(step(stale, 10_001, heard(10_001))) == [(True, 10_001 * MINUTE)]
+
+
+def test_an_old_word_that_comes_late_revives_nobody() -> None:
+    stale = step(step(None, 0, heard(0)).state, 10_000).state
+    found = step(stale, 10_001, heard(1))
+    assert not found.outputs
+    assert step(stale, 10_001, heard(-1)).outcomes[0].fate is Fate.SUPERSEDED
+
+
+def test_a_repeat_is_a_duplicate() -> None:
+    found = step(step(None, 0, heard(0)).state, 0, heard(0))
+    assert [o.fate for o in found.outcomes] == [Fate.DUPLICATE]
+    assert not found.changed
+
+
+def test_a_party_has_its_own_limit() -> None:
+    row = next(iter(reference().parties.values()))
+    own = msgspec.structs.replace(row, id="customs-kz", heartbeat_minutes=7)
+    rows = msgspec.structs.replace(reference(), parties={**reference().parties, "customs-kz": own})
+    assert silence_minutes(rows, "customs-kz") == 7
+    assert silence_minutes(rows, "customs-pl") == reference().limits.freshness_minutes["customs"]
+
+
+def test_any_order_of_words_ends_in_the_same_state() -> None:
+    words = [heard(0), heard(5, 3), heard(9, 1), heard(7, 8)]
+    ends = set()
+    for order in permutations(words):
+        state = None
+        for word in order:
+            state = step(state, 10, word).state
+        assert state is not None
+        ends.add(FOLD.encode_state(state))
+    assert len(ends) == 1
