@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agents.cli import where
+from agents.cli import dead_letters, where
 from agents.cli.common import CliError
 from agents.cli.import_files import Planned
 from agents.demo.crew import SPLIT, Crew
@@ -44,6 +45,8 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 
     movements: list[Movement]
     account: Account
+    dead_letters: dict[str, int]
+    """Stage and code -> how many."""
 
 
 class Alone:
@@ -82,9 +85,10 @@ class Alone:
         if behind := await reader.ledger_behind(self.servers.settings.dsn):
             raise CliError(f"the ledger is {behind} records behind", 1)
         account = await reader.account()
+        letters = Counter(f"{letter.stage} {letter.code}" for letter in await dead_letters.read(self.servers))
         ledger = await Ledger.open(self.servers.settings.dsn)
         try:
-            return Drained(movements=movements(await ledger.everywhere()), account=account)
+            return Drained(movements=movements(await ledger.everywhere()), account=account, dead_letters=dict(letters))
         finally:
             await ledger.close()
 

@@ -85,7 +85,7 @@ async def _alone(servers: where.Servers, planned: list[Planned], report: Report,
     finally:
         await asyncio.shield(alone.stop(kill=not finished))
     if json:
-        print_json({"report": report, "movements": drained.movements, "account": drained.account})
+        print_json({"report": report, "movements": drained.movements, "account": drained.account, "dead_letters": drained.dead_letters})
     else:
         _print(report)
         _print_statuses(drained)
@@ -114,5 +114,6 @@ def _print_statuses(drained: Drained) -> None:
     out.print(table)
     account = drained.account
     sign = "✓" if not account.unaccounted else "✗"
+    letters = ", ".join(f"{n} {name}" for name, n in sorted(drained.dead_letters.items())) or "no dead letters"
     out.print(f"{len(drained.movements)} movements have a status; {sign} {account.records} records read independently, {account.unaccounted} unaccounted for, "
-              f"{account.dead_letters} dead letters")
+              f"{letters}", soft_wrap=True)

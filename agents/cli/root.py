@@ -1,6 +1,8 @@
 """The tree of commands and the one place where errors become exit codes."""
 from __future__ import annotations
 
+import logging
+
 import typer
 
 from agents.cli import EXIT_USAGE, where
@@ -27,6 +29,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code; never a traceback for what a user did."""
     if not app.registered_commands:
         _commands()
+    for client in ("aiokafka", "kafka", "asyncio"):  # what clients log while they retry is for workers; a command says what came of it
+        logging.getLogger(client).addHandler(logging.NullHandler())
     try:
         # It shows what is wrong with the arguments itself, and ends with SystemExit whatever happens; our own errors pass through it.
         typer.main.get_command(app).main(args=arguments, prog_name="railclear")

@@ -138,7 +138,7 @@ def admin(servers: Servers) -> Iterator[KafkaAdminClient]:
         security = {"security_protocol": s.security_protocol, "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": s.sasl_username,
                     "sasl_plain_password": s.sasl_password, "ssl_cafile": s.ssl_cafile}
     try:
-        client = KafkaAdminClient(bootstrap_servers=s.bootstrap.split(","), bootstrap_timeout_ms=10_000, **security)
+        client = KafkaAdminClient(bootstrap_servers=s.bootstrap.split(","), bootstrap_timeout_ms=5_000, **security)
     except (KafkaError, OSError, ValueError) as error:
         raise CliError(f"Kafka at {s.bootstrap} does not answer: {error}") from error
     try:

@@ -45,12 +45,12 @@ def create_topics(bootstrap: str) -> None:
         admin.close()
 
 
-async def database(dsn: str) -> str:
-    """A fresh database on this server; its address."""
+async def database(dsn: str, template: str = "template1") -> str:
+    """A fresh database on this server, or a copy of another; its address."""
     name = f"t{uuid.uuid4().hex[:10]}"
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute(f"create database {name}")
+        await connection.execute(f"create database {name} template {template}")
     finally:
         await connection.close()
     return dsn.rpartition("/")[0] + f"/{name}"

@@ -158,22 +158,33 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("how", TAMPERED)
-async def test_the_chain_names_the_first_broken_link(world: World, how: str) -> None:
-    statement, distance, reason = TAMPERED[how]
-    ship, offsets = shipment(), []
-    for revision in range(1, 6):
-        offsets.append(await world.send("clearance.history", ship, update(ship, KZ, revision, "HELD")))
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def sound(embedded: EmbeddedServers) -> AsyncIterator[tuple[World, str, int, tuple[int, int]]]:
+    """A ledger with five revisions and two facts of a shipment: where its first status and its facts lie. Copied before it is tampered with."""
+    create_topics(embedded.bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=embedded.bootstrap, acks="all")
+    await producer.start()
+    world, ship = World(embedded.bootstrap, await database(embedded.dsn), producer), shipment()
+    offsets = [await world.send("clearance.history", ship, update(ship, KZ, revision, "HELD"), partition=0) for revision in range(1, 6)]
     place = await world.send("clearance.in", ship, facts(ship, fact(KZ, "present"), fact(KZ, "departed")))
     await written(world)
+    yield world, ship, offsets[0][1], place
+    await producer.stop()
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+async def test_the_chain_names_the_first_broken_link(embedded: EmbeddedServers, sound: tuple[World, str, int, tuple[int, int]], how: str) -> None:
+    original, ship, first, place = sound
+    statement, distance, reason = TAMPERED[how]
+    world = World(original.bootstrap, await database(embedded.dsn, original.dsn.rpartition("/")[2]), original.producer)
     async with world.ledger() as ledger:
         before = await ledger.verify()
         assert before.broken == ()
         assert before.records > 5
         await world.sql(statement, ship)
         broken, = (await ledger.verify()).broken
-    topic, (part, first) = ("clearance.in", place) if "fact" in statement else ("clearance.history", offsets[0])
-    assert (broken.topic, broken.partition, broken.offset) == (topic, part, first + distance)
+    expected = ("clearance.in", *place) if "fact" in statement else ("clearance.history", 0, first)
+    assert (broken.topic, broken.partition, broken.offset) == (*expected[:2], expected[2] + distance)
     assert reason in broken.reason
 
 
