@@ -71,8 +71,8 @@ def shown(state: str) -> str:
 
 
 def stamp(at: int | None, zone: str = "UTC") -> str:
-    """An instant with its zone, to the minute; empty when unknown."""
-    if at is None:
+    """An instant with its zone, to the minute; empty when unknown or before every event."""
+    if at is None or at <= 0:
         return ""
     moment = datetime.fromtimestamp(at / 1_000_000, UTC).astimezone(ZoneInfo(zone))
     return moment.strftime("%Y-%m-%d %H:%M %z")

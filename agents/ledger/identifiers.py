@@ -26,8 +26,8 @@ def identifiers(fact: Fact) -> list[tuple[str, str]]:
     elif head in ("doc", "filing") and len(fact.key) >= 3:
         found.append((fact.key[1], fact.key[2]))
         if isinstance(fact.value, dict):
+            # Not its containers: a manifest names every box of the train, and each would mean every shipment on it.
             found += [(fact.key[1], number) for name in ("number", "mrn", "official") for number in _texts(fact.value.get(name))]
-            found += _containers(fact.value)
     elif head == "run" and isinstance(fact.value, str):
         found.append(("run", fact.value))
     elif head == "shipment" and isinstance(fact.value, dict):
