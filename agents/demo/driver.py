@@ -35,8 +35,8 @@ class Driver:
             if paced.offset > until:
                 break
             delay = begin + paced.offset - time.monotonic()
-            if delay > AHEAD_S:
-                await asyncio.sleep(delay)
+            if delay > 0:
+                await asyncio.sleep(delay + GATHER_S)
             self.behind_s = max(0.0, -delay)
             message = paced.sent
             key = None if message.key is None else message.key.encode()
