@@ -9,6 +9,8 @@ depends on the inputs alone; a step without inputs (a tick, a closure) counts th
 """
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
@@ -37,6 +39,9 @@ ALERTS = "ops.alerts"
 FACTS_PER_MESSAGE_MAX = 1_000
 """A filing with a thousand house items gives more than one message; each stays far below 1 MiB."""
 
+NAME_BYTES = 8
+"""Of the hashed name of a slot; a state has a few thousand at most, so two of one name come with probability below 10**-12."""
+
 INPUT = 1 << 24
 """Step of a version per input. 24 bits of seconds are 194 days: longer than any state lives without input."""
 SECOND = 1_000_000
@@ -49,16 +54,17 @@ Speech = (
 class Word(msgspec.Struct, frozen=True, array_like=True):
     """What was last said in a slot: to whom, a digest of the content, and what takes it back."""
 
-    topic: str
     key: str
     digest: bytes
     fact: Fact | None = None
-    """A fact without its value: what takes it back."""
+    """A fact for CLEARANCE without its value and evidence: what takes it back."""
+    topic: str = CLEARANCE
     gone: Speech | None = None
     """A message that takes it back; None with no fact: nothing needs to be taken back."""
 
 
 Said = dict[str, Word]
+"""Hashed name of the slot -> word."""
 
 
 class Saying(msgspec.Struct, frozen=True):
@@ -107,8 +113,8 @@ def difference(said: Said, now: Iterable[Saying], version: int) -> tuple[tuple[E
     for name, saying in sorted(_highest(now).items()):
         value = saying.value
         compared = digest(saying.counts if saying.counts is not None else value)
-        bare = msgspec.structs.replace(value, value=None, code="") if isinstance(value, Fact) else None
-        after[name] = Word(saying.topic, saying.key, compared, bare, saying.gone)
+        bare = msgspec.structs.replace(value, value=None, code="", id="") if isinstance(value, Fact) else None
+        after[name] = Word(saying.key, compared, bare, saying.topic, saying.gone)
         held = said.get(name)
         if held is not None and held.digest == compared:
             after[name] = held
@@ -135,11 +141,17 @@ def _highest(now: Iterable[Saying]) -> dict[str, Saying]:
     fixed choice will do, the order of inputs will not."""
     best: dict[str, Saying] = {}
     for saying in now:
-        name = f"{saying.topic}\x1e{saying.key}\x1e{saying.slot}"
+        name = _name(saying)
         held = best.get(name)
         if held is None or _order(saying.value) > _order(held.value):
             best[name] = saying
     return best
+
+
+def _name(saying: Saying) -> str:
+    """Ten characters for what would be a hundred characters, in every state of every container."""
+    text = f"{saying.topic}\x1e{saying.key}\x1e{saying.slot}"
+    return base64.b85encode(hashlib.blake2b(text.encode(), digest_size=NAME_BYTES).digest()).decode()
 
 
 def _order(value: Fact | Speech) -> tuple[int, int, str, int, bytes]:

@@ -48,6 +48,11 @@ class Picture:
         i = self.inputs
         return bool(i.filings or i.notices or i.agencies or i.answers or i.loads) or self.cover.continuing
 
+    @property
+    def asking(self) -> bool:
+        """It asks other documents for their shipments."""
+        return self.cover.continuing or bool(self.content is not None and self.content.documents)
+
     def covers(self, document: DocumentRef | None) -> Covers:
         """The shipments behind a reference; none while it is ambiguous."""
         return self.cover.of(document) or {}

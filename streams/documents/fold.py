@@ -19,7 +19,7 @@ from topics.events.base import Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, DocumentsIn, Forwarded
 from topics.events.sites import AgencyNotice
-from topics.events.trade import ContainerLoaded, FilingLodged, RequestAnswered, ShipmentDeclared
+from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
 from topics.facts import DAY
 from topics.identifiers import document_key
 
@@ -135,6 +135,8 @@ class _See:
         covers = picture.cover.of(document)
         if covers is None:
             return Outcome(index, Fate.WAITING, AMBIGUOUS, "$.document", document.number if document else "")
+        if not covers and isinstance(event, FilingLodged | ShipmentDeclared | DocumentLinked) and picture.asking:
+            return None                                 # its effect is the question to the documents that it cites
         if not covers:
             return Outcome(index, Fate.WAITING, UNRESOLVED, "$.document", event_id(event), give_up)
         return None

@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     heard_at: int
     """When the plan was first told; EVER when there is none."""
     early: tuple[str, ...]
-    """Sides of the corridor before the first crossing that was ever announced."""
+    """Sides of the corridor before the first crossing that was ever announced, when nobody says where the run starts."""
     dropped: tuple[str, ...]
     """Sides that were announced and are no longer on the plan."""
     not_before: int
@@ -67,6 +67,9 @@ class Plan(NamedTuple):
         return any(leg.posts or leg.line is not None for leg in self.legs)
 
 
+POSTS_MAX = 512
+_posts: dict[tuple[int, int, tuple[str, ...], str], tuple[Reference, Route | None, list[Post]]] = {}
+"""Sides by reference, line, crossings and direction: the same arguments give the same sides."""
 FORMED_SLACK = 3_600_000_000
 """A train stands ready up to an hour before its railway says that it is formed [D]."""
 
@@ -77,19 +80,20 @@ def plan_of(inputs: RunInputs, reference: Reference) -> Plan:
     announced = max(inputs.announced.values(), key=order, default=None)
     corridor, direction = _corridor(formed, announced, inputs)
     explicit = _first(formed.crossings if formed else (), announced.crossings if announced else (), _inherited(inputs))
+    none_ahead = not explicit and formed is not None and bool(inputs.inherited)
     start = (formed.place if formed else "") or (announced.stops[0].place if announced and announced.stops else "")
     first = inputs.first
     line = line_of(reference, corridor, direction) if corridor else None
     corridor_row = reference.corridors.get(corridor)
     full = crossings_of(corridor_row, direction) if corridor_row else ()
     heard = first.crossings if first else ()
-    passing, before = _passing(full, explicit, heard)
+    passing, before = _passing(() if none_ahead else full, explicit, heard)
     posts = posts_of(reference, line, passing, direction)
     if formed is not None:
         posts = _at_formation(reference, line, formed.place, direction, passing, full) + posts
     planned = {p.id for p in posts}
     dropped = [p.id for p in posts_of(reference, line, [c for c in heard if c not in passing], direction) if p.id not in planned]
-    early = [p.id for p in posts_of(reference, line, before, direction) if p.id not in planned]
+    early = [] if start else [p.id for p in posts_of(reference, line, before, direction) if p.id not in planned]
     legs = [Leg(-1, EVER, corridor, direction, line, tuple(posts))]
     for reroute in sorted(inputs.reroutes.values(), key=lambda r: (at_of(r), r.version, r.id)):
         last = legs[-1]
@@ -140,9 +144,15 @@ def _passing(full: tuple[str, ...], explicit: tuple[str, ...], heard: tuple[str,
 
 def posts_of(reference: Reference, line: Route | None, crossings: Iterable[str], direction: str) -> list[Post]:
     """Both sides of every crossing, in the order they are passed. Crossings that the network does not know are left out."""
-    known = [c for c in crossings if c in reference.crossings]
-    specs = route_sides(reference, known, direction or "west", (), ())
-    return [_post(reference, line, spec) for spec in specs]
+    known = tuple(c for c in crossings if c in reference.crossings)
+    name = (id(reference), id(line), known, direction)
+    found = _posts.get(name)
+    if found is None or found[0] is not reference or found[1] is not line:
+        if len(_posts) >= POSTS_MAX:
+            _posts.clear()
+        specs = route_sides(reference, known, direction or "west", (), ())
+        found = _posts[name] = reference, line, [_post(reference, line, spec) for spec in specs]
+    return list(found[2])
 
 
 def _post(reference: Reference, line: Route | None, spec: SideSpec) -> Post:

@@ -1,20 +1,23 @@
-"""Where positions are on the line of a corridor: all of a run at once."""
+"""Where positions are on the line of a corridor, and which of them are not believed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from streams.network.route import KM_PER_DEGREE, Route, RouteRefused, build_route, distance_km
+from streams.network.match import match
+from streams.network.route import Route, RouteRefused, build_route, distance_km
 from streams.reference.model import Reference
 from streams.trains.inputs import Fix
 from topics.facts import HOUR
 
-CACHED_MAX = 64
+LINES_MAX = 64
+MATCHES_MAX = 100_000
+"""Positions whose place on a line is remembered: a run's kept positions are looked up at every step."""
+Matched = tuple[float, float, float, str]
+"""(km, trunk km, distance to the line, place whose geofence holds it)."""
 _lines: dict[tuple[int, str, str], tuple[Reference, Route | None]] = {}
 """Lines by reference, corridor and direction: the same arguments give the same line. The reference is held so that its identity stays its own."""
+_matches: dict[tuple[int, float, float], tuple[Route, Matched]] = {}
 
 
 def line_of(reference: Reference, corridor: str, direction: str) -> Route | None:
@@ -26,9 +29,21 @@ def line_of(reference: Reference, corridor: str, direction: str) -> Route | None
             line: Route | None = build_route(reference, corridor, direction)
         except RouteRefused:
             line = None
-        if len(_lines) >= CACHED_MAX:
+        if len(_lines) >= LINES_MAX:
             _lines.clear()
         found = _lines[name] = reference, line
+    return found[1]
+
+
+def located(line: Route, lat: float, lon: float) -> Matched:
+    """Where a position is on a line."""
+    name = (id(line), lat, lon)
+    found = _matches.get(name)
+    if found is None or found[0] is not line:
+        if len(_matches) >= MATCHES_MAX:
+            _matches.clear()
+        m = match(line, lat, lon)
+        found = _matches[name] = line, (m.km, m.trunk_km, m.off_km, m.place)
     return found[1]
 
 
@@ -60,15 +75,11 @@ def spots_of(line: Route, fixes: Sequence[Fix], reference: Reference, since: int
     limits = reference.limits
     off_km_max = limits.position_off_route_km_max
     refused = [Refused(f, "POSITION_BEFORE_DEPARTURE") for f in fixes if f.at < since]
-    late = [f for f in fixes if f.at >= since]
-    points = [_point(f, reference) for f in late]
-    known = [i for i, p in enumerate(points) if p is not None]
-    lat = np.array([p[0] for i in known if (p := points[i]) is not None], dtype=np.float64)
-    lon = np.array([p[1] for i in known if (p := points[i]) is not None], dtype=np.float64)
-    placed = dict(zip(known, _matched(line, lat, lon), strict=True)) if known else {}
     spots: list[Spot] = []
-    for i, fix in enumerate(late):
-        spot = _spot(line, fix, points[i], placed.get(i), off_km_max)
+    for fix in fixes:
+        if fix.at < since:
+            continue
+        spot = _spot(line, fix, _point(fix, reference), off_km_max)
         if spot is None:
             refused.append(Refused(fix, "POSITION_OFF_ROUTE"))
         else:
@@ -84,8 +95,9 @@ def _point(fix: Fix, reference: Reference) -> tuple[float, float] | None:
     return None if place is None or place.lat is None or place.lon is None else (place.lat, place.lon)
 
 
-def _spot(line: Route, fix: Fix, point: tuple[float, float] | None, found: tuple[float, float, float, str] | None, off_km_max: float) -> Spot | None:
+def _spot(line: Route, fix: Fix, point: tuple[float, float] | None, off_km_max: float) -> Spot | None:
     lat, lon = point or (0.0, 0.0)
+    found = located(line, lat, lon) if point is not None else None
     if fix.station and fix.station in line.km_of:
         km = line.km_of[fix.station]
         trunk = found[1] if found is not None and found[2] < 1.0 else km
@@ -93,26 +105,6 @@ def _spot(line: Route, fix: Fix, point: tuple[float, float] | None, found: tuple
     if found is None or found[2] > off_km_max:
         return None
     return Spot(fix, found[0], found[1], fix.station or found[3], bool(fix.station), lat, lon)
-
-
-def _matched(line: Route, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> list[tuple[float, float, float, str]]:
-    """(km, trunk km, distance to the line, place whose geofence holds it) of every position, on a plane around each."""
-    scale = (np.cos(np.radians(lat)) * KM_PER_DEGREE)[:, None]
-    ax, ay = (line.start_lon[None, :] - lon[:, None]) * scale, (line.start_lat[None, :] - lat[:, None]) * KM_PER_DEGREE
-    dx, dy = (line.end_lon[None, :] - lon[:, None]) * scale - ax, (line.end_lat[None, :] - lat[:, None]) * KM_PER_DEGREE - ay
-    square = dx * dx + dy * dy
-    share = np.clip(-(ax * dx + ay * dy) / np.where(square > 0, square, 1.0), 0.0, 1.0)
-    off = np.hypot(ax + share * dx, ay + share * dy)
-    best = np.argmin(off, axis=1)
-    rows = np.arange(len(lat))
-    km = line.start_km[best] + share[rows, best] * (line.end_km[best] - line.start_km[best])
-    junction = line.junction_km[best]
-    trunk = np.where(np.isnan(junction), km, junction)
-    fence = np.hypot((line.fence_lon[None, :] - lon[:, None]) * scale, (line.fence_lat[None, :] - lat[:, None]) * KM_PER_DEGREE)
-    inside = np.where(fence <= line.fence_radius[None, :], fence, np.inf)
-    nearest = np.argmin(inside, axis=1) if line.fence_places else np.zeros(len(lat), dtype=np.intp)
-    places = [line.fence_places[int(n)] if line.fence_places and np.isfinite(inside[i, n]) else "" for i, n in enumerate(nearest)]
-    return [(float(k), float(t), float(o), p) for k, t, o, p in zip(km, trunk, off[rows, best], places, strict=True)]
 
 
 SAME_TIME_KM = 5.0

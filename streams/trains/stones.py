@@ -60,7 +60,7 @@ def way_of(inputs: RunInputs, plan: Plan, reference: Reference) -> Way:
         posts = [p for p in leg.posts if p.id not in done or (done[p.id].seen is None and done[p.id].departed is None)]
         if n == 0:
             posts, behind = _known(posts, plan, spots)
-            early += [p.id for p in behind]
+            early += [p.id for p in behind] if _under_way(plan, spots) else []
         found = _stones(posts, spots, {c: s for c, s in sheets.items() if leg.since <= at_of(s) < leg.until or n == 0})
         on = n + 1 == len(plan.legs)
         later = {p.id for p in plan.legs[n + 1].posts} if not on else set()
@@ -99,14 +99,19 @@ def _spots(leg: Leg, fixes: Sequence[Fix], reference: Reference, since: int) -> 
 def _known(posts: list[Post], plan: Plan, spots: list[Spot]) -> tuple[list[Post], list[Post]]:
     """(sides from the first known place on, sides before it). The plan is the first place when it was told before anything was seen."""
     first = spots[0] if spots else None
-    if plan.heard_at != EVER and (first is None or plan.heard_at <= first.fix.at):
+    if not _under_way(plan, spots):
         line = plan.legs[0].line
-        start_km = line.km_of.get(plan.start, -1e9) if line is not None else -1e9
+        start_km = line.km_of.get(plan.start, -1e9) if line is not None and plan.heard_at != EVER else -1e9
     elif first is not None:
         start_km = first.trunk_km
     else:
         start_km = -1e9
     return [p for p in posts if p.leave_km >= start_km], [p for p in posts if p.leave_km < start_km]
+
+
+def _under_way(plan: Plan, spots: list[Spot]) -> bool:
+    """Was the train seen before anybody told its plan?"""
+    return bool(spots) and spots[0].fix.at < plan.heard_at
 
 
 def _stones(posts: Sequence[Post], spots: Sequence[Spot], sheets: dict[str, HandOverSheet]) -> list[Milestone]:

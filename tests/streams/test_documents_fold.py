@@ -214,11 +214,17 @@ def test_a_link_that_comes_late_moves_what_was_said_to_the_root() -> None:
     assert b.one(SHIPMENT, "doc", "transit", "T1", "released").at == us(7)
 
 
-def test_a_continuation_of_an_unknown_note_waits() -> None:
-    late = declared(5, document=CIM, continues=(SMGS,))
-    b = bench().tell(late)
-    assert b.fate(late) == (Fate.WAITING, "UNRESOLVED_REFERENCE")
+def test_a_continuation_of_an_unknown_note_makes_no_shipment_of_its_own() -> None:
+    b = bench().tell(declared(5, document=CIM, continues=(SMGS,)))
     assert not b.facts
+    b.advance(15 * 24)
+    assert b.open_alerts("UnresolvedReference")
+
+
+def test_a_filing_that_cites_nothing_waits() -> None:
+    lone = filing(1, documents=())
+    b = bench().tell(declared(), lone)
+    assert b.fate(lone) == (Fate.WAITING, "UNRESOLVED_REFERENCE")
 
 
 def test_merged_documents_bring_both_shipments() -> None:
@@ -262,7 +268,7 @@ def test_a_note_number_used_twice_is_never_guessed() -> None:
     """Hard case 20."""
     vague, exact = filing(2), filing(2, "td", "LRN-2", documents=(numbered("XIAN"),))
     b = bench().tell(declared(0, (BOX,), numbered("XIAN")), declared(0, (BOX2,), numbered("CHENGDU"), "fwd-other"), vague, exact)
-    assert b.fate(vague) == (Fate.WAITING, "UNRESOLVED_REFERENCE")
+    assert [s for s in b.facts if b.of(s, "filing", "td", "LRN-1")] == []
     assert b.one(shipment_id(numbered("XIAN")), "filing", "td", "LRN-2")
     assert not b.of(shipment_id(numbered("CHENGDU")), "filing")
     hold = notice(3, "HOLD", SMGS, reference="H")
