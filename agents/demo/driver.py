@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from streams.simulate.pace import Paced
 
-AHEAD_S = 0.002
-"""Messages due within this are sent together. At 100,000 times the speed it is 200 s of simulated time: less than an event may be ahead."""
+GATHER_S = 0.01
+"""Messages are sent so much after their time, those due until then together; never before it, or they would be from the future."""
 IN_FLIGHT_MAX = 2000
 
 
