@@ -24,13 +24,19 @@ def _leaves(crossing: Crossing, authority: str, direction: str) -> bool:
 
 
 def side_of_place(reference: Reference, place_id: str, direction: str) -> str:
-    """The side that a terminal or station stands at: that of its crossing, or of its inland office; empty for any other place."""
+    """The side that a terminal or station stands at: that of its crossing, or of its inland office; empty for any other place. A port that
+    serves several crossings is named by its office, which the shipment's route resolves."""
     place = reference.places.get(place_id)
     if place is None:
         return ""
     if place.crossing:
         return side_at(reference, place.crossing, place.country, direction)
-    return f"@{place.country}/office/{place.id}" if place.kind == "office" else ""
+    shared = [c for c in reference.crossings.values() if place_id in (c.a, c.b)]
+    if len(shared) == 1:
+        return side_at(reference, shared[0].id, place.country, direction)
+    offices = {c.offices.get(place.country, "") for c in shared}
+    office = place.id if place.kind == "office" else next(iter(offices)) if len(offices) == 1 else ""
+    return f"@{place.country}/office/{office}" if office else ""
 
 
 def speaker(reference: Reference, party: str) -> tuple[str, Rank]:

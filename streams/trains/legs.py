@@ -170,9 +170,11 @@ def _at_formation(
 ) -> list[Post]:
     """A train formed behind a border stands at that border's entry side, which its parents reached and it leaves."""
     row = reference.places.get(place)
-    if row is None or not row.crossing or row.crossing in passing or (full and row.crossing not in full):
+    if row is None:
         return []
-    return [p for p in posts_of(reference, line, (row.crossing,), direction) if p.spec.authority == row.country and p.spec.kind == "ENTRY"]
+    own = (row.crossing,) if row.crossing else tuple(c for c in full if place in (reference.crossings[c].a, reference.crossings[c].b))
+    behind = [c for c in own if c not in passing and (not full or c in full)]
+    return [p for p in posts_of(reference, line, behind, direction) if p.spec.authority == row.country and p.spec.kind == "ENTRY"]
 
 
 def _rerouted(reroute: TrainRerouted, last: Leg, reference: Reference) -> Leg:

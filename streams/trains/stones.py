@@ -77,9 +77,10 @@ def way_of(inputs: RunInputs, plan: Plan, reference: Reference) -> Way:
 
 
 def _places_of_events(inputs: RunInputs) -> Iterable[Fix]:
-    """Set-outs, consists and formations say where the train stands too."""
+    """Set-outs, consists and formations say where the train stands too; not a later train of boxes that it had left behind."""
     events: list[WagonSetOut | ConsistReported | TrainFormed] = [
-        *inputs.set_outs.values(), *inputs.consists.values(), *inputs.formed.values(), *inputs.spawned.values()]
+        *inputs.set_outs.values(), *inputs.consists.values(), *inputs.formed.values(),
+        *(child for child in inputs.spawned.values() if child.reason != "split")]
     for event in events:
         if event.place:
             yield Fix(at_of(event), event_id(event), event.source, event.place, "at")
