@@ -23,6 +23,8 @@ from topics.events.outputs import Alert, BatchOutcomes, ClearanceUpdate, DeadLet
 
 PARTITIONS = 4
 HOUR = 3_600_000_000
+FRESHNESS = {"STALE", "feed_gap"}
+"""How long ago a source was heard depends on when it was heard."""
 
 
 class System:
@@ -105,9 +107,10 @@ class System:
 
 
 def essence(statuses: dict[tuple[str, str], ClearanceUpdate]) -> dict[tuple[str, str], tuple[object, ...]]:
-    """What must not depend on the order of arrival: not revisions, times of assessment, ETAs, first-known deadlines, freshness."""
+    """What must not depend on the order of arrival: not revisions, times of assessment, ETAs, first-known deadlines, freshness; nor sides
+    that were on a route for as long as less was known, and have been taken back."""
     return {
-        key: (u.visit, u.state, u.basis.kind, tuple(sorted(u.flags)), u.counts, u.movable, u.present,
+        key: (u.visit, u.state, u.basis.kind, tuple(sorted(set(u.flags) - FRESHNESS)), u.counts, u.movable, u.present,
               u.missing_release, u.missing_filings, tuple(sorted((s.container, s.chain, s.verdict) for s in u.seals)), u.run, u.document)
-        for key, u in statuses.items()
+        for key, u in statuses.items() if not (u.state == "CANCELLED" and "off_route" in u.flags)
     }

@@ -8,12 +8,8 @@ import msgspec
 import pytest
 
 from streams.simulate import Sent, SimOptions, expected_dead_letters
-from tests.sim.worlds import world
-
-pytest.importorskip("streams.trains")
-pytest.importorskip("streams.custody")
-pytest.importorskip("streams.sources")
 from tests.sim.system import HOUR, System, essence
+from tests.sim.worlds import world
 
 pytestmark = pytest.mark.sim
 
