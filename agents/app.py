@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from streams.custody import CustodyFold
-from streams.documents import DocumentsFold
-from streams.sources import SourcesFold
-from streams.trains import TrainsFold
+from aiokafka.admin import AIOKafkaAdminClient
 
 from agents import metrics
 from agents import reference as reference_files
@@ -26,14 +24,19 @@ from agents.transport import faust_app, faust_plugin
 from agents.transport.flow import Flow
 from agents.transport.hub import Hub
 from streams.clearance import ClearanceFold
+from streams.custody import CustodyFold
+from streams.documents import DocumentsFold
 from streams.fold import Fold
 from streams.readiness import ReadinessFold
 from streams.reference.model import Reference
 from streams.rules import pack_of
+from streams.sources import SourcesFold
+from streams.trains import TrainsFold
 from topics import registry as topic_registry
 from topics.registry import Registry
 
 log = logging.getLogger(__name__)
+TOPICS_SECONDS_MAX = 60.0
 CACHE_BYTES = 256 << 20
 """Decoded states of one process: beyond it the least recently used are kept as bytes only."""
 
@@ -133,9 +136,29 @@ class Worker:
         return Verdict(not critical, tuple(reasons), {"lanes": len(self.hub.lanes), "pack": self.pack})
 
     # -- running ---------------------------------------------------------------------------------------------------------
+    def topics(self) -> set[str]:
+        """Topics that must exist before this worker can do anything: a consumer waits for a missing one without a word."""
+        needed = {topic for flow in self.flows for topic in (*flow.topics, flow.state_topic, flow.revision_topic) if topic}
+        return needed | set(self.ledger.topics if self.ledger is not None else ())
+
+    async def _await_topics(self) -> None:
+        """Raises SettingsError when topics are still missing after a minute."""
+        s, begun = self.settings, time.monotonic()
+        security = security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
+        admin = AIOKafkaAdminClient(bootstrap_servers=s.bootstrap, **security)
+        await admin.start()
+        try:
+            while missing := sorted(self.topics() - set(await admin.list_topics())):
+                if time.monotonic() - begun > TOPICS_SECONDS_MAX:
+                    raise SettingsError(f"{len(missing)} topics are missing, the first is {missing[0]}: make them with railclear topics apply")
+                await asyncio.sleep(0.2)
+        finally:
+            await admin.close()
+
     def run(self) -> None:
-        """Until SIGTERM or SIGINT. Ends the process."""
+        """Until SIGTERM or SIGINT. Ends the process. Raises SettingsError when the cluster lacks topics."""
         self.health.start()
+        asyncio.run(self._await_topics())
         s = self.settings
         log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])
         try:

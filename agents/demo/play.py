@@ -33,6 +33,9 @@ START = 1_772_409_600_000_000
 LEAD_SECONDS = 5.0
 """Between the start of the workers and the first message: the workers' clocks count from there."""
 REFRESH_HZ = 2.0
+POSITION_MINUTES = 120.0
+"""A position every two hours besides station events (domain 7.6: a few per day and wagon): weeks are played in a minute."""
+HEARTBEAT_HOURS = 12.0
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,14 +99,14 @@ class Demo:
         registry = topic_registry.build(
             reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=self.servers.partitions)
         watch = Watch(up)
-        await loop.run_in_executor(None, provision, self.servers.bootstrap, registry)
-        self._say(f"{len(registry.topics)} topics made")
-        wanted = SimOptions(trains=options.trains)
+        wanted = SimOptions(trains=options.trains, position_minutes=POSITION_MINUTES, heartbeat_hours=HEARTBEAT_HOURS)
         speed = options.speed or default_speed(wanted, options.seconds)
         begin = time.time() + LEAD_SECONDS
         monotonic_begin = time.monotonic() + LEAD_SECONDS
         self.crew = self._crew(int(begin * 1_000_000), speed)
         await loop.run_in_executor(None, self.crew.start)
+        await loop.run_in_executor(None, provision, self.servers.bootstrap, registry)  # workers wait for their topics
+        self._say(f"{len(registry.topics)} topics made")
         self._say(f"{len(SPLIT)} worker processes starting; simulated time runs {speed:,.0f} times as fast")
         return await self._play(reference, registry, wanted, speed, monotonic_begin, watch)
 
