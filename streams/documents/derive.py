@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -187,8 +188,9 @@ def unknown_code(key: str, system: str, code: str, at: int) -> Saying:
 
 
 def declared_value(declared: ShipmentDeclared) -> dict[str, Any]:
-    """The declaration as plain values; what only travels with it is left out."""
-    value: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(declared, received_time=None, flags=()))
+    """The declaration as plain values; what only travels with it is left out. Its time is written in UTC: state keeps no offsets."""
+    value: dict[str, Any] = msgspec.to_builtins(
+        msgspec.structs.replace(declared, received_time=None, flags=(), event_time=declared.event_time.astimezone(UTC)))
     return value
 
 
