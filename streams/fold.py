@@ -120,4 +120,4 @@ class Fold(Protocol[S, E]):
 
     def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
         """Where a message of one of the `broadcasts` types is kept. Must be defined by a fold that names such types."""
-        raise NotImplementedError(f"{self.name} takes no broadcasts")
+        raise TypeError(f"{self.name} takes no broadcasts")
