@@ -24,6 +24,8 @@ from topics.facts import DAY, EVERYWHERE, Fact
 
 NOT_BOUND = "NOT_BOUND"
 LIMIT = "CUSTODY_LIMIT"
+AFTER_WAITING = 7 * DAY
+"""How long an authority's word that found no shipment is kept after its alert [D]."""
 AT_SIDE = {"loaded": "loading_start", "unloaded": "unloading", "transloaded": "unloading"}
 TOLD = frozenset({"moved_to_inspection", "unstuffed", "stuffed", "stored", "gate_in", "gate_out"})
 
@@ -191,7 +193,8 @@ def _retired(state: State, touched: int, now: int, quiet: int, idle: int) -> tup
     kept_runs = {name: r for name, r in state.runs.items() if arrived.get(name, now) > before or any(runs_of((r,), s) for s in living)}
 
     def lives(name: str, event: SealEvent | TerminalEvent | CustomsNotice | AgencyNotice) -> bool:
-        return arrived.get(name, now) > before or any(s.holds(at_of(event)) for s in living)
+        patience = AFTER_WAITING if isinstance(event, CustomsNotice | AgencyNotice) else 0
+        return arrived.get(name, now) > before - patience or any(s.holds(at_of(event)) for s in living)
 
     after = msgspec.structs.replace(
         state, bindings={n: b for n, b in state.bindings.items() if b.shipment not in over},
@@ -207,7 +210,7 @@ def _due(state: State, touched: int, now: int, give_up: int | None, quiet: int, 
     """The next time that something retires or a wait ends."""
     due = [touched + idle] if touched else []
     due += [max(s.said_end, touched) + quiet for s in spans_of(state.bindings.values()) if s.said_end is not None]
-    due += [at + quiet for at in state.arrived.values()]
+    due += [at + quiet + more for at in state.arrived.values() for more in (0, AFTER_WAITING)]
     if give_up is not None:
         due.append(give_up)
     return min((d for d in due if d > now), default=None)
