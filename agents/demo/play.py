@@ -35,7 +35,6 @@ LEAD_SECONDS = 5.0
 REFRESH_HZ = 2.0
 POSITION_MINUTES = 120.0
 """A position every two hours besides station events (domain 7.6: a few per day and wagon): weeks are played in a minute."""
-HEARTBEAT_HOURS = 12.0
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +98,7 @@ class Demo:
         registry = topic_registry.build(
             reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=self.servers.partitions)
         watch = Watch(up)
-        wanted = SimOptions(trains=options.trains, position_minutes=POSITION_MINUTES, heartbeat_hours=HEARTBEAT_HOURS)
+        wanted = SimOptions(trains=options.trains, position_minutes=POSITION_MINUTES)
         speed = options.speed or default_speed(wanted, options.seconds)
         begin = time.time() + LEAD_SECONDS
         monotonic_begin = time.monotonic() + LEAD_SECONDS

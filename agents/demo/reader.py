@@ -117,7 +117,7 @@ class Reader:
                 wanted = await ends(consumer, self.ledger_topics)
                 rows = await connection.fetch("select topic, part, next_offset from ledger_offset")
                 have = {(row["topic"], row["part"]): row["next_offset"] for row in rows}
-                behind = sum(max(0, end - have.get((tp.topic, tp.partition), 0)) for tp, end in wanted.items())
+                behind: int = sum(max(0, end - have.get((tp.topic, tp.partition), 0)) for tp, end in wanted.items())
                 if behind == 0 or time.monotonic() > limit:
                     return behind
                 await asyncio.sleep(0.3)
