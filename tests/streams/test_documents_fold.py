@@ -1,6 +1,7 @@
 """DOCUMENTS: who owns a document, which numbers it has, which shipments it covers, and what notices say of them."""
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -311,6 +312,16 @@ def test_a_correction_that_shares_the_id_is_kept_beside_the_original() -> None:
     assert b.fate(corrected) is None
     assert b.one(SHIPMENT, "doc", "td", "LRN-1", "released").at == us(2)
     assert b.one(SHIPMENT, "doc", "td", "LRN-1", "rejected").at == us(2.5)
+
+
+def test_zones_do_not_reorder_what_was_decided() -> None:
+    """Hard case 14: a release at 10:00 +01:00 is later than a hold at 17:30 +09:00."""
+    east, west = timezone(timedelta(hours=9)), timezone(timedelta(hours=1))
+    hold = notice(0, "HOLD", SMGS, "CN", reference="H", event_time=datetime(2026, 3, 29, 17, 30, tzinfo=east))
+    lift = notice(0, "LIFT", SMGS, "CN", reference="H", event_time=datetime(2026, 3, 29, 10, 0, tzinfo=west))
+    b = bench().tell(declared(), lift, hold)
+    times = {f.key[4]: f.at for f in b.of(SHIPMENT, "demand")}
+    assert times["closed"] - times["opened"] == 30 * 60 * 1_000_000
 
 
 def test_a_cancellation_after_the_release_stands_beside_it() -> None:
