@@ -2,6 +2,7 @@
 TEXTS: dict[str, str] = {
     # rules: where things are
     "route.side_ambiguous": "{authority} said {what} ({code}) without naming a side of this route; it has no effect until it does.",
+    "route.stops_everywhere": "{authority} said {what} ({code}) without naming a side that the network knows: it counts at every side of {authority} until it says which.",
     "route.unmapped_office": "Office {office} of {authority} is not in the network; only its own messages are shown.",
     "route.territory": "{authority} has stopped the goods on its territory ({state}); nothing after it moves and arrival times are unknown.",
     # customs-rail link
@@ -9,9 +10,12 @@ TEXTS: dict[str, str] = {
     "gtt.eligible": "Agreement {agreement} is in force, the route is enrolled and the carrier opted in.",
     "gtt.not_applied": "The data-exchange application is not known yet.",
     "gtt.late": "The data-exchange application did not come before the train declaration's review: normal procedure.",
+    "gtt.application_rejected": "{authority} rejected the data-exchange application: normal procedure unless it is lodged again in time.",
+    "gtt.inspected": "The inspection at origin found the goods conform.",
     "gtt.no_lock": "No smart lock is known on the container.",
     "gtt.lock": "Lock {lock} is on and armed.",
     "gtt.lock_not_unique": "Several locks claim to be on {box}: {present}.",
+    "gtt.lock_changed": "The lock on {box} was changed ({what}, said by {source}) and no authority says that it did it: nothing is proven of it.",
     "gtt.lock_standard": "Lock standard {present} on {box} is not one of those agreed ({expected}).",
     "gtt.standard_unknown": "The standard of the lock is not stated.",
     "gtt.armed_late": "The lock on {box} was armed only after departure.",
@@ -186,4 +190,5 @@ TEXTS: dict[str, str] = {
     "cond.ens_assessed": "ENS assessment complete",
     "cond.STALE-01": "The authority's feed is live",
     "route.facts_limit": "More facts came for this side than are kept; some were refused and the status may lack something.",
+    "route.facts_masked": "What {authority} said here in the time of a retracted feed is masked: until that is settled nothing here counts as free to move.",
 }

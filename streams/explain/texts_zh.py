@@ -1,15 +1,19 @@
 """Chinese sentences by key; `{name}` is filled in."""
 TEXTS: dict[str, str] = {
     "route.side_ambiguous": "{authority} 的报文 {what}（{code}）未指明本路线的监管侧，指明之前不产生效力。",
+    "route.stops_everywhere": "{authority} 的报文 {what}（{code}）未指明路网已知的监管侧：指明之前，对 {authority} 的所有监管侧均有效。",
     "route.unmapped_office": "{authority} 的海关机构 {office} 未在路网中登记，仅显示其自身报文。",
     "route.territory": "货物在 {authority} 境内被扣（{state}）；此后各段不得移动，到达时间未知。",
     "gtt.not_here": "承运人已申请，但本口岸和线路无关铁通协议：按一般程序办理。",
     "gtt.eligible": "协议 {agreement} 有效，线路已纳入，承运人已申请。",
     "gtt.not_applied": "尚未收到数据交换申请。",
     "gtt.late": "数据交换申请未早于出境铁路列车申报单审核：按一般程序办理。",
+    "gtt.application_rejected": "{authority} 退回数据交换申请：未按时重新申请即按一般程序办理。",
+    "gtt.inspected": "启运地查验正常。",
     "gtt.no_lock": "未见箱上有安全智能锁。",
     "gtt.lock": "锁 {lock} 已上锁并启用。",
     "gtt.lock_not_unique": "箱 {box} 上有多把锁：{present}。",
+    "gtt.lock_changed": "箱 {box} 的锁有变动（{what}，{source} 报告），无监管方开封记录：其状态无法证实。",
     "gtt.lock_standard": "箱 {box} 的锁标准 {present} 不在约定之列（{expected}）。",
     "gtt.standard_unknown": "未说明锁的标准。",
     "gtt.armed_late": "箱 {box} 的锁在发车后才启用。",
@@ -178,4 +182,5 @@ TEXTS: dict[str, str] = {
     "cond.ens_assessed": "入境摘要申报评估完成",
     "cond.STALE-01": "监管方数据源正常",
     "route.facts_limit": "本侧事实超过上限，部分未收，状态可能不全。",
+    "route.facts_masked": "{authority} 在被撤回时段内对本侧的报文已屏蔽：在澄清之前，本侧不视为可放行移动。",
 }

@@ -110,9 +110,9 @@ class SideCase:
     """One side of the route with everything known of it."""
 
     __slots__ = (
-        "authority", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind",
-        "mapped", "names", "office", "office_role", "order", "presented", "procedures", "required", "rows", "rules", "run", "seen",
-        "spec", "stale", "status", "union")
+        "authority", "classes", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind", "linked",
+        "mapped", "names", "office", "office_role", "order", "placed", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+        "spec", "stale", "status", "summaries", "travel", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
                  required: bool = True, mapped: bool = True, union: str = "") -> None:
@@ -135,6 +135,38 @@ class SideCase:
         self.run = ""
         self.stale = False
         self.fresh: tuple[Any, ...] = ()
+        self.placed: list[Fact] = []
+        """Facts about this side in particular, in slot order: `facts` without those of every side and our own conditions."""
+        self.classes: list[Any] | None = None
+        """What the restricted rules find here, looked for once."""
+        self.linked: dict[str, list[Fact]] | None = None
+        """What the customs-rail link's rules look at, sorted out once."""
+        self.summaries: dict[str, Any] = {}
+        """Container -> where it stands here, for train readiness, computed once."""
+        self.travel: Any = None
+        """Runs and departures that are said here, for train readiness, looked up once."""
+
+    def again(self, placed: list[Fact], shared: list[Fact]) -> SideCase:
+        """The same side of the route with other facts, nothing concluded yet."""
+        side = SideCase.__new__(SideCase)
+        for name in PLACE:
+            setattr(side, name, getattr(self, name))
+        side.placed, side.facts = placed, placed + shared
+        side.rows, side.rules, side.procedures = {}, {}, {}
+        side.status, side.eta, side.classes, side.travel, side.linked = None, None, None, None, None
+        side.filings, side.fresh, side.summaries = (), (), {}
+        side.seen = side.presented = side.departed = NEVER
+        side.run, side.stale = "", False
+        return side
+
+    def moved(self, placed: list[Fact], shared: list[Fact]) -> SideCase:
+        """The same side, everything concluded but what hangs on its ETA."""
+        side = SideCase.__new__(SideCase)
+        for name in SideCase.__slots__:
+            setattr(side, name, getattr(self, name))
+        side.placed, side.facts = placed, placed + shared + self.facts[len(self.placed) + len(shared):]
+        side.summaries = {}
+        return side
 
     @property
     def arrived(self) -> bool:
@@ -152,11 +184,15 @@ class SideCase:
         return [f for f in self.facts if f.key[0] == head and (scope is None or f.scope in (WHOLE, scope))]
 
 
+PLACE = ("authority", "crossing", "direction", "id", "kind", "mapped", "names", "office", "office_role", "order", "required", "spec", "union")
+"""What a side is, whatever is said of it."""
+
+
 class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
     __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "notes", "now",
-                 "parties", "reference", "seal_facts", "sides")
+                 "opted", "parties", "railways", "reached", "reference", "seal_facts", "shared", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
         self.id, self.facts, self.reference, self.now = id, facts, reference, now
@@ -182,6 +218,24 @@ class Trip:
         """Crossing -> what its operator said last of it."""
         self.lost: list[Any] = []
         """Facts that name no side of the route."""
+        self.shared: list[Fact] = []
+        """Facts of every side that a side's status looks at."""
+        self.railways: frozenset[str] = frozenset()
+        """Railways that have said anything."""
+        self.reached: frozenset[str] = frozenset()
+        """Sides that are there only because the goods reached them."""
+        self.opted: dict[str, bool] = {}
+        """Facilitation -> whether the carrier opted in, looked up once."""
+
+    def again(self, facts: list[Fact], now: int) -> Trip:
+        """The same shipment with more facts that change nothing of what it is: no document, no box, no side of its route."""
+        trip = Trip.__new__(Trip)
+        for name in Trip.__slots__:
+            setattr(trip, name, getattr(self, name))
+        trip.facts, trip.now = facts, now
+        trip.by_id = {f.id: f for f in facts if f.id}
+        trip.any, trip.links = dict(self.any), dict(self.links)
+        return trip
 
     def side(self, id: str) -> SideCase | None:
         return next((s for s in self.sides if s.id == id), None)
@@ -192,6 +246,12 @@ class Trip:
 
     def enrolled(self, facilitation: str) -> bool:
         """Did the carrier opt in to it for this shipment?"""
+        known = self.opted.get(facilitation)
+        if known is None:
+            known = self.opted[facilitation] = self._enrolled(facilitation)
+        return known
+
+    def _enrolled(self, facilitation: str) -> bool:
         if facilitation in self.declared.get("enrolments", ()):
             return True
         return any(f.key == ("condition", f"{facilitation}.enrolled") and f.value == "proven" for f in self.facts if f.key[0] == "condition")

@@ -14,15 +14,18 @@ from streams.rules.gtt_link import (
     RECOGNISED,
     WAIVED,
     Link,
+    about,
     acknowledged,
-    applied_at,
+    application,
     data_set,
     departed_origin,
+    last_word,
     link_of,
     opted_in_without_agreement,
     reviewed_at,
     said_by_partner,
     word,
+    words,
 )
 from streams.rules.locks import Chain, chain_of, chains_of
 from topics.facts import DAY, MINUTE, NEVER, WHOLE, Fact
@@ -57,25 +60,33 @@ def application_in_time(case: Case, reference: Reference, now: int) -> Finding |
     link = _link(case, reference, now)
     if link is None:
         return None
-    applied, reviewed = applied_at(case.trip, link), reviewed_at(link)
-    if applied is None and reviewed is None:
-        return Finding(code="GTT_NOT_APPLIED", verdict="unknown", text="gtt.not_applied")
-    if reviewed is not None and (applied is None or applied.at >= reviewed.at):
-        return Finding(code="GTT_LATE", severity="warning", verdict="failed", at=reviewed.at, text="gtt.late", evidence=_ids(applied, reviewed))
-    assert applied is not None
-    return proven("GTT_APPLIED", applied.at, applied)
+    applied, reviewed = application(case.trip, link, case.scope), reviewed_at(link, case.scope)
+    sent, ended = applied.sent, applied.ended
+    if sent is None and ended is not None:
+        return Finding(code="GTT_APPLICATION_REJECTED", severity="warning", verdict="failed", at=ended.at, text="gtt.application_rejected", scope=case.scope,
+                       args={"authority": ended.source}, evidence=_ids(ended))
+    if sent is None and reviewed is None:
+        return Finding(code="GTT_NOT_APPLIED", verdict="unknown", text="gtt.not_applied", scope=case.scope)
+    if sent is None or (reviewed is not None and sent.at >= reviewed.at):
+        return Finding(code="GTT_LATE", severity="warning", verdict="failed", at=reviewed.at if reviewed is not None else NEVER, text="gtt.late",
+                       scope=case.scope, evidence=_ids(sent, reviewed))
+    return _in_scope(proven("GTT_APPLIED", sent.at, sent), case)
 
 
 def lock_type(case: Case, reference: Reference, now: int) -> Finding | None:
-    """GTT-03: lock standard agreed, one lock active, armed before departure."""
+    """GTT-03: lock standard agreed, one lock active and never changed without an authority, armed before departure."""
     link = _link(case, reference, now)
     if link is None:
         return None
     chain = chain_of(case.trip, case.scope) if case.scope != WHOLE else None     # without a container no lock is proven
     if chain is None or chain.armed is None:
         return Finding(code="GTT_NO_LOCK", verdict="unknown", text="gtt.no_lock", scope=case.scope)
-    if chain.both_on and chain.replaced_at == NEVER:
-        return _failed("GTT_LOCK_NOT_UNIQUE", case, chain.armed.at, chain.armed, present=", ".join(chain.both_on))
+    if chain.both_on:
+        return _failed("GTT_LOCK_NOT_UNIQUE", case, chain.armed.at, chain.armed, chain.breached, present=", ".join(chain.both_on))
+    if chain.breached is not None:
+        return _changed(case, chain.breached)
+    if chain.off is not None:
+        return Finding(code="GTT_NO_LOCK", verdict="unknown", text="gtt.no_lock", scope=case.scope, evidence=_ids(chain.off))
     standards = link.agreement.lock_standards
     if standards and chain.standard and chain.standard not in standards:
         return _failed("GTT_LOCK_STANDARD", case, chain.armed_at, chain.armed, present=chain.standard, expected=", ".join(standards))
@@ -85,6 +96,12 @@ def lock_type(case: Case, reference: Reference, now: int) -> Finding | None:
     if left != NEVER and chain.armed_at > left:
         return _failed("GTT_ARMED_LATE", case, chain.armed_at, chain.armed)
     return _in_scope(proven("GTT_LOCK", chain.armed_at, chain.armed, text="gtt.lock", lock=chain.first), case)
+
+
+def _changed(case: Case, breach: Fact) -> Finding:
+    """Taken off, replaced, opened or doubled by whoever is no authority: nothing is proven of it any more."""
+    return Finding(code="GTT_LOCK_CHANGED", severity="warning", verdict="unknown", at=breach.at, scope=case.scope, text="gtt.lock_changed",
+                   args={"box": case.scope, "what": breach.key[2], "source": breach.source}, evidence=_ids(breach), flags=("recognition_withheld",))
 
 
 def _failed(code: str, case: Case, at: int, *evidence: Fact | None, present: str = "", expected: str = "", field: str = "") -> Finding:
@@ -137,7 +154,7 @@ def data_complete(case: Case, reference: Reference, now: int) -> Finding | None:
     link = _link(case, reference, now)
     if link is None or case.scope == WHOLE:
         return None
-    lodged = data_set(case.trip)
+    lodged = data_set(case.trip, case.scope)
     box = (lodged.boxes().get(case.scope) if lodged else None) or case.trip.boxes.get(case.scope) or {}
     if not box:
         return Finding(code="GTT_DATA_UNKNOWN", verdict="unknown", text="gtt.data_unknown", scope=case.scope)
@@ -181,66 +198,89 @@ def transmission(case: Case, reference: Reference, now: int) -> Finding | None:
     link = _link(case, reference, now)
     if link is None:
         return None
-    ack = acknowledged(case.trip, link)
+    ack = acknowledged(case.trip, link, application(case.trip, link, case.scope), case.scope)
     minutes = reference.limits.gtt_ack_minutes_min
     arrival = link.entry.seen if link.entry.seen != NEVER else link.entry.eta[1] if link.entry.eta else None
     if ack is None:
         limit = arrival - minutes * MINUTE if arrival is not None else None
         if limit is not None and now >= limit:
-            return Finding(code="GTT_NO_ACK", severity="warning", verdict="failed", at=limit, text="gtt.no_ack", args={"partner": link.partner})
-        return Finding(code="GTT_NO_ACK_YET", verdict="unknown", text="gtt.no_ack_yet", args={"partner": link.partner}, due=limit)
+            return Finding(code="GTT_NO_ACK", severity="warning", verdict="failed", at=limit, text="gtt.no_ack", args={"partner": link.partner},
+                           scope=case.scope)
+        return Finding(code="GTT_NO_ACK_YET", verdict="unknown", text="gtt.no_ack_yet", args={"partner": link.partner}, due=limit, scope=case.scope)
     if arrival is None:
-        return Finding(code="GTT_NO_ETA", verdict="unknown", text="gtt.no_eta", evidence=_ids(ack))
+        return Finding(code="GTT_NO_ETA", verdict="unknown", text="gtt.no_eta", evidence=_ids(ack), scope=case.scope)
     if ack.at > arrival - minutes * MINUTE:
         return Finding(code="GTT_ACK_LATE", severity="warning", verdict="failed", at=ack.at, text="gtt.ack_late", evidence=_ids(ack),
-                       args={"minutes": str(minutes)})
-    return proven("GTT_ACKNOWLEDGED", ack.at, ack)
+                       args={"minutes": str(minutes)}, scope=case.scope)
+    return _in_scope(proven("GTT_ACKNOWLEDGED", ack.at, ack), case)
 
 
 def recognised_inspection(case: Case, reference: Reference, now: int) -> Finding | None:
-    """GTT-07: an inspection at origin was conform, or the origin says that it ordered none. Silence is "not decided", which proves nothing."""
+    """GTT-07: an inspection of this scope at origin was conform, or the origin says that it ordered none. Silence is "not decided", which proves
+    nothing; so does a control that was ordered after the result and is not closed."""
     link = _link(case, reference, now)
     if link is None or case.side is not link.entry:
         return None
-    said = [f for f in link.exit.facts if f.source == link.exit.authority and (
-        (f.key[0] == "condition" and f.key[1] in INSPECTED) or (f.key[0] == "demand" and f.key[1] == "control"))]
-    if not said:
-        none = next((f for f in link.exit.facts if f.key == ("condition", WAIVED) and f.source == link.exit.authority and word(f) == "proven"), None)
-        if none is None:
-            return Finding(code="GTT_INSPECTION_UNDECIDED", verdict="unknown", text="gtt.inspection_undecided")
-        return proven("GTT_NOT_ORDERED", none.at, none, text="gtt.not_ordered")
-    result = max((f for f in said if f.key[0] == "condition"), key=lambda f: (f.at, f.id), default=None)
-    last = max(said, key=lambda f: (f.at, f.key[-1] != "closed", f.id))
-    if (result is not None and word(result) == "failed") or any(f.key[-1] == "discrepancy" for f in said):
-        return Finding(code="GTT_INSPECTION_DISCREPANCY", severity="warning", verdict="failed", at=last.at, text="gtt.discrepancy", evidence=_ids(last))
-    if result is None and last.key[-1] != "closed":
-        return Finding(code="GTT_INSPECTION_OPEN", verdict="unknown", text="gtt.inspection_open", evidence=_ids(last))
-    inspected = result or last
+    own = link.exit.authority
+    conditions = [f for f in words(case.trip, link.exit, "condition", case.scope) if f.source == own]
+    controls = [f for f in words(case.trip, link.exit, "control", case.scope) if f.source == own]
+    result = last_word([f for f in conditions if f.key[1] in INSPECTED], case.scope)
+    if result is None and not controls:
+        waived = last_word([f for f in conditions if f.key[1] == WAIVED], case.scope)
+        if waived is None or word(waived) != "proven":
+            return Finding(code="GTT_INSPECTION_UNDECIDED", verdict="unknown", text="gtt.inspection_undecided", scope=case.scope)
+        return _in_scope(proven("GTT_NOT_ORDERED", waived.at, waived, text="gtt.not_ordered"), case)
+    wrong = next((f for f in controls if f.key[-1] == "discrepancy"), result if result is not None and word(result) == "failed" else None)
+    if wrong is not None:
+        return Finding(code="GTT_INSPECTION_DISCREPANCY", severity="warning", verdict="failed", at=wrong.at, text="gtt.discrepancy", scope=case.scope,
+                       evidence=_ids(wrong))
+    closed, pending = _controls(controls)
+    if result is not None and word(result) == "proven":
+        closed, pending = [*closed, result], [f for f in pending if f.at >= result.at]
+    if pending or not closed:
+        return Finding(code="GTT_INSPECTION_OPEN", verdict="unknown", text="gtt.inspection_open", evidence=_ids(*pending[-1:]), scope=case.scope)
+    inspected = max(closed, key=lambda f: (f.at, f.id))
     opened = _opened_after(case, inspected.at)
     if opened is not None and not link.agreement.seal_continuity:
-        return Finding(code="GTT_OPENED_SINCE", severity="warning", verdict="failed", at=opened.at, text="gtt.opened_since", evidence=_ids(inspected, opened))
-    return proven("GTT_INSPECTED", inspected.at, inspected)
+        return Finding(code="GTT_OPENED_SINCE", severity="warning", verdict="failed", at=opened.at, text="gtt.opened_since", scope=case.scope,
+                       evidence=_ids(inspected, opened))
+    return _in_scope(proven("GTT_INSPECTED", inspected.at, inspected, text="gtt.inspected"), case)
+
+
+def _controls(said: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """(closings, what still keeps one open) of the controls, each by subject, reference and scope alone."""
+    each: dict[tuple[str, ...], list[Fact]] = {}
+    for f in said:
+        each.setdefault((*f.key[:-1], f.scope), []).append(f)
+    closed: list[Fact] = []
+    pending: list[Fact] = []
+    for heard in each.values():
+        end = max((f for f in heard if f.key[-1] == "closed"), key=lambda f: (f.at, f.id), default=None)
+        closed += [end] if end is not None else []
+        pending += [f for f in heard if f.key[-1] != "closed" and (end is None or f.at > end.at)]
+    return closed, sorted(pending, key=lambda f: (f.at, f.id))
 
 
 def _opened_after(case: Case, at: int) -> Fact | None:
-    boxes = [b for b in case.side.rules if b != WHOLE]
+    """The box was opened after the inspection. Without a container any of them counts."""
+    boxes = [case.scope] if case.scope != WHOLE else [b for b in case.side.rules if b != WHOLE]
     return next((c.opened for b in boxes for c in chains_of(case.trip, b) if c.opened is not None and c.opened.at > at), None)
 
 
 def partner_answer(case: Case, reference: Reference, now: int) -> Finding | None:
-    """GTT-08, public part: the partner's own answer. Refused withholds recognition; silence proves nothing. Scores are restricted."""
+    """GTT-08, public part: the partner's own answer on this scope. Refused withholds recognition; silence proves nothing. Scores are restricted."""
     link = _link(case, reference, now)
     if link is None:
         return None
-    said = said_by_partner(case.trip, link, RECOGNISED)
+    said = said_by_partner(case.trip, link, RECOGNISED, case.scope)
     if said is None:
-        return Finding(code="GTT_NO_ANSWER", verdict="unknown", text="gtt.no_answer", args={"partner": link.partner})
+        return Finding(code="GTT_NO_ANSWER", verdict="unknown", text="gtt.no_answer", args={"partner": link.partner}, scope=case.scope)
     if word(said) == "failed":
         return Finding(code="GTT_REFUSED", severity="warning", verdict="failed", at=said.at, text="gtt.refused", args={"partner": link.partner},
-                       evidence=_ids(said), flags=("control_likely",))
+                       evidence=_ids(said), flags=("control_likely",), scope=case.scope)
     if word(said) != "proven":
-        return Finding(code="GTT_NO_ANSWER", verdict="unknown", text="gtt.no_answer", args={"partner": link.partner}, evidence=_ids(said))
-    return proven("GTT_RECOGNISED", said.at, said, text="gtt.recognised", partner=link.partner)
+        return Finding(code="GTT_NO_ANSWER", verdict="unknown", text="gtt.no_answer", args={"partner": link.partner}, evidence=_ids(said), scope=case.scope)
+    return _in_scope(proven("GTT_RECOGNISED", said.at, said, text="gtt.recognised", partner=link.partner), case)
 
 
 def _chain(case: Case, reference: Reference, now: int) -> Chain | None:
@@ -255,6 +295,9 @@ def seal_at_border(case: Case, reference: Reference, now: int) -> Finding | None
         return None
     if chain.failed is not None:
         return Finding(code="GTT_SEAL_FAILED", verdict="failed", at=chain.failed.at, scope=case.scope, evidence=_ids(chain.failed), text="gtt.seal_failed")
+    if chain.breached is not None:
+        return Finding(code="GTT_LOCK_CHANGED", verdict="unknown", at=chain.breached.at, scope=case.scope, text="gtt.lock_changed",
+                       args={"box": case.scope, "what": chain.breached.key[2], "source": chain.breached.source}, evidence=_ids(chain.breached))
     visit = max((f.at for f in case.side.facts if f.key[0] == "visit"), default=NEVER)
     read = [f for f in case.trip.seals(case.scope) if f.key[1] == chain.name and f.key[2] in ("ok", "checked_ok") and f.at >= visit
             and (f.side == case.side.id or (isinstance(f.value, dict) and f.value.get("side") == case.side.id))]
@@ -264,13 +307,18 @@ def seal_at_border(case: Case, reference: Reference, now: int) -> Finding | None
 
 
 def seal_failure(case: Case, reference: Reference, now: int) -> Finding | None:
-    """GTT-10: tamper, broken, wrong id = FAILED; signal or battery lost = UNPROVEN. A later good reading heals neither a broken lock."""
+    """GTT-10: tamper, broken, wrong id = FAILED; signal or battery lost, or taken off, replaced or doubled outside an authority's opening = UNPROVEN.
+    A later good reading heals neither a broken lock nor one that was changed."""
     chain = _chain(case, reference, now)
     if chain is None:
         return None
     if chain.failed is not None:
         return Finding(code="GTT_SEAL_FAILED", severity="critical", verdict="failed", at=chain.failed.at, scope=case.scope, text="gtt.seal_failed",
                        args={"box": case.scope}, evidence=_ids(chain.failed), flags=("recognition_withdrawn",))
+    if chain.breached is not None:
+        return _changed(case, chain.breached)
+    if chain.off is not None:
+        return Finding(code="GTT_NO_LOCK", verdict="unknown", text="gtt.no_lock", scope=case.scope, evidence=_ids(chain.off))
     if chain.lost is not None:
         return Finding(code="GTT_SEAL_UNPROVEN", severity="warning", verdict="unknown", at=chain.lost.at, scope=case.scope, text="gtt.seal_unproven",
                        args={"box": case.scope}, evidence=_ids(chain.lost), flags=("recognition_withheld",))
@@ -319,20 +367,21 @@ def expiry(case: Case, reference: Reference, now: int) -> Finding | None:
     if link is None:
         return None
     judged: list[tuple[int, Fact]] = []
-    for row in {r.id: r for r in case.side.rows.values() if r is not None}.values():
-        for asked in row.filings:
-            if asked.validity_days is None:
-                continue
-            registered = [f for f in case.side.facts if f.key[:2] == ("doc", asked.kind) and f.key[3] in ("registered", "amended")]
-            if registered:
-                last = max(registered, key=lambda f: (f.at, f.id))
-                judged.append((last.at + asked.validity_days * DAY, last))
+    row = case.side.rows.get(case.scope)
+    for asked in row.filings if row is not None else ():
+        if asked.validity_days is None:
+            continue
+        registered = [f for f in case.side.facts if f.key[:2] == ("doc", asked.kind) and f.key[3] in ("registered", "amended") and about(f, case.scope)]
+        if registered:
+            last = max(registered, key=lambda f: (f.at, f.id))
+            judged.append((last.at + asked.validity_days * DAY, last))
     if not judged:
         return None
     ends, fact = min(judged, key=lambda j: (j[0], j[1].id))
     until = now if case.side.presented == NEVER else min(now, case.side.presented)
     if ends <= until:
-        return Finding(code="GTT_EXPIRED", severity="warning", verdict="failed", at=ends, text="gtt.expired", args={"kind": fact.key[1]}, evidence=_ids(fact))
-    return Finding(code="GTT_VALID", verdict="proven", at=fact.at, evidence=_ids(fact), due=ends)
+        return Finding(code="GTT_EXPIRED", severity="warning", verdict="failed", at=ends, text="gtt.expired", args={"kind": fact.key[1]}, evidence=_ids(fact),
+                       scope=case.scope)
+    return Finding(code="GTT_VALID", verdict="proven", at=fact.at, evidence=_ids(fact), due=ends, scope=case.scope)
 
 

@@ -1,18 +1,15 @@
 """A container's seal chain as rules need it: what is on, since when, what broke it. Chains are separate (status-model section 8)."""
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from streams.rules.case import Trip
-from streams.status.seals import ALARMS, GOOD, LOST, OPENED, RESTORED
-from streams.status.states import instant_in, text_in
-from topics.facts import MINUTE, NEVER, Fact, Rank
+from streams.status.seals import ALARMS, APPLIED, GOOD, LOST, OPENED, RESTORED, course, openings_of
+from streams.status.states import text_in
+from topics.facts import MINUTE, NEVER, Fact
 
 CUSTOMS_LOCK = "customs_lock"
 SKEW = MINUTE
-APPLIED = frozenset({"applied", "armed"})
 DEVIATION = frozenset({"route_deviation", "deviation"})
 
 
@@ -39,18 +36,15 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     replaced_at: int = NEVER
     """When the seal that is on took the place of another."""
     both_on: tuple[str, ...] = ()
-    """Numbers of seals that claim to be on at once: two applied and neither removed."""
+    """Numbers of seals that claim to be on at once: two applied and neither taken off in an authority's opening."""
+    breached: Fact | None = None
+    """First time that it was taken off, replaced, opened or doubled outside every opening of an authority. A good reading heals nothing."""
+    off: Fact | None = None
+    """The authority took it off, and nothing was put on since."""
 
     @property
     def intact(self) -> bool:
-        return self.armed_at != NEVER and self.failed is None and self.lost is None
-
-
-def lock_of(fact: Fact) -> str:
-    """Number of the seal that a fact speaks of."""
-    if isinstance(fact.value, str):
-        return fact.value
-    return text_in(fact.value, "lock") or text_in(fact.value, "seal")
+        return self.armed_at != NEVER and self.failed is None and self.lost is None and self.breached is None and self.off is None
 
 
 def chains_of(trip: Trip, scope: str) -> list[Chain]:
@@ -70,13 +64,12 @@ def chain_of(trip: Trip, scope: str, name: str = CUSTOMS_LOCK) -> Chain | None:
 
 
 def _chain(name: str, scope: str, facts: list[Fact]) -> Chain:
-    openings = [(f.at - SKEW, (end if (end := instant_in(f.value, "until")) is not None else f.at) + SKEW)
-                for f in facts if f.key[2] == OPENED and f.rank is Rank.AUTHORITY]
+    openings, went = openings_of(facts, SKEW), course(facts, SKEW)
     applied = [f for f in facts if f.key[2] in APPLIED]
     failed = [f for f in facts if f.key[2] in ALARMS and not any(a <= f.at <= b for a, b in openings)]
     lost = [f for f in facts if f.key[2] in LOST]
     good = max((f.at for f in facts if f.key[2] in GOOD or f.key[2] in RESTORED), default=NEVER)
-    numbers = _numbers(facts)
+    numbers = went.numbers
     armed = applied[0] if applied else None
     return Chain(
         name=name, scope=scope, seal=numbers[-1][1] if numbers else "", first=numbers[0][1] if numbers else "",
@@ -84,27 +77,5 @@ def _chain(name: str, scope: str, facts: list[Fact]) -> Chain:
         consignment=next((s for f in applied if (s := text_in(f.value, "document"))), ""), failed=failed[0] if failed else None,
         lost=lost[-1] if lost and lost[-1].at >= good else None, opened=next((f for f in reversed(facts) if f.key[2] == OPENED), None),
         deviated=next((f for f in facts if f.key[2] in DEVIATION), None),
-        replaced_at=numbers[-1][0] if len({n for _, n in numbers}) > 1 else NEVER, both_on=_both_on(facts))
-
-
-def _numbers(facts: Iterable[Fact]) -> list[tuple[int, str]]:
-    """(instant, number) of each seal that was put on, in order."""
-    found = []
-    for f in facts:
-        if f.key[2] in APPLIED and lock_of(f):
-            found.append((f.at, lock_of(f)))
-        elif f.key[2] in (OPENED, "replaced") and (new := text_in(f.value, "new") or text_in(f.value, "new_seal")):
-            until = instant_in(f.value, "until")
-            found.append((f.at if until is None else until, new))
-    return sorted(found)
-
-
-def _both_on(facts: Iterable[Fact]) -> tuple[str, ...]:
-    on: list[str] = []
-    for f in facts:
-        number = lock_of(f)
-        if f.key[2] in APPLIED and number and number not in on:
-            on.append(number)
-        elif f.key[2] in ("removed", "replaced", OPENED) and number in on:
-            on.remove(number)
-    return tuple(on) if len(on) > 1 else ()
+        replaced_at=numbers[-1][0] if len({n for _, n in numbers}) > 1 else NEVER, both_on=went.on if len(went.on) > 1 else (),
+        breached=went.breaches[0] if went.breaches else None, off=went.off)

@@ -28,17 +28,18 @@ def withdrawn(case: Case, reference: Reference, now: int) -> Finding | None:
 
 
 def withheld(case: Case, reference: Reference, now: int) -> Finding | None:
-    """REC-02: the lock is unproven; recognition is withheld until somebody looks at it."""
+    """REC-02: the lock is unproven, or was changed without an authority; recognition is withheld until somebody looks at it."""
     if case.scope == WHOLE or _over(case.side):
         return None
     chain = chain_of(case.trip, case.scope)
-    if chain is None or chain.lost is None or chain.failed is not None:
+    doubt = chain.breached or chain.lost if chain is not None else None
+    if chain is None or doubt is None or chain.failed is not None:
         return None
     link = _relied_on(case, reference, day_of(now))
     if link is None:
         return None
-    return Finding(code="RECOGNITION_WITHHELD", severity="warning", at=chain.lost.at, since=chain.lost.at, scope=case.scope, text="rec.withheld",
-                   args={"agreement": link.agreement.id, "box": case.scope}, evidence=(chain.lost.id,) if chain.lost.id else (),
+    return Finding(code="RECOGNITION_WITHHELD", severity="warning", at=doubt.at, since=doubt.at, scope=case.scope, text="rec.withheld",
+                   args={"agreement": link.agreement.id, "box": case.scope}, evidence=(doubt.id,) if doubt.id else (),
                    flags=("recognition_withheld",))
 
 
@@ -93,13 +94,13 @@ def _recognises(reference: Reference, by: str, at: str, today: str) -> Agreement
     return next((a for a in of_kind(reference, "recognition", today) if binds(a, names_of(reference, by), names_of(reference, at))), None)
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, scope: bool = True) -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, scope: bool = True, version: int = 1) -> Rule:
     return Rule(id=f"REC-{number}", family="REC", titles=titles(en, zh, ru), legal="agreement row: source and certainty stand there; GTT-10 [D]",
-                certainty="med", check=check, per="scope" if scope else "side")
+                certainty="med", check=check, per="scope" if scope else "side", version=version)
 
 
 REC_RULES = (
     _rule("01", withdrawn, "Recognition withdrawn", "监管互认已撤回", "Признание отозвано"),
-    _rule("02", withheld, "Recognition withheld", "监管互认暂缓", "Признание приостановлено"),
+    _rule("02", withheld, "Recognition withheld", "监管互认暂缓", "Признание приостановлено", version=2),
     _rule("03", asked, "Earlier control: recognition", "前一海关监管结果互认", "Признание результата прежнего контроля", scope=False),
 )

@@ -38,6 +38,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of side that it looks at."""
     afterwards: bool = False
     """Looks at sides too that the goods have left, will not pass or need not clear."""
+    once: bool = False
+    """A condition per scope that is said once when it says the same of every box."""
     restricted: bool = False
     """Runs only in an authority's restricted view: what it finds never reaches a public status."""
 

@@ -46,7 +46,7 @@ def _looked_at(case: Case, chain: Chain) -> bool:
 
 
 def unproven(case: Case, reference: Reference, now: int) -> Finding | None:
-    """SEAL-02: signal or battery lost and nothing good since, or too many alarms to tell apart: a visual check is needed."""
+    """SEAL-02: signal or battery lost and nothing good since, changed without an authority, or too many alarms to tell apart: look at it."""
     found = _verdicts(case, Seal.UNPROVEN) if case.scope != WHOLE else []
     if not found:
         return None
@@ -74,7 +74,8 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
     expected, since = "", NEVER
     evidence: list[str] = []
     for chain in chains_of(case.trip, case.scope):
-        broke = chain.failed.at if chain.failed is not None else chain.replaced_at
+        wrong_at = chain.failed or chain.breached
+        broke = wrong_at.at if wrong_at is not None else chain.replaced_at
         if broke == NEVER or not _later(case, broke):
             continue
         current = chain.seal if chain.replaced_at != NEVER and chain.replaced_at >= broke else ""
@@ -82,7 +83,7 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
         if late:
             wrong += late
             expected, since = current, max(since, broke)
-            evidence += [chain.failed.id] if chain.failed is not None and chain.failed.id else []
+            evidence += [wrong_at.id] if wrong_at is not None and wrong_at.id else []
     if not wrong:
         return None
     return Finding(
@@ -130,14 +131,14 @@ def _pending(case: Case, lodged: Lodged) -> bool:
     return False
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str) -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, version: int = 1) -> Rule:
     return Rule(id=f"SEAL-{number}", family="SEAL", titles=titles(en, zh, ru), legal="status-model section 8 [D]; alarms [S87]", certainty="high",
-                check=check, per="scope")
+                check=check, per="scope", version=version)
 
 
 SEAL_RULES = (
     _rule("01", failed, "Seal failed", "封志失效", "Пломба нарушена"),
-    _rule("02", unproven, "Seal unproven: visual check", "封志状态未证实：须目视检查", "Состояние пломбы не подтверждено: нужен осмотр"),
+    _rule("02", unproven, "Seal unproven: visual check", "封志状态未证实：须目视检查", "Состояние пломбы не подтверждено: нужен осмотр", version=2),
     _rule("03", unread, "Seal not read here yet", "封志尚未在此读取", "Пломба здесь ещё не считана"),
-    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом"),
+    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом", version=2),
 )

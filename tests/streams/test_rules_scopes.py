@@ -1,0 +1,178 @@
+"""The customs-rail link box by box: one box's word counts for no other, and a lock that was changed without an authority proves nothing."""
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from streams.status import Seal
+from tests.sim.oracle.rows import CUSTOMS, LOCK, TERMINAL
+from tests.streams.border_world import (
+    BOX,
+    CN_EXIT,
+    KZ_ENTRY,
+    OTHER_BOX,
+    T0,
+    bound,
+    box,
+    condition,
+    demand,
+    doc,
+    eta,
+    lodged,
+    seal,
+    shipment,
+)
+from tests.streams.stories import at as said
+from tests.streams.stories import scope
+from tests.streams.test_assess_story import ARRIVAL, at, codes, look, there, underway, verdicts
+from topics.events.outputs import ClearanceUpdate
+from topics.facts import HOUR, MINUTE, Fact, Rank
+
+NOW = T0 + 5 * HOUR
+
+
+def of(fact: Fact, name: str) -> Fact:
+    return msgspec.structs.replace(fact, scope=name)
+
+
+def two_boxes(*gone: str) -> list[Fact]:
+    """Everything before arrival, for two boxes, without facts that carry one of these words."""
+    both = [box(), box(OTHER_BOX)]
+    facts = [f for f in underway() if f.key[0] not in ("shipment", "filing", "bound", "seal", "eta")]
+    facts += [shipment(containers=both), bound(), bound(OTHER_BOX), eta(KZ_ENTRY, ARRIVAL), eta(KZ_ENTRY, ARRIVAL, scope=OTHER_BOX),
+              lodged("manifest", "M1", "CN", T0, containers=both), lodged("gtt", "G1", "CN", T0, containers=both),
+              lodged("pi", "P1", "KZ", T0 + HOUR, containers=both), *(seal("armed", T0 + 8, scope=b) for b in (BOX, OTHER_BOX))]
+    return [f for f in facts if not set(gone) & set(f.key)]
+
+
+def entry(facts: list[Fact], now: int = NOW) -> ClearanceUpdate:
+    return at(look(facts, now), KZ_ENTRY)
+
+
+def by_box(facts: list[Fact], now: int = NOW) -> dict[str, str]:
+    return {s.scope: s.state for s in entry(facts, now).scopes}
+
+
+def test_two_boxes_of_which_the_same_is_said_stand_alike() -> None:
+    assert by_box(two_boxes()) == {BOX: "PRE_CLEARED", OTHER_BOX: "PRE_CLEARED"}
+    late = [*two_boxes("conveyance"), doc("@CN", "conveyance", "R1", "registered", T0 + 4, "CN")]
+    assert [f.scope for f in entry(late).findings if f.code == "GTT_LATE"] == [""], "said once, of the whole"
+
+
+def test_a_refusal_of_one_box_stands_although_the_other_is_recognised_later() -> None:
+    refused = of(condition(KZ_ENTRY, "gtt.recognised", T0 + 3 * HOUR, "KZ", "failed"), BOX)
+    granted = of(condition(KZ_ENTRY, "gtt.recognised", T0 + 4 * HOUR, "KZ"), OTHER_BOX)
+    facts = [*two_boxes("gtt.recognised"), refused, granted]
+    assert by_box(facts) == {BOX: "ACCEPTED", OTHER_BOX: "PRE_CLEARED"}
+    assert [f.scope for f in entry(facts).findings if f.code == "GTT_REFUSED"] == [BOX]
+    whole = [*two_boxes("gtt.recognised"), refused, msgspec.structs.replace(granted, scope="")]
+    assert by_box(whole)[BOX] == "ACCEPTED", "a word on the whole does not lift the refusal of the box"
+    named = [*two_boxes("gtt.recognised"), refused, of(condition(KZ_ENTRY, "gtt.recognised", T0 + 4 * HOUR, "KZ"), BOX), granted]
+    assert by_box(named) == {BOX: "PRE_CLEARED", OTHER_BOX: "PRE_CLEARED"}
+
+
+def test_recognition_of_one_box_says_nothing_of_another() -> None:
+    facts = [*two_boxes("gtt.recognised"), of(condition(KZ_ENTRY, "gtt.recognised", T0 + 4 * HOUR, "KZ"), OTHER_BOX)]
+    assert by_box(facts) == {BOX: "ACCEPTED", OTHER_BOX: "PRE_CLEARED"}
+
+
+def test_an_application_and_an_acknowledgement_count_for_the_boxes_that_they_name() -> None:
+    one = [f for f in two_boxes() if f.key[:2] != ("filing", "gtt")] + [lodged("gtt", "G1", "CN", T0, containers=[box()])]
+    assert by_box(one) == {BOX: "PRE_CLEARED", OTHER_BOX: "ACCEPTED"}
+    acked = [*two_boxes("gtt.partner_ack"), of(condition("@KZ", "gtt.partner_ack", T0 + 2 * HOUR, "KZ"), BOX)]
+    assert by_box(acked) == {BOX: "PRE_CLEARED", OTHER_BOX: "ACCEPTED"}
+    cited = [*one, *[msgspec.structs.replace(f, side="@KZ/doc/gtt/G1") for f in two_boxes() if f.key == ("condition", "gtt.recognised")]]
+    assert by_box([f for f in cited if f.side != "@KZ" or f.key != ("condition", "gtt.recognised")])[OTHER_BOX] == "ACCEPTED"
+
+
+def test_a_control_of_one_box_leaves_the_other_box_alone() -> None:
+    facts = [*two_boxes("inspection_waived"), of(condition(CN_EXIT, "inspection", T0 + 2 * HOUR, "CN"), BOX),
+             demand(CN_EXIT, "control", "C9", "opened", T0 + 3 * HOUR, "CN", scope=OTHER_BOX)]
+    assert by_box(facts) == {BOX: "PRE_CLEARED", OTHER_BOX: "ACCEPTED"}
+
+
+@pytest.mark.parametrize(("opened", "closed", "verdict"), [
+    (T0 + 3 * HOUR, 0, "unknown"), (T0 + 3 * HOUR, T0 + 4 * HOUR, "proven"), (T0 + HOUR, 0, "proven"), (0, 0, "proven")])
+def test_a_control_ordered_after_a_conform_result_makes_it_unknown_until_it_is_closed(opened: int, closed: int, verdict: str) -> None:
+    facts = [*two_boxes("inspection_waived"), condition(CN_EXIT, "inspection", T0 + 2 * HOUR, "CN")]
+    facts += [demand(CN_EXIT, "control", "C9", "opened", opened, "CN")] if opened else []
+    facts += [demand(CN_EXIT, "control", "C9", "closed", closed, "CN")] if closed else []
+    assert verdicts(entry(facts))["GTT-07"] == verdict
+
+
+def test_inspection_conform_is_said_only_when_one_was_ordered() -> None:
+    def said_of(facts: list[Fact]) -> str:
+        return next(c.detail for c in entry(facts).conditions if c.name == "GTT-07")
+    assert said_of(two_boxes()) == "gtt.not_ordered"
+    assert said_of([*two_boxes("inspection_waived"), condition(CN_EXIT, "inspection", T0 + 2 * HOUR, "CN")]) == "gtt.inspected"
+    assert "conform" not in next(c.titles["en"] for c in entry(two_boxes()).conditions if c.name == "GTT-07")
+
+
+@pytest.mark.parametrize("end", ["rejected", "invalidated"])
+def test_a_rejected_application_proves_nothing_until_it_is_lodged_again(end: str) -> None:
+    rejected = [*two_boxes("conveyance"), doc(CN_EXIT, "gtt", "G1", end, T0 + HOUR, "CN")]
+    assert "GTT_APPLICATION_REJECTED" in codes(entry(rejected))
+    assert by_box(rejected) == {BOX: "ACCEPTED", OTHER_BOX: "ACCEPTED"}
+    again = [doc("@CN/doc/gtt/G1", "gtt", "G1", "registered", T0 + 90 * MINUTE, "CN"),
+             doc(CN_EXIT, "conveyance", "R1", "registered", T0 + 2 * HOUR, "CN")]
+    assert verdicts(entry([*rejected, *again]))["GTT-02"] == "proven"
+    late = [again[0], doc(CN_EXIT, "conveyance", "R1", "registered", T0 + 80 * MINUTE, "CN")]
+    assert "GTT_LATE" in codes(entry([*rejected, *late]))
+    other = [*two_boxes("conveyance"), doc("@CN", "gtt", "G1", end, T0 + HOUR, "fwd", rank=Rank.FORWARDER)]
+    assert verdicts(entry(other))["GTT-02"] == "proven", "only an authority ends it"
+
+
+CHANGED = {
+    "second lock": seal("applied", T0 + 4 * HOUR, lock="L-666"),
+    "removed": seal("removed", T0 + 4 * HOUR, source="term", rank=Rank.TERMINAL),
+    "opened, says the operator": seal("opened_authorised", T0 + 4 * HOUR, new="L-666", act="x"),
+    "replaced without an act": seal("replaced", T0 + 4 * HOUR, new="L-666"),
+}
+
+
+@pytest.mark.parametrize("how", sorted(CHANGED))
+def test_a_lock_changed_without_an_authority_proves_nothing_and_a_good_reading_does_not_heal_it(how: str) -> None:
+    good = seal("ok", T0 + 5 * HOUR - MINUTE)
+    update = entry([*underway(), CHANGED[how], good])
+    assert update.state == "ACCEPTED"
+    assert {verdicts(update)["GTT-03"], verdicts(update)["GTT-10"]} <= {"unknown", "failed"}
+    assert {"GTT_LOCK_CHANGED", "RECOGNITION_WITHHELD"} <= codes(update)
+    assert "recognition_withheld" in update.flags
+    assert ("GTT_LOCK_NOT_UNIQUE" in codes(update)) == (how == "second lock")
+
+
+def test_an_opening_of_an_authority_explains_each_of_them() -> None:
+    opening = seal("opened_authorised", T0 + 4 * HOUR - MINUTE, source="CN", rank=Rank.AUTHORITY, new="L-666", act="A", until=T0 + 4 * HOUR + MINUTE)
+    armed = seal("armed", T0 + 4 * HOUR + 20 * MINUTE, lock="L-666")
+    for change in CHANGED.values():
+        update = entry([*underway(), opening, change, armed])
+        assert not {"GTT_LOCK_CHANGED", "GTT_LOCK_NOT_UNIQUE"} & codes(update)
+        assert verdicts(update)["GTT-10"] == "proven"
+
+
+def test_a_lock_that_the_authority_took_off_is_no_lock_until_another_is_on() -> None:
+    off = seal("removed", T0 + 4 * HOUR, source="CN", rank=Rank.AUTHORITY)
+    assert verdicts(entry([*underway(), off]))["GTT-03"] == "unknown"
+    assert "GTT_LOCK_CHANGED" not in codes(entry([*underway(), off]))
+    assert verdicts(entry([*underway(), off, seal("armed", T0 + 4 * HOUR + 1, lock="L-7")]))["GTT-10"] == "proven"
+
+
+def test_a_swapped_lock_that_customs_reads_at_the_border_is_not_ready() -> None:
+    read = seal("ok", ARRIVAL + 30 * MINUTE, lock="L-666", read_at=KZ_ENTRY, source="KZ", rank=Rank.AUTHORITY)
+    swapped = entry([*there(), CHANGED["replaced without an act"], read], ARRIVAL + HOUR)
+    plain = entry([*there(), seal("ok", ARRIVAL + 30 * MINUTE, read_at=KZ_ENTRY, source="KZ", rank=Rank.AUTHORITY)], ARRIVAL + HOUR)
+    assert (swapped.ready, plain.ready) == (False, True)
+    assert (verdicts(swapped)["GTT-09"], verdicts(plain)["GTT-09"]) == ("unknown", "proven")
+
+
+def test_a_chain_that_was_changed_is_unproven_until_an_authority_looks_at_it() -> None:
+    applied, gone = said(1, "seal", "lock", "applied", "a", source=LOCK), said(2, "seal", "lock", "removed", "r", source=TERMINAL)
+
+    def verdict(*facts: Fact) -> Seal:
+        return scope("entry", *facts).seals[0].verdict
+
+    by_operator = said(3, "seal", "lock", "ok", source=LOCK)
+    assert verdict(applied, gone, by_operator) is Seal.UNPROVEN
+    assert verdict(applied, by_operator) is Seal.OK
+    assert verdict(applied, gone, said(4, "seal", "lock", "ok", source=CUSTOMS)) is Seal.OK
+    assert verdict(applied, said(2, "seal", "lock", "removed", "r", source=CUSTOMS), by_operator) is Seal.OK
