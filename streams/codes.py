@@ -24,10 +24,11 @@ NARROWED = frozenset({"exit", "entry", "office"})
 PHASE_OF_FLAG: Mapping[str, str] = {"transit_enquiry": "enquiry"}
 """Flags that belong to the life of a document: the status model reads them as a phase."""
 OF_AN_AMENDMENT = frozenset({"013", "amendment"})
-AGENCY_PHASES: Mapping[str, str] = {
-    "hold": "opened", "control": "opened", "refusal": "opened", "lift": "closed", "conform": "closed", "discrepancy": "discrepancy",
-    "certificate": "certificate",
+AGENCY_WORDS: Mapping[str, tuple[str, str]] = {
+    "hold": ("hold", "opened"), "control": ("control", "opened"), "refusal": ("refusal", "opened"), "discrepancy": ("control", "discrepancy"),
+    "conform": ("control", "closed"), "lift": ("", "closed"), "certificate": ("", "certificate"),
 }
+"""Word of an agency -> (kind of demand, phase). A conform result speaks of a control only; a lift names no kind."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +67,13 @@ def facts_of(notice: CustomsNotice, row: CodeRow, about: About) -> tuple[Fact, .
 def agency_facts(notice: AgencyNotice, about: About) -> tuple[Fact, ...]:
     """Another agency's word: holds, lifts and certificates of its own, at its side of the crossing."""
     side = f"@{notice.authority}/office/{notice.crossing}" if notice.crossing else f"@{notice.authority}"
-    key = ("agency", notice.agency, notice.reference, AGENCY_PHASES[notice.what])
+    kind, phase = AGENCY_WORDS[notice.what]
+    key = ("agency", notice.agency, kind, notice.reference, phase)
+    record = _record(about.record, notice.record) + ("" if notice.reference or phase == "certificate" else f"@{event_id(notice)}")
     value: Value = {"reason": notice.reason, "what": notice.what} if notice.reason else {"what": notice.what}
     return tuple(
-        Fact(side=side, key=key, at=micros(notice.event_time), source=notice.source, record=_record(about.record, notice.record),
-             version=notice.version, id=event_id(notice), scope=scope, value=value, code=notice.code, dated=notice.date_only)
+        Fact(side=side, key=key, at=micros(notice.event_time), source=notice.source, record=record, version=notice.version, id=event_id(notice),
+             scope=scope, value=value, code=notice.code, dated=notice.date_only)
         for scope in _scopes(notice.container, notice.item, about))
 
 
@@ -142,10 +145,11 @@ def _flagged(notice: CustomsNotice, row: CodeRow, about: About) -> list[Fact]:
 
 
 def _facts(notice: CustomsNotice, key: Key, value: Value, side: str, about: About) -> list[Fact]:
+    """One fact per scope. Demands without reference are told apart by the message: two holds must not share a slot, nor their lifts."""
+    record = _record(about.record, notice.record) + (f"@{event_id(notice)}" if key[0] == "demand" and not notice.reference else "")
     return [
-        Fact(side=side, key=key, at=micros(notice.event_time), source=notice.authority, rank=Rank.AUTHORITY,
-             record=_record(about.record, notice.record), version=notice.version, id=event_id(notice), scope=scope, value=value,
-             code=notice.code, dated=notice.date_only)
+        Fact(side=side, key=key, at=micros(notice.event_time), source=notice.authority, rank=Rank.AUTHORITY, record=record,
+             version=notice.version, id=event_id(notice), scope=scope, value=value, code=notice.code, dated=notice.date_only)
         for scope in _scopes(notice.container, notice.item, about)
     ]
 

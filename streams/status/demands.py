@@ -1,15 +1,19 @@
 """What the authority has open: refusals, holds, controls, requests. Open until something later closes it (section 5)."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from streams.status.documents import Documents
 from streams.status.states import RUNG, Block, Demand, Document, State, evidence_of, instant_in, text_in
-from streams.status.view import View, last_instant, outranks
+from streams.status.view import View, last_instant, outranks, standing
 from topics.facts import NEVER, Fact
 
 Name = tuple[str, str, str, str, str]
-"""(kind, subject, reference, scope, record); record tells demands without reference apart."""
+"""(kind, subject, reference, scope, record); record tells demands without reference apart (DOCUMENTS and CUSTODY put the message's id there)."""
 Closing = tuple[int, str]
 """(instant, what closed it)."""
+
+Closings = Callable[["Name", "_Stages"], list[Closing]]
 
 STAGES = ("opened", "started", "discrepancy")
 CLOSE = ("released", "rejected", "invalidated", "assessed")
@@ -59,7 +63,7 @@ class Demands:
         self.flags |= heard.flags
         for name, demand in heard.demands.items():
             demand.closings += _closings(name, demand, view, docs, heard)
-        unmatched = _bare(heard)
+        unmatched = _bare(heard, lambda name, demand: _closings(name, demand, view, docs, heard))
         dated = [f for f in view.of("doc") if f.dated and f.key[3] in CLOSE and f.source == view.rules.authority]
         for name in sorted(heard.demands):
             about, _, number = name[1].partition("/")
@@ -177,17 +181,34 @@ def _closings(name: Name, demand: _Stages, view: View, docs: Documents, heard: _
     return found
 
 
-def _bare(heard: _Heard) -> set[str]:
-    """A closing without reference closes the only demand it can mean. Gives the kinds of those that met none, or several."""
+def _bare(heard: _Heard, closings: Closings) -> set[str]:
+    """What comes without reference, as it happened: a later stage (started, discrepancy) belongs to the only order that it can mean, else it
+    stands alone; a closing closes the only demand that it can mean. Gives the kinds of closings that met none, or several."""
     unmatched = set()
-    for (kind, subject), times in heard.bare.items():
-        for t in sorted(times):
-            meant = [d for n, d in heard.demands.items() if n[:3] == (kind, subject, "") and _stood(d, t)]
-            if len(meant) == 1:
-                meant[0].closings.append((t, "closing"))
-            else:
-                unmatched.add(kind)
+    told: list[tuple[int, int, tuple[str, ...]]] = [(t, 1, name) for name, times in heard.bare.items() for t in times]
+    told += [(max(d.times.values()), 0, n) for n, d in heard.demands.items() if not n[2] and "opened" not in d.times]
+    for t, closing, name in sorted(told):
+        if not closing:
+            _join(heard, name, t, closings)
+            continue
+        meant = [d for n, d in heard.demands.items() if n[:3] == (*name, "") and _stood(d, t)]
+        if len(meant) == 1:
+            meant[0].closings.append((t, "closing"))
+        else:
+            unmatched.add(name[0])
     return unmatched
+
+
+def _join(heard: _Heard, name: tuple[str, ...], t: int, closings: Closings) -> None:
+    orders = [(n, d) for n, d in heard.demands.items() if n[:4] == name[:4] and d.times.get("opened", t + 1) <= t]
+    meant = [(n, d) for n, d in orders if not any(max(d.times.values()) < closed < t for closed, _ in d.closings)]
+    if len(meant) != 1:
+        return
+    whole, order = meant[0]
+    stage = heard.demands.pop((name[0], name[1], name[2], name[3], name[4]))
+    for phase, fact in stage.said.items():
+        order.hear(fact, phase)
+    order.closings = [c for c in order.closings if c[1] == "closing"] + closings(whole, order)
 
 
 def _stood(demand: _Stages, t: int) -> bool:
@@ -197,23 +218,49 @@ def _stood(demand: _Stages, t: int) -> bool:
 
 
 def blocks(view: View) -> tuple[Block, ...]:
-    """Other agencies' open demands: closed by the same source's closing with the same reference, strictly later.
-    A certificate is a paper, not a lift: it closes nothing."""
-    facts = view.of("agency")
-    if not facts:
-        return ()
-    spoken: dict[tuple[str, str, str], dict[str, Fact]] = {}
-    for f in facts:
-        _, agency, reference, phase = f.key
-        said = spoken.setdefault((agency, reference, f.source), {})
-        if phase not in said or outranks(f, said[phase]):
-            said[phase] = f
-    found = []
-    for agency, reference, source in sorted(spoken):
-        said = spoken[agency, reference, source]
-        lifted = said["closed"].at if "closed" in said else NEVER
-        standing = [said[p] for p in ("opened", "discrepancy") if p in said and last_instant(said[p]) >= lifted]
-        if standing:
-            last = standing[-1]
-            found.append(Block(agency, reference, last.key[3], standing[0].at, source, text_in(last.value, "reason"), evidence_of(last)))
-    return tuple(found)
+    """Other agencies' open demands: closed by the same source, strictly later. A conform result closes a control without discrepancy, a lift
+    whatever bears its reference; without reference each closes the only one that it can mean: a lift never means a control that has found
+    nothing. A certificate is a paper, not a lift: it closes nothing."""
+    told: dict[tuple[str, str], list[Fact]] = {}
+    for f in view.of("agency"):
+        if f.key[4] != "certificate":
+            told.setdefault((f.key[1], f.source), []).append(f)
+    found: list[Block] = []
+    for (agency, source), facts in sorted(told.items()):
+        for w in _agency(facts):
+            found.append(Block(agency, w.reference, w.last.key[4], w.since, source, text_in(w.last.value, "reason"), evidence_of(w.last)))
+    return tuple(sorted(found, key=lambda b: (b.agency, b.reference, b.source, b.opened_at)))
+
+
+class _Want:
+    """A demand of another agency."""
+
+    __slots__ = ("kind", "last", "reference", "since")
+
+    def __init__(self, f: Fact) -> None:
+        self.kind, self.reference, self.since, self.last = f.key[2], f.key[3], f.at, f
+
+    @property
+    def found(self) -> bool:
+        """Its control has found something."""
+        return self.last.key[4] == "discrepancy"
+
+
+def _agency(facts: list[Fact]) -> list[_Want]:
+    """What one agency has open. At one instant closings come first, and of a day without times they come at its beginning: equal times end
+    nothing."""
+    open_: list[_Want] = []
+    for f in sorted(facts, key=lambda f: (f.at if f.key[4] == "closed" else last_instant(f), f.key[4] != "closed", f.key[4] == "discrepancy", standing(f))):
+        _, _, kind, reference, phase = f.key
+        mine = [w for w in open_ if w.reference == reference]
+        if phase == "closed":
+            meant = [w for w in mine if (w.kind == kind and not w.found if kind else reference or w.kind != "control" or w.found)]
+            if reference or len(meant) == 1:
+                open_ = [w for w in open_ if w not in meant]
+            continue
+        same = [w for w in mine if w.kind == kind and (reference or (phase == "discrepancy" and not w.found))]
+        if len(same) != 1:
+            open_.append(_Want(f))
+        elif not same[0].found or phase == "discrepancy":
+            same[0].last = f
+    return open_

@@ -366,7 +366,29 @@ def test_another_agencys_hold_is_its_own() -> None:
                         crossing="BY-PL-BREST-TERESPOL")
     b = bench().tell(declared(), hold)
     fact = b.one(SHIPMENT, "agency")
-    assert (fact.key, fact.side) == (("agency", "veterinary", "V1", "opened"), "@PL/office/BY-PL-BREST-TERESPOL")
+    assert (fact.key, fact.side) == (("agency", "veterinary", "hold", "V1", "opened"), "@PL/office/BY-PL-BREST-TERESPOL")
+
+
+def agency(hours: float, what: str, reference: str = "", **more: Any) -> AgencyNotice:
+    return AgencyNotice(**{"source": "vet-pl", "id": f"{what}-{hours}", "event_time": at(hours), "agency": "veterinary", "authority": "PL", "what": what,
+                           "reference": reference, "document": SMGS, **more})
+
+
+@pytest.mark.parametrize("where", [{"document": SMGS}, {"container": BOX}])
+def test_holds_without_reference_are_two_slots_and_so_are_their_lifts(where: dict[str, Any]) -> None:
+    b = bench().tell(declared(), loaded(1), *(notice(h, c, **where) for h, c in ((2, "HOLD"), (2.5, "HOLD"), (3, "LIFT"), (4, "LIFT"))))
+    assert [(f.at, f.key[4]) for f in b.of(SHIPMENT, "demand", "hold", "", "")] == [(us(h), p) for h, p in (
+        (2, "opened"), (2.5, "opened"), (3, "closed"), (4, "closed"))]
+    b.tell(notice(5, "HOLD", reference="H", **where), notice(6, "HOLD", reference="H", **where))
+    assert b.one(SHIPMENT, "demand", "hold", "", "H").at == us(6)
+
+
+def test_an_agencys_words_keep_their_kind_and_without_reference_their_message() -> None:
+    b = bench().tell(declared(), agency(2, "hold"), agency(3, "hold"), agency(4, "control"), agency(5, "conform"), agency(6, "lift"),
+                     agency(7, "refusal", "R"), agency(8, "discrepancy", "R"), agency(9, "certificate", "C"))
+    assert [f.key[2:] for f in b.of(SHIPMENT, "agency")] == [
+        ("hold", "", "opened"), ("hold", "", "opened"), ("control", "", "opened"), ("control", "", "closed"), ("", "", "closed"),
+        ("refusal", "R", "opened"), ("control", "R", "discrepancy"), ("", "C", "certificate")]
 
 
 # -- master data ----------------------------------------------------------------------------------------------------------------

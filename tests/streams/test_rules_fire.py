@@ -86,7 +86,7 @@ def closed(state: str) -> CrossingCondition:
 
 CONTROL = [demand(CN_EXIT, "control", "C1", "opened", T0 + 5, "CN"), demand(CN_EXIT, "control", "C1", "closed", T0 + 6, "CN")]
 AEO = [{"role": "consignor", "name": "Shipper", "country": "CN", "aeo": "AEOCN1234567890"}, {"role": "consignee", "name": "Buyer", "country": "DE"}]
-CERTIFICATE = Fact(side=KZ_ENTRY, key=("agency", "phyto", "P7", "certificate"), at=T0, source="phyto-kz", id="p7")
+CERTIFICATE = Fact(side=KZ_ENTRY, key=("agency", "phyto", "", "P7", "certificate"), at=T0, source="phyto-kz", id="p7")
 VALID = tuple(msgspec.structs.replace(r, filings=tuple(msgspec.structs.replace(f, validity_days=2) for f in r.filings)) if r.id == "eaeu-entry" else r
               for r in ROWS)
 RELEASED_TD = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 45 * MINUTE, "KZ")

@@ -178,4 +178,4 @@ def test_a_fact_tells_its_cause(fact: Fact, cause: Cause) -> None:
 
 
 def test_another_agencys_word_causes_no_change_of_state() -> None:
-    assert causes_of([at(1, "agency", "phyto", "1", "opened", source="phyto-kz"), doc(1, "pi", "1", "enquiry")]) == frozenset()
+    assert causes_of([at(1, "agency", "phyto", "hold", "1", "opened", source="phyto-kz"), doc(1, "pi", "1", "enquiry")]) == frozenset()

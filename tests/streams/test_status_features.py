@@ -106,7 +106,10 @@ def test_a_dated_departure_of_the_day_of_a_presence_is_a_departure_of_unknown_or
 # --- other agencies ---
 
 def vet(hour: float, phase: str, ref: str = "v1", source: str = "veterinary-kz", **more: object) -> Fact:
-    return at(hour, "agency", "veterinary", ref, phase, source=source, **more)  # type: ignore[arg-type]
+    """`hold` and `lift` by phase; `more` may name another kind. Without reference each message is a slot of its own, as the folds say it."""
+    kind = more.pop("kind", "hold" if phase == "opened" else "control" if phase == "discrepancy" else "")
+    record = "" if ref else f"@{hour}"
+    return at(hour, "agency", "veterinary", kind, ref, phase, source=source, record=record, **more)  # type: ignore[arg-type]
 
 
 def test_an_agencys_hold_keeps_the_goods_and_leaves_the_customs_state() -> None:
@@ -129,6 +132,28 @@ def test_nothing_else_lifts_an_agencys_hold(lift: Fact) -> None:
 
 def test_customs_covers_no_veterinary_hold() -> None:
     assert not side("entry", *HERE, vet(4, "opened"), TD, hold(5, ref="v1", phase="closed")).movable
+
+
+@pytest.mark.parametrize("ref", ["v1", ""])
+def test_a_conform_result_closes_its_control_and_never_a_hold(ref: str) -> None:
+    conform = vet(7, "closed", ref, kind="control")
+    assert side("entry", *HERE, TD, vet(6, "opened", ref, kind="control"), conform).movable
+    assert not side("entry", *HERE, TD, vet(6, "opened", ref), conform).movable
+    assert not side("entry", *HERE, TD, vet(6, "opened", ref, kind="refusal"), conform).movable
+
+
+@pytest.mark.parametrize("ref", ["v1", ""])
+def test_a_discrepancy_is_lifted_and_no_conform_result_covers_it(ref: str) -> None:
+    ordered, found = vet(5, "opened", ref, kind="control"), vet(6, "discrepancy", ref)
+    assert not side("entry", *HERE, TD, ordered, found, vet(7, "closed", ref, kind="control")).movable
+    assert side("entry", *HERE, TD, ordered, found, vet(7, "closed", ref)).movable
+
+
+def test_a_bare_lift_frees_only_what_it_can_mean() -> None:
+    assert side("entry", *HERE, TD, vet(6, "opened", ""), vet(7, "closed", "")).movable
+    assert not side("entry", *HERE, TD, vet(6, "opened", ""), vet(6.5, "opened", ""), vet(7, "closed", "")).movable
+    assert side("entry", *HERE, TD, vet(6, "opened", ""), vet(6.5, "closed", ""), vet(7, "opened", ""), vet(8, "closed", "")).movable
+    assert not side("entry", *HERE, TD, vet(6, "opened", "", kind="control"), vet(7, "closed", "")).movable
 
 
 def test_a_lift_for_one_box_frees_that_box() -> None:

@@ -83,7 +83,7 @@ def a_broken_lock_is_not_noticed(m: pytest.MonkeyPatch) -> None:
 
 
 def a_closing_without_reference_closes_nothing(m: pytest.MonkeyPatch) -> None:
-    m.setattr(demands, "_bare", lambda heard: set())
+    m.setattr(demands, "_bare", lambda heard, closings: set())
 
 
 def an_answer_is_not_heard(m: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ KEYS = st.one_of(
         ["opened", "started", "discrepancy", "closed", "answered"]),
     key(["seen", "handed_over", "presented", "departed"], ["1", "2"]),
     key("seal", "lock", ["ok", "reading", "lost", "restored", "tamper", "opened_authorised"], ["e1", "e2"]),
-    key("condition", ["risk", "gtt"]), key("agency", ["veterinary", "phyto"], ["", "v"], ["opened", "closed", "discrepancy", "certificate"]),
+    key("condition", ["risk", "gtt"]),
+    key("agency", ["veterinary", "phyto"], ["", "hold", "control"], ["", "v"], ["opened", "closed", "discrepancy", "certificate"]),
     key(["route", "visit", "run", "mask"]),
 )
 SPANS = st.fixed_dictionaries({"source": st.sampled_from([CUSTOMS, RAILWAY]), "since": INSTANTS, "until": INSTANTS})

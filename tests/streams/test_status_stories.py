@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from streams.status import SideRules, State, scope_status
 from tests.sim.oracle.rows import CUSTOMS, FORWARDER, RAILWAY, TERMINAL, UNION, some
-from tests.streams.stories import AWAY, GTT, HERE, LOCK_READ, PI, PRESENTED, RISK, TD, at, doc, flags, hold, side, state
-from topics.facts import HOUR, WHOLE, Rank, merge
+from tests.streams.stories import AWAY, GTT, HERE, LOCK_READ, PI, PRESENTED, RISK, TD, at, doc, flags, hold, scope, side, state
+from topics.facts import HOUR, WHOLE, Fact, Rank, merge
 
 
 def test_a_side_with_every_release_fact_is_released() -> None:
@@ -193,6 +193,35 @@ def test_a_conveyance_release_counts_only_for_the_run_the_box_leaves_with() -> N
     other = at(1, "run", source=RAILWAY, value="r2")
     assert state("exit", *PAPERS, doc(2, "conveyance", "r1", "released"), other) is State.ACCEPTED
     assert state("exit", *PAPERS, doc(2, "conveyance", "r1", "released"), RUN) is State.RELEASED
+
+
+def bare(hour: float, kind: str, phase: str) -> Fact:
+    """A word without reference, as the folds say it: its message tells it apart."""
+    return at(hour, "demand", kind, "", "", phase, record=f"@{hour}")
+
+
+def test_one_bare_lift_leaves_two_holds_standing() -> None:
+    weapons, sanctions = bare(6, "hold", "opened"), bare(6.5, "hold", "opened")
+    told = scope("entry", *HERE, TD, weapons, sanctions, bare(7, "hold", "closed"))
+    assert told.state is State.HELD
+    assert "closing_without_reference" in told.flags
+    assert state("entry", *HERE, TD, weapons, bare(7, "hold", "closed")) is State.RELEASED
+    assert state("entry", *HERE, TD, weapons, bare(6.2, "hold", "closed"), sanctions, bare(7, "hold", "closed")) is State.RELEASED
+
+
+def test_stages_without_reference_belong_to_the_only_order_they_can_mean() -> None:
+    ordered, begun, conform = bare(6, "control", "opened"), bare(7, "control", "started"), bare(8, "control", "closed")
+    assert state("entry", *HERE, ordered, begun) is State.UNDER_CONTROL
+    assert "out_of_sequence" not in flags(*HERE, ordered, begun)
+    assert state("entry", *HERE, ordered, begun, conform) is State.ARRIVED
+    again = (bare(9, "control", "opened"), bare(10, "control", "started"), bare(11, "control", "closed"))
+    assert state("entry", *HERE, ordered, begun, conform, *again) is State.ARRIVED
+    assert state("entry", *HERE, ordered, begun, again[0], again[1], again[2]) is State.UNDER_CONTROL
+
+
+def test_a_bare_discrepancy_falls_with_no_routine_release() -> None:
+    assert state("entry", *HERE, bare(3, "control", "opened"), bare(4, "control", "discrepancy"), TD) is State.HELD
+    assert state("entry", *HERE, bare(3, "control", "opened"), TD) is State.RELEASED
 
 
 def test_a_demand_on_a_conveyance_binds_only_boxes_of_that_run() -> None:

@@ -35,12 +35,13 @@ class Author:
     def now(self) -> int:
         return self.tick * TICK + HOUR           # never the first instant of a day: a date alone must not tie with a time
 
-    def say(self, key: Key, source: str = CUSTOMS, rank: Rank = Rank.AUTHORITY, value: Value = True, *, datable: bool = False) -> None:
+    def say(self, key: Key, source: str = CUSTOMS, rank: Rank = Rank.AUTHORITY, value: Value = True, *, datable: bool = False,
+            record: str = "") -> None:
         at, dated = self.now, False
         if datable and self.dated and self.rng.random() < 0.3 and at // DAY not in self.dated_days:
             self.dated_days.add(at // DAY)
             at, dated = at // DAY * DAY, True
-        self.told.append(Fact(side=SIDE, key=key, at=at, source=source, rank=rank, id=f"e{self.event}", value=value, dated=dated))
+        self.told.append(Fact(side=SIDE, key=key, at=at, source=source, rank=rank, id=f"e{self.event}", record=record, value=value, dated=dated))
 
     def write(self) -> list[Fact]:
         for event in range(self.rng.randint(1, LENGTH_MAX)):
@@ -107,8 +108,9 @@ class Author:
 
     def agency(self) -> None:
         agency, reference = self.rng.choice(["veterinary", "phyto"]), self.rng.choice(["", "v1"])
-        phase = self.rng.choice(["opened", "discrepancy", "closed", "closed", "certificate"])
-        self.say(("agency", agency, reference, phase), f"{agency}-kz", Rank.AUTHORITY)
+        kind, phase = self.rng.choice([("hold", "opened"), ("control", "opened"), ("refusal", "opened"), ("control", "discrepancy"),
+                                       ("control", "closed"), ("", "closed"), ("", "closed"), ("", "certificate")])
+        self.say(("agency", agency, kind, reference, phase), f"{agency}-kz", Rank.AUTHORITY, record="" if reference else f"@e{self.event}")
 
     def seal(self) -> None:
         what = self.rng.choice(["reading", "ok", "ok", "ok", "lost", "restored", "tamper", "opened_authorised"])

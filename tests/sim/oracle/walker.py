@@ -96,7 +96,7 @@ class Walker:
         self.openings: list[tuple[int, int]] = []
         self.lost, self.reading, self.customs_read = False, "none", False
         self.stained: set[str] = set()
-        self.agencies: dict[tuple[str, str, str], bool] = {}
+        self.agencies: list[dict[str, Any]] = []
 
     @classmethod
     def of(cls, row: Row, facts: Iterable[Fact]) -> Walker:
@@ -148,8 +148,25 @@ class Walker:
         self.proven[f.key[1]] = f.at if f.value == "proven" else -1
 
     def on_agency(self, f: Fact) -> None:
-        if f.key[3] != "certificate":
-            self.agencies[f.key[1], f.key[2], f.source] = f.key[3] != "closed"
+        """Other agencies: what each has open, one entry per reference, or per message without one."""
+        _, agency, kind, ref, phase = f.key
+        mine = [a for a in self.agencies if (a["agency"], a["source"], a["ref"]) == (agency, f.source, ref)]
+        if phase == "opened":
+            if not (ref and any(a["kind"] == kind for a in mine)):
+                self.agencies.append({"agency": agency, "source": f.source, "ref": ref, "kind": kind})
+        elif phase == "discrepancy":
+            plain = [a for a in mine if a["kind"] == "control"]
+            if len(plain) == 1:
+                plain[0]["kind"] = "found"
+            elif not (ref and any(a["kind"] == "found" for a in mine)):
+                self.agencies.append({"agency": agency, "source": f.source, "ref": ref, "kind": "found"})
+        elif phase == "closed":
+            self.lift([a for a in mine if (a["kind"] == "control" if kind else ref or a["kind"] != "control")], ref)
+
+    def lift(self, meant: list[dict[str, Any]], ref: str) -> None:
+        """Without reference it must mean one."""
+        if ref or len(meant) == 1:
+            self.agencies = [a for a in self.agencies if not any(a is m for m in meant)]
 
     def on_doc(self, f: Fact) -> None:
         _, kind, number, phase = f.key
@@ -278,7 +295,7 @@ class Walker:
 
     def blocked(self) -> set[tuple[str, str, str]]:
         """Other agencies' demands that are open."""
-        return {name for name, is_open in self.agencies.items() if is_open}
+        return {(a["agency"], a["ref"], a["source"]) for a in self.agencies}
 
     def movable(self, now: int) -> bool:
         state = self.shows(now)
