@@ -82,14 +82,14 @@ def trip_facts(container: str, state: State, span: Span, here: Whereabouts, refe
     if here.run is not None and here.run in runs:
         for m in here.run.milestones:
             if m.eta is not None:
-                yield Fact(side=m.side, key=("eta",), at=here.run.position[2] if here.run.position else here.run.aboard_from, source=TRAINS,
-                           rank=Rank.RAILWAY, scope=container, value=list(m.eta))
+                yield Fact(side=m.side, key=("eta",), at=here.run.aboard_from, source=TRAINS, rank=Rank.RAILWAY, scope=container, value=list(m.eta))
         yield _position(container, here.run.run, here.run.position, "")
     elif here.place:
         yield from _off_train(container, runs, here, reference)
         yield _position(container, yard_run(here.place), None, here.place, here.since)
 
 
+# The position is where the train was when something else had to be told: it is shown, and decides nothing.
 def _position(container: str, run: str, known: tuple[float, float, int] | None, place: str, since: int = 0) -> Fact:
     value: dict[str, object] = {"run": run, "place": place}
     if known is not None:

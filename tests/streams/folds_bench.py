@@ -188,11 +188,18 @@ class Bench:
     def everything(self) -> dict[str, Any]:
         """All that holds, to compare two histories."""
         return {
-            "facts": {s: living for s in sorted(self.facts) if (living := self.living(s))},
+            "facts": {s: {k: _without_coordinates(f) for k, f in living.items()} for s in sorted(self.facts) if (living := self.living(s))},
             "alerts": {(a.key, a.detail, a.at) for a in self.open_alerts()},
             "joined": {(k, j.shipment, j.wagon, j.at) for k, j in self.joined.items() if j.aboard},
             "profiles": {k: msgspec.structs.replace(p, seq=0) for k, p in self.profiles.items() if p.milestones or p.containers or not p.over},
         }
+
+
+def _without_coordinates(f: Fact) -> Fact:
+    """A position is told along with something else, so where exactly the train was then depends on what came when. It decides nothing."""
+    if f.key == ("position",) and isinstance(f.value, dict):
+        return msgspec.structs.replace(f, at=0, value={"run": f.value["run"], "place": f.value["place"]})
+    return f
 
 
 def told_in_any_order(folds: Any, events: Sequence[Event], tries: int, *, seed: int = 1, rows: Reference | None = None) -> None:
