@@ -63,6 +63,13 @@ def next_open(calendar: Calendar, at: int) -> int | None:
     return next((max(at, opens) for opens, closes in _spans(calendar, at) if closes > at), None)
 
 
+def next_close(calendar: Calendar, at: int) -> int | None:
+    """When the working span that holds `at` ends; None when the post is closed then, or always works."""
+    if calendar.hours.always:
+        return None
+    return next((closes for opens, closes in _spans(calendar, at) if opens <= at < closes), None)
+
+
 def add_working_hours(calendar: Calendar, at: int, hours: float) -> int | None:
     """The instant when `hours` of working time have passed since `at`; None when that is beyond SEARCH_DAYS_MAX days."""
     left = round(hours * HOUR)

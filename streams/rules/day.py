@@ -32,6 +32,11 @@ def _day(days: int) -> str:
     return moment(days * DAY).date().isoformat()
 
 
+def begin_of(day: str) -> int:
+    """First instant of an ISO date, UTC, in microseconds."""
+    return micros(datetime.fromisoformat(day[:10]).replace(tzinfo=UTC))
+
+
 def local(at: int, zone: str) -> str:
     """An instant in a zone's own time, ISO 8601 with offset, to the minute."""
     return moment(at).astimezone(ZoneInfo(zone or "UTC")).isoformat(timespec="minutes")

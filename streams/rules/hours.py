@@ -1,7 +1,7 @@
 """Working hours of a post: trains run at night and on holidays, inspection does not (hard case 25)."""
 from __future__ import annotations
 
-from streams.network.calendar import next_open, post_calendar
+from streams.network.calendar import next_close, next_open, post_calendar
 from streams.reference.model import Crossing, Reference
 
 
@@ -10,3 +10,8 @@ def post_opens(reference: Reference, crossing: Crossing | None, authority: str, 
     if crossing is None or authority not in reference.authorities:
         return at
     return next_open(post_calendar(reference, crossing, authority), at)
+
+
+def post_closes(reference: Reference, crossing: Crossing, authority: str, at: int) -> int | None:
+    """When the post that works now stops working; None when it does not work, or never stops."""
+    return next_close(post_calendar(reference, crossing, authority), at) if authority in reference.authorities else None
