@@ -26,6 +26,8 @@ class Post(NamedTuple):
     leave_km: float
     places: frozenset[str]
     """Stations and terminals at which a train stands at this side."""
+    last: frozenset[str] = frozenset()
+    """Those of them from which it leaves the side: on a line the last one; leaving Terespol for Małaszewicze is no departure."""
 
     @property
     def id(self) -> str:
@@ -158,11 +160,13 @@ def posts_of(reference: Reference, line: Route | None, crossings: Iterable[str],
 def _post(reference: Reference, line: Route | None, spec: SideSpec) -> Post:
     places = {p.id for p in reference.places.values() if p.crossing == spec.crossing and p.country == spec.authority} | {spec.place}
     if line is None:
-        return Post(spec, spec.order * STEP - 1, spec.order * STEP + 1, frozenset(places))
+        return Post(spec, spec.order * STEP - 1, spec.order * STEP + 1, frozenset(places), frozenset(places))
     here = [p for p in places if p in line.km_of]
     if not here:
         return Post(spec, NOWHERE, NOWHERE, frozenset(places))
-    return Post(spec, min(line.km_of[p] - line.radius_of[p] for p in here), max(line.km_of[p] + line.radius_of[p] for p in here), frozenset(places))
+    last = max(here, key=lambda p: (line.km_of[p], p))
+    reach, leave = min(line.km_of[p] - line.radius_of[p] for p in here), max(line.km_of[p] + line.radius_of[p] for p in here)
+    return Post(spec, reach, leave, frozenset(places), frozenset({last}))
 
 
 def _at_formation(

@@ -138,7 +138,7 @@ def _stone(post: Post, there: list[Spot], beyond: list[Spot], sheet: HandOverShe
     behind = next((s for s in beyond if s.fix.at >= back and (not returns or s.fix.at > back)), None)
     reported = [s for s in there if s.reported]
     seen = min(reported or there, key=lambda s: s.fix.key, default=None)
-    leaving = [s for s in reported if s.fix.what in LEAVING and s.fix.at > back]
+    leaving = [s for s in reported if s.fix.what in LEAVING and s.fix.at > back and s.place in post.last]
     entry = post.spec.kind == "ENTRY"
     handed = at_of(sheet) if sheet is not None and entry and (sheet.wagons or sheet.refused) and at_of(sheet) >= left_exit else None
     bound: list[str] = []

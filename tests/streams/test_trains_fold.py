@@ -92,6 +92,14 @@ def test_sparse_positions_skip_no_side_and_invent_no_time() -> None:
         assert all(f.value == {"bound": True} for f in b.of(SHIPMENT, "departed", side=side))
 
 
+def test_leaving_the_first_of_two_stations_of_a_side_is_no_departure_from_it() -> None:
+    side = "BY-PL-BREST-MALASZEWICZE:PL:ENTRY"
+    b = shipped().tell(announced(), station(300, "terespol"), station(301, "terespol", "departed"))
+    assert presence(b, side) == {"seen/1": us(300)}
+    b.tell(station(302, "malaszewicze"), station(320, "malaszewicze", "departed"))
+    assert presence(b, side) == {"seen/1": us(300), "departed/1": us(320)}
+
+
 def test_a_reported_time_replaces_the_bound() -> None:
     b = shipped().tell(announced(), near(50, "urumqi"), near(170, "astana"), station(120, "alashankou", "departed"))
     assert b.one(SHIPMENT, "departed", side=CN_EXIT).at == us(120)
