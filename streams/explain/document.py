@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from streams.explain.say import say, word
-from streams.network.calendar import border_time
+from streams.network.calendar import border_time, side_zone
 from streams.reference.model import Reference
 from streams.rules.day import moment
 from topics.events.outputs import ClearanceUpdate, ConditionSaid, FindingSaid, NextAction
@@ -89,8 +89,7 @@ class _Desk:
     __slots__ = ("known", "lang", "zone")
 
     def __init__(self, update: ClearanceUpdate, known: dict[str, Fact], reference: Reference, lang: str) -> None:
-        row = reference.authorities.get(update.authority)
-        self.zone = row.zone if row is not None else "UTC"
+        self.zone = side_zone(reference, update.authority, update.crossing, update.office)
         self.known, self.lang = known, lang
 
     def here(self, at: int | None) -> str:

@@ -50,7 +50,8 @@ def calendar_of(authority: Authority, hours: str) -> Calendar:
 
 def post_calendar(reference: Reference, crossing: Crossing, authority: str) -> Calendar:
     """Calendar of a post of a crossing; 24/7 where the crossing names no hours."""
-    return calendar_of(reference.authorities[authority], crossing.calendar.get(authority, "24/7"))
+    own = calendar_of(reference.authorities[authority], crossing.calendar.get(authority, "24/7"))
+    return Calendar(own.hours, side_zone(reference, authority, crossing.id), own.country)
 
 
 def is_open(calendar: Calendar, at: int) -> bool:
@@ -89,10 +90,10 @@ def expected_decision(reference: Reference, crossing: Crossing, authority: str, 
 
 
 def duty_open(reference: Reference, line: DutyLine, at: int) -> bool:
-    """Whether somebody answers a duty line at an instant; hours are the authority's own."""
+    """Whether somebody answers a duty line at an instant; hours are in the time of the post that it belongs to."""
     authority = reference.authorities.get(line.authority)
-    zone, country = (authority.zone, authority.holidays) if authority else ("UTC", "")
-    return is_open(Calendar(parse_hours(line.hours), zone, country), at)
+    country = authority.holidays if authority else ""
+    return is_open(Calendar(parse_hours(line.hours), side_zone(reference, line.authority, line.crossing), country), at)
 
 
 def zone_of(reference: Reference, place: Place | None, authority: str) -> str:
@@ -101,6 +102,13 @@ def zone_of(reference: Reference, place: Place | None, authority: str) -> str:
         return place.zone
     row = reference.authorities.get(authority)
     return row.zone if row else "UTC"
+
+
+def side_zone(reference: Reference, authority: str, crossing: str = "", office: str = "") -> str:
+    """Time zone in which a side's people live: that of its border station or of its office's place, else the authority's."""
+    post, mapped = reference.crossings.get(crossing), reference.mapped.get(("office", f"{authority}:{office}"))
+    place = (post.a if post.a_authority == authority else post.b) if post is not None else mapped.means if mapped is not None else ""
+    return zone_of(reference, reference.places.get(place), authority)
 
 
 def border_time(at: int, zone: str) -> str:

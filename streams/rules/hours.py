@@ -1,8 +1,9 @@
 """Working hours of a post: trains run at night and on holidays, inspection does not (hard case 25)."""
 from __future__ import annotations
 
-from streams.network.calendar import next_close, next_open, post_calendar
+from streams.network.calendar import next_close, next_open, post_calendar, side_zone
 from streams.reference.model import Crossing, Reference
+from streams.rules.case import SideCase
 
 
 def post_opens(reference: Reference, crossing: Crossing | None, authority: str, at: int) -> int | None:
@@ -15,3 +16,8 @@ def post_opens(reference: Reference, crossing: Crossing | None, authority: str, 
 def post_closes(reference: Reference, crossing: Crossing, authority: str, at: int) -> int | None:
     """When the post that works now stops working; None when it does not work, or never stops."""
     return next_close(post_calendar(reference, crossing, authority), at) if authority in reference.authorities else None
+
+
+def zone_here(reference: Reference, side: SideCase) -> str:
+    """Time zone of a side's post or office."""
+    return side_zone(reference, side.authority, side.crossing, side.office)
