@@ -31,8 +31,8 @@ def bindings_of(key: str, inputs: Inputs, cover: Coverage) -> Iterator[Saying]:
     for v in cover.variants:
         if v in cover.roots:
             yield from _of_shipment(key, inputs, v, v.shipment, [e for e in inputs.loads.values() if v.shipment in (cover.of(e.document) or {})])
-        elif cover.continuing and len(cover.bound) == 1:
-            yield from _of_shipment(key, inputs, v, next(iter(cover.bound)), list(inputs.loads.values()))
+        elif len(continued := [s for s, c in cover.bound.items() if c.continued]) == 1:
+            yield from _of_shipment(key, inputs, v, continued[0], list(inputs.loads.values()))
     if not cover.variants and len(cover.bound) == 1:
         yield from _of_shipment(key, inputs, None, next(iter(cover.bound)), list(inputs.loads.values()))
 

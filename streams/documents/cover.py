@@ -5,10 +5,10 @@ them out means neither.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from streams.documents.inputs import First, Inputs
+from streams.documents.inputs import Behind, First, Inputs
 from streams.kept import order
 from topics.events.base import DocumentRef
 from topics.events.trade import ShipmentDeclared
@@ -26,9 +26,30 @@ class Cover(NamedTuple):
     """Keys of the documents between the shipment's own and this one."""
     containers: tuple[str, ...] = ()
     """All containers of the shipment."""
+    boxes: tuple[str, ...] = ()
+    """Containers that its goods were loaded into or out of."""
+    owners: tuple[str, ...] = ()
+    """Parties whose declarations make the shipment."""
+    continued: bool = False
+    """This document continues the shipment, and somebody who may say so does: its goods are the shipment's."""
+
+    def holds(self, container: str) -> bool:
+        """Is this one of its containers, as far as known?"""
+        return container in self.containers or container in self.boxes or container in self.scope
 
 
 Covers = dict[str, Cover]
+Trusted = Callable[[str], bool]
+"""Railways and authorities: their word on what continues what counts for everybody."""
+
+
+class Claim(NamedTuple):
+    """That this document continues another."""
+
+    ref: DocumentRef
+    boxes: tuple[str, ...]
+    """The containers that it takes over; empty = all."""
+    by: tuple[str, ...]
 
 
 class Variant(NamedTuple):
@@ -58,23 +79,37 @@ def _agree(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
 class Coverage:
     """What the inputs under a number say of the shipments behind it."""
 
-    __slots__ = ("ambiguous", "asks", "bound", "continuing", "key", "variants")
+    __slots__ = ("ambiguous", "bound", "claims", "continuing", "key", "loads", "trusted", "variants")
 
-    def __init__(self, key: str, inputs: Inputs, kept: dict[str, tuple[str, ...]]) -> None:
-        self.key = key
+    def __init__(self, key: str, inputs: Inputs, kept: dict[str, Behind], trusted: Trusted) -> None:
+        self.key, self.trusted = key, trusted
         self.ambiguous = False
         self.variants = self._variants(inputs)
+        self.loads = [(e.document, {e.container, e.replaces} - {""}) for e in inputs.loads.values()]
+        self.claims = self._claims(inputs)
+        """By key: what this document continues, as its own owner, a railway or an authority says; where nobody has declared it, as anybody
+        says. Whether it does is decided where the shipment's owner is known."""
+        self.continuing = bool(self.claims)
         self.bound = self._bound(inputs, kept)
-        self.asks: dict[str, tuple[DocumentRef, tuple[str, ...]]] = {}
-        """Documents that this one continues, with the containers that it takes over."""
-        for link in inputs.links.values():
-            if link.relation in CONTINUING:
-                boxes = self._boxes() if link.relation == "split_of" else ()
-                self.asks[document_key(link.other)] = (link.other, boxes)
-        for v in self.variants:
-            self.asks.update({document_key(ref): (ref, ()) for ref in v.chosen.continues})
-        self.asks.pop(key, None)
-        self.continuing = bool(self.asks)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Parties that declare this document."""
+        return tuple(sorted({v.owner for v in self.variants if v.owner}))
+
+    def _claims(self, inputs: Inputs) -> dict[str, Claim]:
+        said: list[Claim] = [
+            Claim(link.other, self._boxes() if link.relation == "split_of" else (), (link.source,))
+            for _, link in sorted(inputs.links.items()) if link.relation in CONTINUING]
+        said += [Claim(ref, (), (v.chosen.source,)) for v in self.variants for ref in v.chosen.continues]
+        found: dict[str, Claim] = {}
+        for claim in said:
+            name = document_key(claim.ref)
+            held = found.get(name)
+            found[name] = claim if held is None else Claim(claim.ref, claim.boxes, tuple(sorted({*held.by, *claim.by})))
+        found.pop(self.key, None)
+        owners = self.owners
+        return {name: c for name, c in found.items() if not owners or any(p in owners or self.trusted(p) for p in c.by)}
 
     def _boxes(self) -> tuple[str, ...]:
         return tuple(sorted({box.container for v in self.variants for box in v.chosen.containers if box.container}))
@@ -96,18 +131,29 @@ class Coverage:
                 groups.append(([marks], list(by_marks[marks])))
         return [_variant(inputs, marks[0], sorted(names)) for marks, names in groups]
 
-    def _bound(self, inputs: Inputs, kept: dict[str, tuple[str, ...]]) -> Covers:
-        found: Covers = {shipment: Cover(scope, ("",)) for shipment, scope in kept.items()}
+    def _bound(self, inputs: Inputs, kept: dict[str, Behind]) -> Covers:
+        found: Covers = {s: Cover(b.scope, ("",), b.containers, b.boxes, b.owners, b.continued) for s, b in kept.items()}
         for bound in sorted(inputs.bounds.values(), key=lambda b: (len(b.path), b.path, b.via)):
-            if bound.withdrawn or self.key in bound.path:
+            continued = self._consents(bound.by)
+            if bound.withdrawn or self.key in bound.path or not (bound.cites or continued):
                 continue
-            held = found.get(bound.shipment)
-            if held is None:
-                found[bound.shipment] = Cover(bound.scope, bound.path, bound.containers)
-            else:
-                scope = tuple(sorted({*held.scope, *bound.scope})) if held.scope and bound.scope else ()
-                found[bound.shipment] = Cover(scope, held.path, held.containers or bound.containers)
+            held = found.get(bound.shipment, Cover(bound.scope, bound.path, bound.containers))
+            scope = tuple(sorted({*held.scope, *bound.scope})) if held.scope and bound.scope else ()
+            owners = {*held.owners, *bound.owners, *(self.owners if continued else ())}
+            found[bound.shipment] = Cover(
+                scope, held.path, held.containers or bound.containers, tuple(sorted({*held.boxes, *bound.boxes})), tuple(sorted(owners)),
+                held.continued or continued)
+        if len(found) == 1:
+            found = {s: c._replace(boxes=tuple(sorted({*c.boxes, *self._loaded(None)}))) for s, c in found.items()}
         return found
+
+    def _consents(self, by: tuple[str, ...]) -> bool:
+        """Its goods become part of a shipment only by a word of who declared it, or of a railway or authority."""
+        return bool(by) and (not self.owners or any(p in self.owners or self.trusted(p) for p in by))
+
+    def _loaded(self, v: Variant | None) -> set[str]:
+        """Containers loaded or unloaded under this number, of one of its documents."""
+        return {box for ref, boxes in self.loads if v is None or _agree(v.marks, marks_of(ref)) for box in boxes}
 
     @property
     def roots(self) -> list[Variant]:
@@ -130,7 +176,8 @@ class Coverage:
         return {v.shipment: self._own(v) for v in fitting}
 
     def _own(self, v: Variant) -> Cover:
-        return Cover(containers=tuple(sorted(box.container for box in v.chosen.containers if box.container)))
+        return Cover(containers=tuple(sorted(box.container for box in v.chosen.containers if box.container)),
+                     boxes=tuple(sorted(self._loaded(v))), owners=(v.owner,) if v.owner else ())
 
 
 def _variant(inputs: Inputs, marks: tuple[str, str, str], names: Iterable[str]) -> Variant:

@@ -11,7 +11,7 @@ from streams.codes import FIRST_VISIT, About, agency_facts, facts_of, filing_kin
 from streams.derived import Saying, alert, fact
 from streams.documents.bindings import bindings_of
 from streams.documents.cover import Cover, Coverage, Covers, narrowed
-from streams.documents.inputs import Inputs
+from streams.documents.inputs import Behind, Inputs
 from streams.documents.names import DOCUMENTS, Edge, ref_of
 from streams.kept import at_of, event_id, order
 from streams.reference.model import Reference
@@ -32,13 +32,17 @@ class Picture:
 
     __slots__ = ("content", "cover", "filer", "inputs", "key", "kind", "number", "others", "reference")
 
-    def __init__(self, key: str, inputs: Inputs, others: dict[str, Edge], kept: dict[str, tuple[str, ...]], reference: Reference) -> None:
+    def __init__(self, key: str, inputs: Inputs, others: dict[str, Edge], kept: dict[str, Behind], reference: Reference) -> None:
         self.key, self.inputs, self.others, self.reference = key, inputs, others, reference
         ref = ref_of(key)
         self.kind, self.number = ref.kind, ref.number
-        self.cover = Coverage(key, inputs, kept)
+        self.cover = Coverage(key, inputs, kept, self._trusted)
         self.filer = filer_of(inputs)
         self.content = content_of(inputs, self.filer)
+
+    def _trusted(self, party: str) -> bool:
+        row = self.reference.parties.get(party)
+        return party.startswith("customs-") or (row is not None and row.role in ("railway", "customs"))
 
     def _about(self, cover: Cover) -> About:
         return About(kind=self.kind, number=self.number, record=self.key, scopes=cover.scope or (WHOLE,))
@@ -54,9 +58,21 @@ class Picture:
         """It asks other documents for their shipments."""
         return self.cover.continuing or bool(self.content is not None and self.content.documents)
 
-    def covers(self, document: DocumentRef | None) -> Covers:
-        """The shipments behind a reference; none while it is ambiguous."""
-        return self.cover.of(document) or {}
+    def covers(self, document: DocumentRef | None, container: str = "") -> Covers:
+        """The shipments behind a reference; none while it is ambiguous. With a container only those that it carries: a manifest of a whole
+        train covers other people's goods too. A box that no shipment of the document is known to have belongs to the only one that the
+        document can be about; else nobody is told until it is known."""
+        covers = self.cover.of(document) or {}
+        if not container:
+            return covers
+        named = {shipment: cover for shipment, cover in covers.items() if cover.holds(container)}
+        return named or (covers if len(covers) == 1 and self._of_one else {})
+
+    @property
+    def _of_one(self) -> bool:
+        """The document can be about one shipment only: it is the shipment's own, or a filing that cites a single document."""
+        cited = {document_key(d) for f in self.inputs.filings.values() for d in f.documents} | self.cover.claims.keys()
+        return bool(self.cover.roots) or len(cited) == 1
 
     def sayings(self) -> Iterator[Saying]:
         """All that holds now."""
@@ -74,7 +90,7 @@ class Picture:
         """The declaration, as master data of its own shipment or of those that it continues. A filing that is bound through the documents
         that it cites declares nothing new."""
         for v in self.cover.variants:
-            shipments = [v.shipment] if v in self.cover.roots else list(self.cover.bound) if self.cover.continuing else []
+            shipments = [v.shipment] if v in self.cover.roots else [s for s, c in self.cover.bound.items() if c.continued]
             for shipment in shipments:
                 yield fact(shipment, Fact(
                     side=EVERYWHERE, key=("shipment",), at=at_of(v.chosen), source=v.chosen.source, rank=Rank.FORWARDER, record=self.key,
@@ -83,7 +99,7 @@ class Picture:
     def _filing(self, content: FilingLodged) -> Iterator[Saying]:
         kind, mine = content.kind, {f.action: f for f in self.inputs.filings.values() if f.source == self.filer}
         side = f"@{content.authority}/doc/{kind}/{self.number}"
-        told: list[tuple[Key, Event, Value]] = [(("filing", kind, self.number), content, self._content(content))]
+        told: list[tuple[Key, Event, Value]] = [(("filing", kind, self.number), content, True)]
         sent = [mine[a] for a in SAID_OF_THE_FILING if a in mine]
         if sent:
             told.append((("doc", kind, self.number, "sent"), max(sent, key=lambda f: (at_of(f), f.id)), True))
@@ -101,12 +117,16 @@ class Picture:
 
     def _of_filer(self, covers: Covers, side: str, key: Key, event: Event, value: Value) -> Iterator[Saying]:
         for shipment, cover in covers.items():
+            if key[0] == "filing" and isinstance(event, FilingLodged):
+                value = self._content(event, cover)
             for scope in (WHOLE,) if key[0] == "filing" else cover.scope or (WHOLE,):
                 yield fact(shipment, Fact(side=side, key=key, at=at_of(event), source=event.source, rank=Rank.FORWARDER, record=self.key,
                                           id=event_id(event), scope=scope, value=value, code=event.code, dated=event.date_only))
 
-    def _content(self, content: FilingLodged) -> dict[str, object]:
-        said: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(content, received_time=None, flags=()))
+    def _content(self, content: FilingLodged, cover: Cover) -> dict[str, object]:
+        """What it states, of this shipment: a manifest of a whole train names other people's goods too."""
+        boxes = content.containers if self._of_one else tuple(b for b in content.containers if not b.container or cover.holds(b.container))
+        said: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(content, containers=boxes, received_time=None, flags=()))
         for name in ("type", "id", "event_time", "record", "version", "source", "code"):
             said.pop(name, None)
         said["number"] = self.number
@@ -131,55 +151,63 @@ class Picture:
             if row is None:
                 yield unknown_code(self.key, notice.system, notice.code, at_of(notice))
                 continue
-            for shipment, cover in self.covers(notice.document).items():
+            for shipment, cover in self.covers(notice.document, notice.container).items():
                 yield from (fact(shipment, f) for f in facts_of(notice, row, self._about(cover)))
         for agency in self.inputs.agencies.values():
-            for shipment, cover in self.covers(agency.document).items():
+            for shipment, cover in self.covers(agency.document, agency.container).items():
                 yield from (fact(shipment, f) for f in agency_facts(agency, self._about(cover)))
 
     # -- questions and answers between documents ------------------------------------------------------------------------
     def _questions(self) -> Iterator[Saying]:
-        me, asks = ref_of(self.key), dict(self.cover.asks)
-        at, source = 0, ""
+        me, at, source = ref_of(self.key), 0, ""
+        asks = {name: DocumentAsked(document=c.ref, asker=me, scope=c.boxes, by=c.by, cites=False, at=0, source="")
+                for name, c in self.cover.claims.items()}
         if self.content is not None:
             at, source = at_of(self.content), self.content.source
             boxes = tuple(sorted({box.container for box in self.content.containers if box.container}))
             for ref in sorted(self.content.documents, key=document_key)[:CITED_MAX]:
-                asks.setdefault(document_key(ref), (ref, boxes))
-        asks.pop(self.key, None)
-        for other in self.others:
-            asks.pop(other, None)
-        for cited, (ref, boxes) in sorted(asks.items()):
-            ask = DocumentAsked(document=ref, asker=me, scope=boxes, record=self.key, at=at, source=source)
-            yield Saying(DOCUMENTS, cited, f"ask|{self.key}|{ref.issuer}/{ref.station}/{ref.date}", ask, msgspec.structs.replace(ask, scope=(), withdrawn=True))
+                name = document_key(ref)
+                asks[name] = msgspec.structs.replace(asks[name], cites=True) if name in asks else DocumentAsked(
+                    document=ref, asker=me, scope=boxes, at=0, source="")
+        for own in (self.key, *self.others):
+            asks.pop(own, None)
+        for cited, asked in sorted(asks.items()):
+            ref = asked.document
+            ask = msgspec.structs.replace(asked, record=self.key, at=at, source=source)
+            gone = msgspec.structs.replace(ask, scope=(), by=(), cites=True, withdrawn=True)
+            yield Saying(DOCUMENTS, cited, f"ask|{self.key}|{ref.issuer}/{ref.station}/{ref.date}", ask, gone)
 
     def _bound(self) -> Iterator[Saying]:
         """One answer per asker and shipment, however many ways it was asked."""
-        found: dict[tuple[str, str], tuple[DocumentRef, Cover, tuple[str, ...]]] = {}
-        for ask in self.inputs.asks.values():
+        found: dict[tuple[str, str], DocumentBound] = {}
+        for _, ask in sorted(self.inputs.asks.items()):
             if not ask.withdrawn:
-                self._answer(found, ask.asker, ask.scope, self.covers(ask.document))
-        for link in self.inputs.links.values():
+                self._answer(found, ask.asker, ask, self.covers(ask.document))
+        for _, link in sorted(self.inputs.links.items()):
             if link.relation == "merged_into":
-                self._answer(found, link.other, (), self.cover.all())
-        for (to, shipment), (asker, cover, scope) in sorted(found.items()):
-            bound = DocumentBound(document=asker, shipment=shipment, scope=scope, record=self.key, version=0, at=0, source="", via=self.key,
-                                  path=(*cover.path, self.key), containers=cover.containers)
-            gone = msgspec.structs.replace(bound, scope=(), containers=(), path=(), withdrawn=True)
+                ask = DocumentAsked(document=link.document, asker=link.other, by=(link.source,), cites=False, at=0, source="")
+                self._answer(found, link.other, ask, self.cover.all())
+        for (to, shipment), bound in sorted(found.items()):
+            gone = msgspec.structs.replace(bound, scope=(), containers=(), boxes=(), owners=(), by=(), path=(), cites=True, withdrawn=True)
             yield Saying(DOCUMENTS, to, f"bound|{self.key}|{shipment}", bound, gone)
 
-    def _answer(
-        self, found: dict[tuple[str, str], tuple[DocumentRef, Cover, tuple[str, ...]]], asker: DocumentRef, asked: tuple[str, ...], covers: Covers
-    ) -> None:
+    def _answer(self, found: dict[tuple[str, str], DocumentBound], asker: DocumentRef, ask: DocumentAsked, covers: Covers) -> None:
+        """That another document continues a shipment counts when the shipment's owner, a railway or an authority says so, too."""
         to = document_key(asker)
         for shipment, cover in covers.items():
             if to == self.key or to in cover.path:
                 continue
-            scope = narrowed(cover, asked)
+            by = ask.by if any(p in cover.owners or self._trusted(p) for p in ask.by) else ()
+            if not by and not ask.cites:
+                continue
+            scope, cites = narrowed(cover, ask.scope), ask.cites
             held = found.get((to, shipment))
             if held is not None:
-                scope = tuple(sorted({*scope, *held[2]})) if scope and held[2] else ()
-            found[to, shipment] = asker, cover, scope
+                scope = tuple(sorted({*scope, *held.scope})) if scope and held.scope else ()
+                by, cites = tuple(sorted({*by, *held.by})), cites or held.cites
+            found[to, shipment] = DocumentBound(
+                document=asker if held is None else held.document, shipment=shipment, scope=scope, record=self.key, version=0, at=0, source="",
+                via=self.key, path=(*cover.path, self.key), containers=cover.containers, boxes=cover.boxes, owners=cover.owners, by=by, cites=cites)
 
 
 def unknown_code(key: str, system: str, code: str, at: int) -> Saying:

@@ -9,7 +9,7 @@ import msgspec
 from streams.codes import UNKNOWN_CODE, row_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
-from streams.documents.inputs import FORWARDED_MAX, Input, Inputs, State, decode, encode, put_message
+from streams.documents.inputs import FORWARDED_MAX, Behind, Input, Inputs, State, decode, encode, put_message
 from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
 from streams.fold import Fate, Fold, Outcome, Step, World
 from streams.kept import event_id, outcome
@@ -113,7 +113,11 @@ class _See:
     @property
     def settled(self) -> bool:
         """Nothing waits for a shipment."""
-        return self.picture is None or not self.picture.speaks or bool(self.picture.cover.all())
+        p = self.picture
+        if p is None or not p.speaks:
+            return True
+        words: list[CustomsNotice | AgencyNotice] = [*p.inputs.notices.values(), *p.inputs.agencies.values()]
+        return bool(p.cover.all()) and all(p.covers(w.document, w.container) for w in words if w.container and p.cover.of(w.document))
 
     def fates(self, events: Sequence[Input], done: set[int], give_up: int | None) -> list[Outcome]:
         """What became of the inputs that were taken in."""
@@ -132,9 +136,9 @@ class _See:
         if isinstance(event, CustomsNotice) and row_of(self.reference, event) is None:
             return Outcome(index, Fate.WAITING, UNKNOWN_CODE, "$.code", f"{event.system} {event.code}")
         document = getattr(event, "document", None)
-        covers = picture.cover.of(document)
-        if covers is None:
+        if picture.cover.of(document) is None:
             return Outcome(index, Fate.WAITING, AMBIGUOUS, "$.document", document.number if document else "")
+        covers = picture.covers(document, event.container if isinstance(event, CustomsNotice | AgencyNotice) else "")
         if not covers and isinstance(event, FilingLodged | ShipmentDeclared | DocumentLinked) and picture.asking:
             return None                                 # its effect is the question to the documents that it cites
         if not covers:
@@ -194,7 +198,7 @@ def _retired(held: State, key: str, reference: Reference, outcomes: tuple[Outcom
     if held.canonical and held.own.empty and not held.said:
         return Step(held, outcomes=outcomes, next_due=gone, changed=False)
     see = _See(key, held, reference)
-    covers = {shipment: cover.scope for shipment, cover in see.picture.cover.all().items()} if see.picture is not None else {}
+    covers = {s: Behind(c.scope, c.containers, c.boxes, c.owners, c.continued) for s, c in see.picture.cover.all().items()} if see.picture is not None else {}
     if not covers and see.canonical == key:
         return Step(None, resolved, outcomes)
     stub = State(version=after_time(held.version, held.touched, now), touched=held.touched, aliases=held.aliases, covers=covers, canonical=see.canonical)

@@ -155,6 +155,16 @@ def variant(document: DocumentRef) -> str:
     return "/".join((document.issuer, document.station, document.date)).strip("/").upper()
 
 
+class Behind(msgspec.Struct, frozen=True, array_like=True):
+    """A shipment behind a document that has retired."""
+
+    scope: tuple[str, ...]
+    containers: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    continued: bool = False
+
+
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """The state of one key."""
 
@@ -169,8 +179,8 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     said: Said = {}
     waiting_since: int | None = None
     """When it first had something to say and no shipment to say it of."""
-    covers: dict[str, tuple[str, ...]] = {}
-    """Stub only: shipment -> scope, of a document that has retired."""
+    covers: dict[str, Behind] = {}
+    """Stub only: shipment -> what was known of it when the document retired."""
     canonical: str = ""
     """Stub only: the canonical key as it was when the document retired."""
 

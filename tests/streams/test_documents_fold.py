@@ -30,6 +30,7 @@ from tests.streams.folds_bench import (
     us,
 )
 from topics.events.base import DocumentRef
+from topics.events.customs import CustomsNotice
 from topics.events.sites import AgencyNotice
 from topics.events.trade import TraderRef
 from topics.identifiers import shipment_id
@@ -282,6 +283,106 @@ def test_a_number_used_once_needs_no_station() -> None:
     b = bench().tell(declared(0, (BOX,), numbered("XIAN")), filing(2))
     assert b.one(shipment_id(numbered("XIAN")), "filing", "td", "LRN-1")
     assert not b.open_alerts()
+
+
+# -- a train's manifest, other people's goods ---------------------------------------------------------------------------------------
+
+OTHER = DocumentRef(kind="smgs", number="99999999")
+OTHER_SHIPMENT = shipment_id(OTHER)
+MANIFEST = DocumentRef(kind="manifest", number="M-1")
+
+
+def manifest() -> Any:
+    both = tuple(declared(boxes=(BOX, BOX2)).containers)
+    return filing(1, "manifest", "M-1", "CN", (SMGS, OTHER), source="cr", containers=both)
+
+
+@pytest.mark.parametrize("word", [notice(2, "HOLD", MANIFEST, "CN", reference="H", container=BOX),
+                                  AgencyNotice(source="vet-cn", id="v", event_time=at(2), agency="veterinary", authority="CN", what="hold", reference="H",
+                                               document=MANIFEST, container=BOX)])
+def test_a_word_about_one_box_of_a_train_reaches_its_shipment_only(word: Any) -> None:
+    b = bench().tell(declared(), declared(0, (BOX2,), OTHER, "fwd-other"), manifest(), word)
+    head = "demand" if isinstance(word, CustomsNotice) else "agency"
+    assert b.one(SHIPMENT, head).scope == BOX
+    assert not b.of(OTHER_SHIPMENT, head)
+    b.tell(notice(3, "REGISTERED", MANIFEST, "CN"))
+    assert b.of(OTHER_SHIPMENT, "doc", "manifest", "M-1", "registered")
+    assert [box["container"] for box in b.one(OTHER_SHIPMENT, "filing").value["containers"]] == [BOX2]  # type: ignore[index,call-overload,union-attr]
+
+
+def test_a_word_about_a_box_that_nobody_has_declared_waits_for_it() -> None:
+    hold = notice(2, "HOLD", MANIFEST, "CN", reference="H", container=BOX2)
+    b = bench().tell(declared(), manifest(), hold)
+    assert b.fate(hold) == (Fate.WAITING, "UNRESOLVED_REFERENCE")
+    assert not b.of(SHIPMENT, "demand")
+    b.advance(15 * 24)
+    assert b.open_alerts("UnresolvedReference")
+    b.tell(declared(0, (BOX2,), OTHER, "fwd-other"))
+    assert b.one(OTHER_SHIPMENT, "demand").scope == BOX2
+    assert not b.open_alerts("UnresolvedReference")
+
+
+def test_a_box_that_only_the_authority_names_is_of_the_note_that_it_cites() -> None:
+    b = bench().tell(declared(), filing(1), notice(2, "HOLD", SMGS, reference="H", container=BOX3), notice(2, "CONTROL", TD, reference="C", container=BOX3))
+    assert {f.scope for f in b.of(SHIPMENT, "demand")} == {BOX3}
+
+
+def test_a_box_that_was_loaded_later_is_known_to_the_manifest() -> None:
+    swap = loaded(1, BOX3, "swapped", replaces=BOX)
+    b = bench().tell(declared(), declared(0, (BOX2,), OTHER, "fwd-other"), manifest(), swap, notice(2, "HOLD", MANIFEST, "CN", reference="H", container=BOX3))
+    assert b.one(SHIPMENT, "demand").scope == BOX3
+    assert not b.of(OTHER_SHIPMENT, "demand")
+
+
+def test_a_retired_manifest_still_tells_its_boxes_apart() -> None:
+    b = bench().tell(declared(), declared(0, (BOX2,), OTHER, "fwd-other"), manifest(), notice(2, "REGISTERED", MANIFEST, "CN")).advance(31 * 24)
+    b.tell(notice(31 * 24, "HOLD", MANIFEST, "CN", reference="H", container=BOX2))
+    assert b.one(OTHER_SHIPMENT, "demand").scope == BOX2
+    assert not b.of(SHIPMENT, "demand")
+
+
+# -- who may continue a shipment ----------------------------------------------------------------------------------------------------
+
+
+def theirs(**more: Any) -> Any:
+    return declared(5, (BOX3,), CIM, "fwd-other", continues=(SMGS,), **more)
+
+
+def test_a_stranger_who_says_that_his_note_continues_a_shipment_gets_nothing_of_it() -> None:
+    b = bench().tell(declared(), theirs())
+    assert b.one(SHIPMENT, "shipment").source == "fwd-demo"
+    assert {f.scope for f in b.of(SHIPMENT, "bound")} == {BOX}
+    assert not b.of(SHIPMENT, "shipment")[1:]
+    assert not b.living(CIM_SHIPMENT)
+
+
+@pytest.mark.parametrize("who", ["fwd-demo", "pkp", "customs-pl"])
+def test_a_continuation_counts_when_owner_railway_or_authority_links_it(who: str) -> None:
+    link = linked(6, CIM, "continues", SMGS, source=who)
+    for order in ((declared(), theirs(), link), (link, theirs(), declared())):
+        b = bench().tell(*order)
+        assert {f.source for f in b.of(SHIPMENT, "shipment")} == {"fwd-demo", "fwd-other"}
+        assert {f.scope for f in b.of(SHIPMENT, "bound")} == {BOX, BOX3}
+
+
+def test_a_strangers_own_link_changes_nothing() -> None:
+    b = bench().tell(declared(), theirs(), linked(6, CIM, "continues", SMGS, source="fwd-other"), linked(6, SMGS, "merged_into", CIM, source="fwd-other"),
+                     linked(6, SMGS, "continues", CIM, source="fwd-other"))
+    assert [f.source for f in b.of(SHIPMENT, "shipment")] == ["fwd-demo"]
+
+
+def test_nobodys_note_is_drawn_into_a_shipment_by_the_shipments_owner_alone() -> None:
+    b = bench().tell(declared(), declared(5, (BOX3,), CIM, "fwd-other"), linked(6, CIM, "continues", SMGS), linked(6, SMGS, "merged_into", CIM))
+    assert [f.source for f in b.of(SHIPMENT, "shipment")] == ["fwd-demo"]
+    assert b.one(CIM_SHIPMENT, "shipment").source == "fwd-other"
+
+
+def test_a_filing_that_cites_a_note_is_bound_whoever_files_and_declares_nothing() -> None:
+    transit = filing(6, "transit", "T1", "PL", source="fwd-other")
+    b = bench().tell(declared(), transit, declared(6, (BOX3,), DocumentRef(kind="transit", number="T1"), "fwd-other", continues=(SMGS,)))
+    assert b.one(SHIPMENT, "filing", "transit", "T1")
+    assert [f.source for f in b.of(SHIPMENT, "shipment")] == ["fwd-demo"]
+    assert {f.scope for f in b.of(SHIPMENT, "bound")} == {BOX}
 
 
 # -- repeats, versions, codes ---------------------------------------------------------------------------------------------------

@@ -47,6 +47,11 @@ SMALL: dict[str, list[Any]] = {
     "owners": [declared(), filing(1), filing(0.5, source="fwd-other"), answered(3, TD, "Q"), answered(4, TD, "Q", "fwd-other")],
     "continued": [declared(), declared(5, document=CIM, continues=(SMGS,)), filing(6, "transit", "T1", "PL", (CIM,)), notice(7, "RELEASED", T1, "PL")],
     "cycle": [declared(), filing(1, documents=(SMGS, T1)), filing(2, "transit", "T1", "PL", (TD,)), notice(3, "RELEASED", T1, "PL")],
+    "a stranger continues": [declared(), declared(5, (BOX3,), CIM, "fwd-other", continues=(SMGS,)), filing(6, "transit", "T1", "PL", (CIM,)),
+                             linked(7, CIM, "continues", SMGS), linked(7, SMGS, "merged_into", CIM, source="fwd-other")],
+    "one box of a train": [declared(), declared(0, (BOX2,), SECOND, "fwd-other"), filing(2, "manifest", "M-1", "CN", (SMGS, SECOND)),
+                           notice(3, "HOLD", DocumentRef(kind="manifest", number="M-1"), "CN", container=BOX2),
+                           loaded(1, BOX3, "swapped", replaces=BOX)],
     "mention": [declared(), declared(2, (), T1, "customs-pl", tentative=True), filing(3, "transit", "T1", "PL"), notice(4, "IE029", T1, "PL", "NCTS")],
 }
 

@@ -158,6 +158,14 @@ class DocumentBound(Message, frozen=True, kw_only=True, tag="document.bound"):
     """Document keys from the shipment's own document to `via`: who finds itself in it does not listen."""
     containers: tuple[str, ...] = ()
     """All containers of the shipment, as its own document says."""
+    boxes: tuple[str, ...] = ()
+    """Containers that the goods were loaded into or out of, as far as known."""
+    owners: tuple[str, ...] = ()
+    """Parties whose declarations make the shipment."""
+    by: tuple[str, ...] = ()
+    """Parties that say that `document` continues the shipment, one of them its owner, a railway or an authority. Empty: it only cites it."""
+    cites: bool = True
+    """`document` is a filing that cites it: its words count although nobody says that it continues the shipment."""
     withdrawn: bool = False
 
 
@@ -172,6 +180,10 @@ class DocumentAsked(Message, frozen=True, kw_only=True, tag="document.asked"):
     asker: DocumentRef
     """Who wants to know; the answer goes to this key."""
     scope: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    """Parties that say that the asker continues this document; the one asked knows whose word counts."""
+    cites: bool = True
+    """The asker is a filing that cites this document; such questions are always answered."""
     record: str = ""
     version: int = 0
     at: int
