@@ -27,7 +27,9 @@ from streams.rules.gtt_link import (
     word,
     words,
 )
-from streams.rules.locks import Chain, chain_of, chains_of
+from streams.rules.locks import CUSTOMS_LOCK, Chain, chain_of, chains_of
+from streams.status.seals import lock_of
+from streams.status.states import text_in
 from topics.facts import DAY, MINUTE, NEVER, WHOLE, Fact
 from topics.identifiers import BadIdentifier, parse_container
 
@@ -92,7 +94,7 @@ def lock_type(case: Case, reference: Reference, now: int) -> Finding | None:
         return _failed("GTT_LOCK_STANDARD", case, chain.armed_at, chain.armed, present=chain.standard, expected=", ".join(standards))
     if standards and not chain.standard:
         return Finding(code="GTT_LOCK_STANDARD_UNKNOWN", verdict="unknown", scope=case.scope, text="gtt.standard_unknown", evidence=_ids(chain.armed))
-    left = departed_origin(link)
+    left = departed_origin(link, case.scope)
     if left != NEVER and chain.armed_at > left:
         return _failed("GTT_ARMED_LATE", case, chain.armed_at, chain.armed)
     return _in_scope(proven("GTT_LOCK", chain.armed_at, chain.armed, text="gtt.lock", lock=chain.first), case)
@@ -136,16 +138,21 @@ def binding(case: Case, reference: Reference, now: int) -> Finding | None:
 
 
 def _seals_named(case: Case) -> list[tuple[str, tuple[str, ...]]]:
-    """(document, seals) of the note, the manifest and the data set, as far as they name seals for this container."""
+    """(document, seals) of the note, the manifest and the data set, as far as they name this lock's chain for this container.
+
+    Documents list numbers without a chain; which chain a number is of, the seals' own events tell. A note that names the bolt seal only says
+    nothing of the lock, nor does one whose numbers no event knows; the data set is about the lock, so a number that nobody knows is wrong.
+    """
+    lock, other = set[str](), set[str]()
+    for f in case.trip.seals(case.scope):
+        (lock if f.key[1] == CUSTOMS_LOCK else other).update({lock_of(f), text_in(f.value, "new")} - {""})
     found = []
-    box = case.trip.boxes.get(case.scope, {})
-    if box.get("seals"):
-        found.append(("note", tuple(box["seals"])))
-    for lodged in case.trip.filings:
-        if lodged.kind in ("gtt", "manifest"):
-            seals = lodged.boxes().get(case.scope, {}).get("seals")
-            if seals:
-                found.append((lodged.name, tuple(seals)))
+    documents = [("note", False, case.trip.boxes.get(case.scope, {}))]
+    documents += [(f.name, f.kind == "gtt", f.boxes().get(case.scope, {})) for f in case.trip.filings if f.kind in ("gtt", "manifest")]
+    for name, about_lock, box in documents:
+        seals = tuple(str(s) for s in box.get("seals", ()))
+        if lock & set(seals) or (about_lock and set(seals) - other):
+            found.append((name, seals))
     return found
 
 
@@ -200,7 +207,8 @@ def transmission(case: Case, reference: Reference, now: int) -> Finding | None:
         return None
     ack = acknowledged(case.trip, link, application(case.trip, link, case.scope), case.scope)
     minutes = reference.limits.gtt_ack_minutes_min
-    arrival = link.entry.seen if link.entry.seen != NEVER else link.entry.eta[1] if link.entry.eta else None
+    there = link.entry.at(case.scope)
+    arrival = there.seen if there.seen != NEVER else there.eta[1] if there.eta else None
     if ack is None:
         limit = arrival - minutes * MINUTE if arrival is not None else None
         if limit is not None and now >= limit:

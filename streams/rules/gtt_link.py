@@ -166,6 +166,7 @@ def word(fact: Fact) -> str:
     return value if isinstance(value, str) else "proven" if value is True else "unknown"
 
 
-def departed_origin(link: Link) -> int:
-    """When the goods left the first side: locks must be armed before."""
-    return link.exit.departed if link.exit.departed != NEVER else link.exit.seen
+def departed_origin(link: Link, scope: str) -> int:
+    """When a scope left the first side: locks must be armed before."""
+    here = link.exit.at(scope)
+    return here.departed if here.departed != NEVER else here.seen

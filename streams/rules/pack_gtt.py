@@ -19,7 +19,7 @@ GTT_RULES = (
           "Заявка на обмен данными до проверки декларации поезда", certainty="high", scope=True, version=2, once=True),
     _rule("03", gtt.lock_type, "Agreed smart lock, unique, armed before departure", "安全智能锁符合标准、唯一且发车前启用",
           "Согласованный замок, единственный, взведён до отправления", scope=True, version=2),
-    _rule("04", gtt.binding, "Lock, container and consignment agree", "锁、箱、运单一致", "Замок, контейнер и накладная совпадают", scope=True),
+    _rule("04", gtt.binding, "Lock, container and consignment agree", "锁、箱、运单一致", "Замок, контейнер и накладная совпадают", scope=True, version=2),
     _rule("05", gtt.data_complete, "Data set complete", "交换数据齐全", "Набор данных полон", scope=True),
     _rule("06", gtt.transmission, "Partner customs acknowledged the data in time", "对方海关按时确认收到数据", "Таможня-партнёр вовремя подтвердила данные",
           scope=True, version=2, once=True),

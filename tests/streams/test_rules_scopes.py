@@ -176,3 +176,23 @@ def test_a_chain_that_was_changed_is_unproven_until_an_authority_looks_at_it() -
     assert verdict(applied, by_operator) is Seal.OK
     assert verdict(applied, gone, said(4, "seal", "lock", "ok", source=CUSTOMS)) is Seal.OK
     assert verdict(applied, said(2, "seal", "lock", "removed", "r", source=CUSTOMS), by_operator) is Seal.OK
+
+
+@pytest.mark.parametrize(("note", "manifest", "told", "verdict"), [
+    (["B-1"], ["L-100"], True, "proven"), (["B-1"], ["L-100", "B-1"], False, "proven"), (["B-1"], ["B-1"], True, "proven"),
+    (["L-100"], ["L-7"], True, "proven"), (["B-1"], ["B-1"], False, "proven")])
+def test_a_document_that_names_only_the_bolt_seal_says_nothing_of_the_lock(note: list[str], manifest: list[str], told: bool, verdict: str) -> None:
+    facts = [f for f in underway() if f.key[0] != "shipment" and f.key[:2] != ("filing", "manifest")]
+    facts += [shipment(containers=[box(seals=note)]), lodged("manifest", "M1", "CN", T0, containers=[box(seals=manifest)])]
+    facts += [seal("applied", T0 + 5, lock="B-1", chain="bolt")] if told else []
+    assert verdicts(entry(facts))["GTT-04"] == verdict
+
+
+def test_without_a_data_set_the_bolt_seal_alone_proves_no_binding_and_another_lock_breaks_it() -> None:
+    facts = [f for f in underway() if f.key[0] not in ("shipment", "filing")] + [shipment(containers=[box(seals=["B-1"])])]
+    assert verdicts(entry(facts))["GTT-04"] == "unknown"
+    wrong = [f for f in underway() if f.key[:2] != ("filing", "gtt")] + [lodged("gtt", "G1", "CN", T0, containers=[box(seals=["L-999"])])]
+    assert verdicts(entry(wrong))["GTT-04"] == "failed"
+    bolt = [f for f in underway() if f.key[:2] != ("filing", "gtt")] + [lodged("gtt", "G1", "CN", T0, containers=[box(seals=["B-1"])])]
+    assert verdicts(entry(bolt))["GTT-04"] == "failed", "the data set is about the lock"
+    assert verdicts(entry([*bolt, seal("applied", T0 + 5, lock="B-1", chain="bolt")]))["GTT-04"] == "proven"
