@@ -13,6 +13,7 @@ from streams.reference.model import Reference
 from streams.rules.bord import call_after, waiting_since
 from streams.rules.case import Case, FilingCase, Finding, Lodged, SideCase, Trip
 from streams.rules.day import local
+from streams.rules.hours import zone_here
 from streams.status import Demand, DocState, State
 from topics.events.outputs import NextAction
 from topics.facts import NEVER, WHOLE
@@ -35,8 +36,7 @@ class _Desk:
     def __init__(self, trip: Trip, side: SideCase, reference: Reference) -> None:
         self.trip, self.side, self.reference = trip, side, reference
         self.line: tuple[str, str] | None = None
-        row = reference.authorities.get(side.authority)
-        self.zone = row.zone if row is not None else ""
+        self.zone = zone_here(reference, side)
 
     @property
     def duty(self) -> tuple[str, str]:
@@ -63,7 +63,7 @@ class _Desk:
             call_hours=self.duty[1], side=self.side.id, scope=scope, rule=rule)
 
 
-def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, now: int) -> tuple[NextAction, ...]:
+def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference) -> tuple[NextAction, ...]:
     """What is to be done at this side by whom until when; the most urgent first."""
     status = side.status
     if status is None or not side.required or (status.state in DONE and "file_again" not in status.flags):
@@ -73,10 +73,10 @@ def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference,
     if status.state is not State.RELEASED:
         found += _filings(desk)
     for rule, finding in [*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())]:
-        found += _of_finding(trip, desk, finding, f"{rule.id}@{rule.version}", reference, now)
+        found += _of_finding(trip, desk, finding, f"{rule.id}@{rule.version}")
     found.sort(key=lambda a: (a.by is None, a.by or 0, a.role, a.message, a.field, a.scope))
     if not found:
-        found = _waiting(trip, desk, reference, now)
+        found = _waiting(trip, desk, reference)
     return tuple(found[:ACTIONS_MAX])
 
 
@@ -122,7 +122,7 @@ def _filing(desk: _Desk, f: FilingCase) -> NextAction:
         done_when=f"registered:{f.kind}", rule="ADV")
 
 
-def _of_finding(trip: Trip, desk: _Desk, finding: Finding, rule: str, reference: Reference, now: int) -> Iterator[NextAction]:
+def _of_finding(trip: Trip, desk: _Desk, finding: Finding, rule: str) -> Iterator[NextAction]:
     """What a finding asks somebody to do."""
     side, code, args = desk.side, finding.code, finding.args
     if code in AMENDING:
@@ -171,14 +171,14 @@ def _amend(desk: _Desk, lodged: Lodged, finding: Finding, rule: str) -> NextActi
         system=filing.row.system if filing else "", done_when=f"amended:{lodged.kind}", scope=finding.scope, rule=rule)
 
 
-def _waiting(trip: Trip, desk: _Desk, reference: Reference, now: int) -> list[NextAction]:
+def _waiting(trip: Trip, desk: _Desk, reference: Reference) -> list[NextAction]:
     """Nobody can act: wait for the authority, usually so long, call after that."""
     side = desk.side
     if waiting_since(side) == NEVER or side.status is None:
         return []
     dwell = reference.dwells.get((side.crossing, side.direction))
     usual = dwell.hours_p50 if dwell is not None else None
-    when = call_after(Case(trip, side), reference, now)
+    when = call_after(Case(trip, side), reference)
     usual_text = f"{usual:g}" if usual is not None else "?"
     return [NextAction(
         role="", what=say_all("act.wait", {"authority": side.authority, "hours": usual_text, "call_after": local(when, desk.zone) if when else "-"}),

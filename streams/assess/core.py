@@ -1,21 +1,28 @@
-"""`assess`: from the facts of one shipment to the status of every side of its route, pure (design section 3, Clearance)."""
+"""`assess`: from the facts of one shipment to the status of every side of its route, pure (design section 3, Clearance).
+
+The whole is assessed from the facts alone. With a `Memo` of the assessment before only the sides that the changed facts can touch
+(`touch.py`) are assessed anew; what comes out is the same, byte for byte.
+"""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import Raised, ambiguous, full, judge, prove
+from streams.assess.findings import Raised, ambiguous, doubted, full, judge, prove
 from streams.assess.fresh import Sources, freshness, sources_of, unmasked
+from streams.assess.memo import Memo, by_slot, derived
 from streams.assess.notes import declared
+from streams.assess.presence import presence
 from streams.assess.resolve import spread
-from streams.assess.route import add_reached, in_order, newest, sides_of
-from streams.assess.rows import book_of, procedure_of, row_of, rules_of
-from streams.assess.scopes import boxes_of, side_status_of
+from streams.assess.route import add_reached, route_order, sides_of
+from streams.assess.rows import book_of, period_ends, procedure_of, row_of, rules_of
+from streams.assess.say import Say
+from streams.assess.scopes import boxes_of, side_status_of, withheld
 from streams.assess.summaries import Group, summaries
-from streams.assess.updates import update_of
 from streams.reference.model import Reference
 from streams.rules.case import OURS, SideCase, Trip
 from streams.rules.day import day_of
@@ -51,11 +58,11 @@ class Previous(msgspec.Struct, frozen=True, kw_only=True):
     """Sides (as facts name them) that have refused facts: FACTS_LIMIT."""
 
 
-class Assessment(msgspec.Struct, frozen=True, kw_only=True):
+class Assessment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What the facts of a shipment add up to at an instant."""
 
-    updates: tuple[ClearanceUpdate, ...] = ()
-    """One per side in route order, revision 0."""
+    says: tuple[Say, ...] = ()
+    """One per side in route order; each is written out when somebody asks for it."""
     alerts: tuple[Wanted, ...] = ()
     next_due: int | None = None
     """When the clock alone may change something, microseconds UTC."""
@@ -65,72 +72,111 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     terminal_at: int | None = None
     """When the last side became final; None while one is not."""
     transit_open: bool = False
+    pack: str = ""
+    """Rule pack: hash of the rules and the reference."""
     trip: Trip | None = None
     """What it rests on, for views that are computed apart."""
+    memo: Memo | None = None
+    """What spares the next assessment of this shipment most of its work. Never part of a state."""
+    anew: int = 0
+    """How many sides were assessed anew: the cost of this step."""
+
+    @cached_property
+    def updates(self) -> tuple[ClearanceUpdate, ...]:
+        """One per side in route order, revision 0."""
+        return tuple(say.update for say in self.says)
 
 
 def assess(
     shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int, pack: str,
-    previous: Previous | None = None
+    previous: Previous | None = None, memo: Memo | None = None, in_order: bool = False
 ) -> Assessment:
-    """Status of every side, findings, next actions, alerts, next due time. Facts in any order give the same answer."""
-    broadcasts, previous = tuple(broadcasts), previous or Previous()
-    trip = trip_of(shipment, facts, reference, broadcasts, now)
-    trip.closures = {b.crossing: b for b in broadcasts if isinstance(b, CrossingCondition)}
-    raised = status_of(trip, reference, sources_of(broadcasts), previous.due_first, now)
-    full(trip, raised, previous.limited)
-    updates = tuple(update_of(trip, side, raised, reference, now, pack) for side in trip.sides)
-    due_first = dict(previous.due_first)
+    """Status of every side, findings, next actions, alerts, next due time. Facts in any order give the same answer.
+
+    `memo` of the assessment before, with the same answer; `in_order`: the facts come in slot order (side, key, scope, source, record).
+    """
+    facts, public, previous = tuple(facts), tuple(broadcasts), previous or Previous()
+    living, masked = unmasked(facts, public)
+    doubts = (*previous.limited, *masked)
+    if not in_order:
+        living = sorted(living, key=by_slot)
+    closures = {b.crossing: b for b in public if isinstance(b, CrossingCondition)}
+    sources = sources_of(public)
+    step = derived(memo, living, reference, public, now, pack, previous.due_first, doubts) if memo is not None else None
+    if step is None:
+        trip = trip_of(shipment, living, reference, now)
+        trip.closures = closures
+        anew, raised, says = trip.sides, Raised(day_of(now)), {}
+    else:
+        trip, anew, raised, says = step.trip, step.anew, step.raised, step.says
+    status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts)
+    full(anew, raised, doubts)
+    if step is not None and step.spreads():
+        return assess(shipment, facts, reference, public, now, pack, previous, in_order=in_order)
+    for side in anew:
+        says[side.id] = Say(trip, side, raised, reference, pack)
+    due_first = _first_known(trip, previous.due_first)
+    said = tuple(says[side.id] for side in trip.sides)
+    kept = Memo(tuple(living), reference, public, now, pack, due_first, doubts, trip, raised, said)
+    return Assessment(
+        says=said, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first, summaries=summaries(trip),
+        terminal_at=terminal_at(trip), transit_open=any("transit_open" in s.flags for s in said), pack=pack, trip=trip, memo=kept, anew=len(anew))
+
+
+def _first_known(trip: Trip, before: dict[str, int]) -> dict[str, int]:
+    """Deadlines as they were first known; the same mapping when none is new."""
+    due_first = before
     for side in trip.sides:
         for filing in side.filings:
-            if filing.due is not None:
-                due_first.setdefault(f"{side.id}|{filing.kind}", filing.due)
-    return Assessment(
-        updates=updates, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first,
-        summaries=summaries(trip), terminal_at=terminal_at(trip), transit_open=any("transit_open" in u.flags for u in updates), trip=trip)
+            if filing.due is not None and (name := f"{side.id}|{filing.kind}") not in due_first:
+                if due_first is before:
+                    due_first = dict(before)
+                due_first[name] = filing.due
+    return due_first
 
 
-def trip_of(shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int) -> Trip:
-    """The shipment with its facts on the sides that they are about."""
-    living = sorted(unmasked(facts, broadcasts), key=lambda f: (f.side, f.key, f.scope, f.source, f.record))
-    trip = Trip(shipment, living, reference, now)
+def trip_of(shipment: str, living: Sequence[Fact], reference: Reference, now: int) -> Trip:
+    """The shipment with its facts, living ones in slot order, on the sides that they are about."""
+    trip = Trip(shipment, list(living), reference, now)
     declared(trip)
     trip.corridor, trip.direction = str(trip.declared.get("corridor", "")), str(trip.declared.get("direction", "west"))
     trip.sides = sides_of(trip, reference)
     add_reached(trip, reference)
     trip.lost = spread(trip)
-    trip.sides = in_order(trip.sides)
-    railways = {f.source for f in living if f.rank is Rank.RAILWAY}
+    trip.sides = route_order(trip.sides)
+    trip.railways = frozenset(f.source for f in living if f.rank is Rank.RAILWAY and f.source in reference.parties)
     declarers = {f.source for f in living if f.key[0] == "shipment"}
     carriers = {str(p.get("identifier", "")) for p in trip.declared.get("parties", ()) if p.get("role") == "carrier"}
-    trip.parties = tuple(sorted(p for p in railways | declarers | carriers if p in reference.parties))
+    trip.parties = tuple(sorted(p for p in trip.railways | declarers | carriers if p in reference.parties))
     return trip
 
 
-def status_of(trip: Trip, reference: Reference, sources: Sources, due_first: Mapping[str, int], now: int) -> Raised:
-    """Everything about every side, in the order in which one needs the other."""
-    today = day_of(now)
-    raised = Raised(today)
+def status_of(
+    trip: Trip, sides: Sequence[SideCase], raised: Raised, reference: Reference, sources: Sources, due_first: Mapping[str, int], now: int,
+    doubts: tuple[str, ...] = ()
+) -> None:
+    """Everything about these sides, in the order in which one needs the other. `doubts`: sides of which something is not known."""
     boxes, book = boxes_of(trip), book_of(reference)
-    for side in trip.sides:
-        _presence(side)
+    scopes_at = {side.id: (boxes(side) if side.required else []) or [WHOLE] for side in sides}
+    for side in sides:
+        presence(side, scopes_at[side.id])
         side.stale = sources.stale(f"customs-{side.authority.lower()}")
         side.fresh = freshness(trip, side, sources)
-    for side in trip.sides:
+    for side in sides:
         if not side.required:
             side.facts.append(_inner(side))
-        scopes = (boxes(side) if side.required else []) or [WHOLE]
-        for scope in scopes:
+        for scope in scopes_at[side.id]:
             side.procedures[scope] = procedure_of(trip, side, scope)
             row = side.rows[scope] = row_of(trip, side, scope, book, now) if side.required else None
             side.rules[scope] = rules_of(trip, side, scope, row, book, now)
-    prove(trip, reference, now, raised)
-    for side in trip.sides:
+    prove(trip, sides, reference, now, raised)
+    for side in sides:
         side.status = side_status_of(side, now)
+        if any(doubted(side, name) for name in doubts):
+            side.status = withheld(side.status)
         side.filings = filings_of(trip, side, reference, due_first, now)
-    ambiguous(trip, raised)
-    judge(trip, reference, now, raised)
-    return raised
+    ambiguous(trip, {s.id for s in sides}, raised)
+    judge(trip, sides, reference, now, raised)
 
 
 def _inner(side: SideCase) -> Fact:
@@ -138,34 +184,15 @@ def _inner(side: SideCase) -> Fact:
     return Fact(side=side.id, key=("route",), at=0, source=OURS, rank=Rank.AUTHORITY, value="not_required")
 
 
-def _presence(side: SideCase) -> None:
-    """When the goods were here in the current visit, when they left, when they are expected."""
-    visit = newest(f for f in side.facts if f.key[0] == "visit")
-    number = str(visit.value) if visit else "1"
-    for fact in side.facts:
-        head = fact.key[0]
-        if head in ("seen", "handed_over", "presented") and fact.key[1] == number:
-            side.seen = fact.at if side.seen == NEVER else min(side.seen, fact.at)
-            if head == "presented":
-                side.presented = max(side.presented, fact.at)
-        elif head == "departed" and fact.key[1] == number:
-            side.departed = max(side.departed, fact.at)
-    eta = newest(f for f in side.facts if f.key[0] == "eta")
-    if eta is not None and isinstance(eta.value, list | tuple) and len(eta.value) == 3:
-        p10, p50, p90 = (int(v) for v in eta.value if isinstance(v, int))
-        side.eta = (p10, p50, p90)
-    run = newest(f for f in side.facts if f.key[0] == "run")
-    side.run = str(run.value) if run is not None else ""
-
-
 def next_due(trip: Trip, raised: Raised, now: int) -> int | None:
     """The earliest instant after now at which the clock alone changes something."""
-    due: list[int] = [d for d in raised.due if d > now]
+    due: list[int] = [d for dues in raised.due.values() for d in dues if d > now]
     for side in trip.sides:
         if side.status is not None and side.status.next_due is not None:
             due.append(side.status.next_due)
         due += [f.due_next for f in side.filings if f.due_next is not None and f.due_next > now]
-    return min(due, default=None)
+    changes = period_ends(trip.reference, now)          # rows, agreements and rules are valid by the day
+    return min([*due, *([changes] if changes is not None else [])], default=None)
 
 
 def terminal_at(trip: Trip) -> int | None:

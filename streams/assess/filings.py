@@ -12,9 +12,12 @@ from streams.network.deadlines import ClockTime, clocks, deadline, timing, timin
 from streams.reference.model import FilingRow, Reference
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import DocState, Document, ScopeStatus
-from topics.facts import NEVER
+from topics.facts import NEVER, WHOLE
 
 REVIEWED = frozenset({"registered", "assessed", "released"})
+WORST = ("late", "overdue", "at_risk", "open", "", "in_time")
+"""Timings; of scopes whose filings stand alike the first of these speaks."""
+FAR = 1 << 62
 
 
 def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Mapping[str, int], now: int) -> tuple[FilingCase, ...]:
@@ -22,11 +25,12 @@ def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Ma
     if side.status is None or not side.required:
         return ()
     found: dict[str, FilingCase] = {}
-    clock = _clocks(side)
+    said = _said(side)
     for scope, row in side.rows.items():
         status = side.scope(scope)
         if row is None or status is None or (status.state.value in ("NOT_REQUIRED", "CANCELLED") and "file_again" not in status.flags):
             continue
+        clock = _clocks(side, scope, status.visit, said)
         for asked in row.filings:
             case = _filing(trip, side, scope, asked, status, reference, first_known, clock, now)
             held = found.get(asked.kind)
@@ -36,7 +40,11 @@ def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Ma
 
 
 def _worse(case: FilingCase, held: FilingCase) -> bool:
-    return (bool(case.waived), case.state) < (bool(held.waived), held.state)
+    return _standing(case) < _standing(held)
+
+
+def _standing(case: FilingCase) -> tuple[bool, int, int, int]:
+    return bool(case.waived), case.state, WORST.index(case.timing), case.due if case.due is not None else FAR
 
 
 def _filing(
@@ -45,7 +53,7 @@ def _filing(
 ) -> FilingCase:
     documents = tuple(d for d in status.documents if d.kind == row.kind and d.counts)
     state = _state(documents)
-    registered = max((d.registered_at for d in documents if d.alive), default=NEVER)
+    registered = min((registered_at(d) for d in documents if d.alive), default=NEVER)      # each number alone: another one makes none late
     due = deadline(row, clock, reference.crossings.get(side.crossing))
     known, margin = registered if registered != NEVER else None, reference.limits.at_risk_margin_minutes
     how = timing(due, now, known, margin) if due is not None else "" if known is not None else "open"
@@ -53,7 +61,17 @@ def _filing(
     return FilingCase(
         kind=row.kind, row=row, state=state, documents=documents, filer=_filer(trip, row.kind, side, scope), due=due.due_at if due else None,
         due_first_known=first_known.get(f"{side.id}|{row.kind}", due.due_at if due else None), timing="" if why_not else how, registered_at=known,
-        waived=why_not, due_next=None if why_not else timing_changes(due, now, known, margin))
+        waived=why_not, arrived=_arrived(side, scope), due_next=None if why_not else timing_changes(due, now, known, margin))
+
+
+def registered_at(document: Document) -> int:
+    """When the authority registered it: an amendment registered later makes no filing late."""
+    return document.registered_by.at if document.registered_by is not None else document.registered_at
+
+
+def _arrived(side: SideCase, scope: str) -> bool:
+    here = side.at(scope)
+    return here.seen != NEVER or here.departed != NEVER
 
 
 def _state(documents: tuple[Document, ...]) -> DocState:
@@ -73,17 +91,37 @@ def _filer(trip: Trip, kind: str, side: SideCase, scope: str) -> str:
     return ""
 
 
-def _clocks(side: SideCase) -> dict[str, ClockTime]:
-    """Clock times of this side: what has happened, else the ETA."""
+def _said(side: SideCase) -> dict[str, list[tuple[str, str, int]]]:
+    """Scope -> (clock, visit, instant) of what was said there."""
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for f in side.facts:
+        names: tuple[str, ...] = ()
+        visit = ""
+        if f.key[0] == "presented":
+            names, visit = ("presentation",), f.key[1]
+        elif f.key[0] in ("loading_start", "unloading"):
+            names = (f.key[0],)
+        elif f.key[:2] == ("doc", "conveyance"):
+            reviewed = f.key[3] in REVIEWED and f.source == side.authority
+            names = (*(("train_decl_review",) if reviewed else ()), *(("conveyance_declared",) if f.key[3] in ("sent", "registered") else ()))
+        for name in names:
+            found.setdefault(f.scope, []).append((name, visit, f.at))
+    return found
+
+
+def _clocks(side: SideCase, scope: str, visit: str, said: Mapping[str, list[tuple[str, str, int]]]) -> dict[str, ClockTime]:
+    """Clock times of a scope at this side: what has happened to it, else its ETA."""
     other: dict[str, ClockTime] = {}
-    reviewed = [f.at for f in side.facts if f.key[:2] == ("doc", "conveyance") and f.key[3] in REVIEWED and f.source == side.authority]
-    declared = [f.at for f in side.facts if f.key[:2] == ("doc", "conveyance") and f.key[3] in ("sent", "registered")]
-    for name, times in (("train_decl_review", reviewed), ("conveyance_declared", declared),
-                        ("loading_start", [f.at for f in side.facts if f.key[0] == "loading_start"]),
-                        ("unloading", [f.at for f in side.facts if f.key[0] == "unloading"]),
-                        ("presentation", [f.at for f in side.facts if f.key[0] == "presented"])):
-        if times:
-            other[name] = ClockTime(actual=min(times))
-    if "presentation" not in other and side.eta is not None and side.seen == NEVER:
-        other["presentation"] = ClockTime(p10=side.eta[0], p50=side.eta[1])
-    return clocks(side.spec, side.eta, side.seen if side.seen != NEVER else None, other)
+    first: dict[str, int] = {}
+    for name in dict.fromkeys((WHOLE, scope.split("/", 1)[0], scope)):
+        for clock, of_visit, at in said.get(name, ()):
+            if of_visit in ("", visit):
+                first[clock] = min(first.get(clock, at), at)
+    for clock, at in first.items():
+        other[clock] = ClockTime(actual=at)
+    here = side.at(scope)
+    if here.departed != NEVER:
+        other["departure"] = ClockTime(actual=here.departed)
+    if "presentation" not in other and here.eta is not None and here.seen == NEVER:
+        other["presentation"] = ClockTime(p10=here.eta[0], p50=here.eta[1])
+    return clocks(side.spec, here.eta, here.seen if here.seen != NEVER else None, other)

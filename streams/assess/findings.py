@@ -1,16 +1,20 @@
 """Runs the rules: conditions before the status is computed, findings after it. What they say is collected in `Raised`."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
+import msgspec
+
 from streams.assess.duty import line_for
+from streams.assess.fresh import MASKED
+from streams.assess.resolve import STOPPING
 from streams.assess.rows import with_conditions
 from streams.explain.say import has, say_all
 from streams.reference.model import Reference
 from streams.rules import rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
-from streams.rules.route import FACTS_LIMIT, SIDE_AMBIGUOUS
+from streams.rules.route import FACTS_LIMIT, FACTS_MASKED, SIDE_AMBIGUOUS
 from streams.rules.rule import Rule
 from streams.status import SideRules, State
 from topics.events.outputs import ConditionSaid, FindingSaid
@@ -23,14 +27,23 @@ STALE = "STALE-01"
 class Raised:
     """What the rules said of one shipment."""
 
-    __slots__ = ("conditions", "due", "findings", "flags", "today")
+    __slots__ = ("conditions", "due", "findings", "flags", "today", "wanted")
 
     def __init__(self, today: str) -> None:
         self.today = today
         self.conditions: dict[str, list[tuple[Rule, Finding]]] = {}
         self.findings: dict[str, list[tuple[Rule, Finding]]] = {}
         self.flags: dict[str, set[str]] = {}
-        self.due: list[int] = []
+        self.due: dict[str, list[int]] = {}
+        self.wanted: dict[str, dict[str, Any]] = {}
+        """Side -> alerts by key, put together once."""
+
+    def again(self, anew: Collection[str]) -> Raised:
+        """What was said, without what was said of these sides."""
+        raised = Raised(self.today)
+        for name in ("conditions", "findings", "flags", "due", "wanted"):
+            setattr(raised, name, {side: said for side, said in getattr(self, name).items() if side not in anew})
+        return raised
 
     def condition(self, side: SideCase, rule: Rule, finding: Finding) -> None:
         self.conditions.setdefault(side.id, []).append((rule, finding))
@@ -44,7 +57,7 @@ class Raised:
         if finding.flags:
             self.flags.setdefault(side.id, set()).update(finding.flags)
         if finding.due is not None:
-            self.due.append(finding.due)
+            self.due.setdefault(side.id, []).append(finding.due)
 
     def said(self, side: SideCase) -> tuple[FindingSaid, ...]:
         """Findings of a side in rule order, those of failed conditions first."""
@@ -66,17 +79,26 @@ class Raised:
 
     def alerts(self, trip: Trip, wanted: Any) -> tuple[Any, ...]:
         """Alerts that should be open now, by key."""
-        found = {}
+        found: dict[str, Any] = {}
         for side in trip.sides:
-            for rule, f in [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]:
-                if not f.alert:
-                    continue
-                key = "/".join(p for p in (f.alert, trip.id, side.id, f.scope) if p)
-                call, hours = line_for(trip.reference, side.authority, side.crossing)
-                found[key] = wanted(
-                    key=key, name=f.alert, severity=f.severity or "warning", side=side.id, scope=f.scope, rule=rule.id,
-                    titles=say_all(f.text, f.args) if f.text else rule.titles, call=call, call_hours=hours, detail=f.code)
+            mine = self.wanted.get(side.id)
+            if mine is None:
+                mine = self.wanted[side.id] = self._alerts(trip, side, wanted)
+            found |= mine
         return tuple(found[k] for k in sorted(found))
+
+    def _alerts(self, trip: Trip, side: SideCase, wanted: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        call: tuple[str, str] | None = None
+        for rule, f in [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]:
+            if not f.alert:
+                continue
+            key = "/".join(p for p in (f.alert, trip.id, side.id, f.scope) if p)
+            call = call or line_for(trip.reference, side.authority, side.crossing)
+            found[key] = wanted(
+                key=key, name=f.alert, severity=f.severity or "warning", side=side.id, scope=f.scope, rule=rule.id,
+                titles=say_all(f.text, f.args) if f.text else rule.titles, call=call[0], call_hours=call[1], detail=f.code)
+        return found
 
 
 def _row_conditions(side: SideCase, known: set[str]) -> list[ConditionSaid]:
@@ -109,16 +131,13 @@ def finding_said(rule: Rule, f: Finding, side: SideCase) -> FindingSaid:
         evidence=f.evidence, field=f.field, present=f.present, expected=f.expected, since=f.since)
 
 
-def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
-    """Compute the conditions of every side; those that stand before arrival become facts and part of the side's rules."""
-    for side in trip.sides:
+def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int, raised: Raised) -> None:
+    """Compute the conditions of these sides; those that stand before arrival become facts and part of the side's rules."""
+    for side in sides:
         if not side.required:
             continue
         names: dict[str, list[str]] = {scope: [] for scope in side.rules}
-        for rule, case, scope in _calls(trip, side, rules_at("condition", side.kind, raised.today, over=False)):
-            finding = rule.check(case, reference, now)
-            if finding is None:
-                continue
+        for rule, scope, finding in proofs(trip, side, rules_at("condition", side.kind, raised.today, over=False), reference, now):
             if not finding.verdict:
                 raised.finding(side, rule, finding)
                 continue
@@ -138,6 +157,19 @@ def prove(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
                 if rules is None:
                     rules = made[id(before), tuple(wanted)] = with_conditions(before, tuple(wanted), chains)
                 side.rules[scope] = rules
+
+
+def proofs(trip: Trip, side: SideCase, rules: Iterable[Rule], reference: Reference, now: int) -> Iterable[tuple[Rule, str, Finding]]:
+    """(rule, scope, what it says) of a side; a rule that says the same of every box and is marked so says it once, of the whole."""
+    for rule in rules:
+        found = [(scope, f) for _, case, scope in _calls(trip, side, (rule,)) if (f := rule.check(case, reference, now)) is not None]
+        if rule.once and len(found) == len(side.rules) > 1:
+            alike = {scope: msgspec.structs.replace(f, scope=WHOLE) for scope, f in found}
+            first = alike[found[0][0]]
+            if all(f == first for f in alike.values()):
+                found = [(WHOLE, first)]
+        for scope, finding in found:
+            yield rule, scope, finding
 
 
 def _fact(side: SideCase, name: str, finding: Finding) -> Fact:
@@ -162,9 +194,9 @@ def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule]) -> Iterable[tuple[
                 yield rule, Case(trip, side, WHOLE, filing), WHOLE
 
 
-def judge(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
-    """Everything that is worth saying once the statuses stand."""
-    for side in trip.sides:
+def judge(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int, raised: Raised) -> None:
+    """Everything that is worth saying of these sides once the statuses stand."""
+    for side in sides:
         if not side.required:
             continue
         for rule, case, _ in _calls(trip, side, rules_at("finding", side.kind, raised.today, over=_over(side))):
@@ -173,23 +205,34 @@ def judge(trip: Trip, reference: Reference, now: int, raised: Raised) -> None:
                 raised.finding(side, rule, finding)
 
 
-def ambiguous(trip: Trip, raised: Raised) -> None:
-    """A fact whose side cannot be told has no effect; every side of its authority says so."""
+def ambiguous(trip: Trip, anew: Collection[str], raised: Raised) -> None:
+    """A fact whose side cannot be told has no effect, and what stops goods has effect everywhere; every side of its authority says so."""
     for lost in trip.lost:
         fact = lost.fact
         if fact.side == EVERYWHERE:
             continue
         sides = [s for s in trip.sides if s.authority == lost.authority] or trip.sides[:1]
-        for side in sides:
+        for side in [s for s in sides if s.id in anew]:
             raised.finding(side, SIDE_AMBIGUOUS, Finding(
-                code="SIDE_AMBIGUOUS", severity="warning", at=fact.at, text="route.side_ambiguous", scope=fact.scope,
+                code="SIDE_AMBIGUOUS", severity="warning", at=fact.at, scope=fact.scope,
+                text="route.stops_everywhere" if fact.key[0] in STOPPING else "route.side_ambiguous",
                 args={"authority": lost.authority, "what": "/".join(fact.key), "code": fact.code}, evidence=(fact.id,) if fact.id else (),
                 flags=("SIDE_AMBIGUOUS",), alert="SideAmbiguous"))
 
 
-def full(trip: Trip, raised: Raised, limited: tuple[str, ...]) -> None:
-    """Sides that have refused facts say so: what is shown may lack something."""
-    for side in trip.sides:
-        if any(name in (EVERYWHERE, side.id) or name.startswith(f"@{side.authority}") for name in limited):
+def doubted(side: SideCase, name: str) -> bool:
+    """Is this side meant by a name of those that have refused facts, or of which facts are masked?"""
+    name = name.removeprefix(MASKED)
+    return name in (EVERYWHERE, side.id) or name.partition("/")[0] == f"@{side.authority}"
+
+
+def full(sides: Iterable[SideCase], raised: Raised, doubts: tuple[str, ...]) -> None:
+    """Sides that have refused facts, or of which an authority's words are masked, say so: what is not known may be a demand."""
+    for side in sides:
+        mine = [name for name in doubts if doubted(side, name)]
+        if any(not name.startswith(MASKED) for name in mine):
             raised.finding(side, FACTS_LIMIT, Finding(code="FACTS_LIMIT", severity="critical", text="route.facts_limit", flags=("FACTS_LIMIT",),
                                                       alert="FactsLimit"))
+        if any(name.startswith(MASKED) for name in mine):
+            raised.finding(side, FACTS_MASKED, Finding(
+                code="FACTS_MASKED", severity="warning", text="route.facts_masked", flags=("FACTS_MASKED",), args={"authority": side.authority}))

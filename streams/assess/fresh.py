@@ -8,7 +8,7 @@ import msgspec
 from streams.rules.case import SideCase, Trip
 from topics.events.internal import FreshnessChanged, MaskFacts
 from topics.events.outputs import FreshSaid
-from topics.facts import Fact, Rank
+from topics.facts import EVERYWHERE, Fact, Rank
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -25,16 +25,28 @@ def sources_of(broadcasts: Iterable[msgspec.Struct]) -> Sources:
     return Sources({b.source: b for b in broadcasts if isinstance(b, FreshnessChanged)})
 
 
-def unmasked(facts: Iterable[Fact], broadcasts: Iterable[msgspec.Struct]) -> list[Fact]:
-    """The living facts: withdrawn ones and those of a retracted feed (closed interval of event times) count as absent."""
+MASKED = "mask:"
+"""Before the name of a side, as facts name it, of which an authority's or agency's words are masked."""
+SAYING = frozenset({"doc", "demand", "agency", "condition"})
+"""Heads of the words by which authorities and agencies decide."""
+
+
+def unmasked(facts: Iterable[Fact], broadcasts: Iterable[msgspec.Struct]) -> tuple[list[Fact], tuple[str, ...]]:
+    """The living facts: withdrawn ones and those of a retracted feed (closed interval of event times) count as absent. And the sides that an
+    absent word of an authority is about: nothing is free because somebody took back what he said."""
     masks = [
         ({m.source, m.source.removeprefix("customs-").upper()} if m.source.startswith("customs-") else {m.source}, m.since, m.until)
         for m in broadcasts if isinstance(m, MaskFacts) and not m.lifted
     ]
     living = [f for f in facts if f.value is not None]
     if not masks:
-        return living
-    return [f for f in living if not any(f.source in names and since <= f.at <= until for names, since, until in masks)]
+        return living, ()
+    absent = [f for f in living if any(f.source in names and since <= f.at <= until for names, since, until in masks)]
+    if not absent:
+        return living, ()
+    gone = set(map(id, absent))
+    sides = {f.side if f.side != EVERYWHERE else f"@{f.source}" for f in absent if f.key[0] in SAYING}
+    return [f for f in living if id(f) not in gone], tuple(sorted(MASKED + side for side in sides))
 
 
 def freshness(trip: Trip, side: SideCase, sources: Sources) -> tuple[FreshSaid, ...]:

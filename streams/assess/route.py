@@ -94,9 +94,10 @@ def add_reached(trip: Trip, reference: Reference) -> None:
         side = _case(trip, reference, spec, names_of(reference, spec))
         side.mapped = crossing is not None or not parsed.crossing
         trip.sides.append(side)
+    trip.reached = frozenset(s.id for s in trip.sides if s.id not in known)
 
 
-def in_order(sides: Iterable[SideCase]) -> list[SideCase]:
+def route_order(sides: Iterable[SideCase]) -> list[SideCase]:
     """Route order; ids break ties."""
     return sorted(sides, key=lambda s: (s.order, s.id))
 

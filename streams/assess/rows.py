@@ -1,13 +1,17 @@
 """Which row of reference data a side takes, per scope by planned procedure, and the rules that the ladder reads from it."""
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection
 
 import msgspec
 
 from streams.network.sides import SideSpec, in_force, route_sides, side_row, side_rules
 from streams.reference.model import FilingRow, Reference, SideRow
+from streams.rules import RULES
 from streams.rules.case import SideCase, Trip
+from streams.rules.day import begin_of, day_of
+from streams.rules.doc import too_heavy
 from streams.status import SideRules
 from topics.facts import WHOLE
 
@@ -19,31 +23,44 @@ BOOKS_MAX = 4
 KEPT_MAX = 20_000
 """Answers kept per reference and kind of question; then all are forgotten and looked up anew."""
 Named = tuple[tuple[SideSpec, frozenset[str]], ...]
-DAY = 24 * 3_600_000_000
 
 
 class Book:
     """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
 
-    __slots__ = ("kinds", "reference", "routes", "rows", "rules")
+    __slots__ = ("dates", "kinds", "reference", "routes", "rows", "rules")
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self.kinds: dict[tuple[str, str, str], frozenset[str]] = {}
+        days = {d for r in reference.side_rows for d in (r.valid_from, r.valid_to)} | {d for r in RULES for d in (r.valid_from, r.valid_to)}
+        days |= {d for a in reference.agreements.values() for d in (a.valid_from, a.valid_to, a.in_force)}
+        self.dates = sorted(days - {""})
+        """Days on which a row, an agreement or a rule begins or ends."""
+        self.kinds: dict[tuple[str, str, str, int], tuple[frozenset[str], frozenset[str]]] = {}
         self.routes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Named] = {}
-        self.rows: dict[tuple[str, str, str, str], SideRow | None] = {}
-        self.rules: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], SideRules] = {}
+        self.rows: dict[tuple[str, str, str, int], SideRow | None] = {}
+        self.rules: dict[tuple[str, str, int, tuple[str, ...], tuple[str, ...]], SideRules] = {}
 
+    def handled(self, side: SideCase, now: int) -> frozenset[str]:
+        """Kinds of documents that a row which this side may take asks for or releases on."""
+        return self._asked(side, now)[0]
 
-    def handled(self, side: SideCase) -> frozenset[str]:
-        """Kinds of documents that any row of this kind of side, at this authority, asks for or releases on."""
-        key = (side.authority, side.kind, side.office_role)
+    def members(self, side: SideCase, now: int) -> frozenset[str]:
+        """Members of the release groups of the rows that this side may take, each `phase:kind`."""
+        return self._asked(side, now)[1]
+
+    def _asked(self, side: SideCase, now: int) -> tuple[frozenset[str], frozenset[str]]:
+        """(kinds, release members) of the rows that this side takes under any procedure, where it has none of its own the fallback row."""
+        key = (side.id, side.office_role, side.direction, period_of(self.reference, now))
         found = self.kinds.get(key)
         if found is None:
-            rows = [r for r in self.reference.side_rows if r.enabled and r.kind == side.kind and r.authority in ("", side.authority)
-                    and r.union in ("", side.union) and r.office_role in ("", side.office_role) and (r.authority or r.union)]
-            members = {m.partition(":")[2] for r in rows for group in r.release for m in group}
-            found = self.kinds[key] = frozenset(members | {f.kind for r in rows for f in r.filings})
+            if len(self.kinds) > KEPT_MAX:
+                self.kinds.clear()
+            named = sorted({r.procedure for r in self.reference.side_rows if r.kind == side.kind} | {UNDECIDED})
+            rows = [] if side.kind == "OFFICE" and not side.mapped else [r for p in named if (r := _row(side, p, self, now)) is not None]
+            members = frozenset(m for r in rows for group in r.release for m in group)
+            kinds = frozenset({m.partition(":")[2] for m in members} | {f.kind for r in rows for f in r.filings})
+            found = self.kinds[key] = kinds, members
         return found
 
     def specs(self, crossings: tuple[str, ...], direction: str, offices: tuple[str, ...]) -> Named:
@@ -79,6 +96,18 @@ def book_of(reference: Reference) -> Book:
     return book
 
 
+def period_of(reference: Reference, now: int) -> int:
+    """Number of the period in which an instant lies: within one the same rows, agreements and rules are valid every day."""
+    return bisect_right(book_of(reference).dates, day_of(now))
+
+
+def period_ends(reference: Reference, now: int) -> int | None:
+    """When the next row, agreement or rule begins or ends: the first instant of that day, UTC. None = nothing changes any more."""
+    dates = book_of(reference).dates
+    n = bisect_right(dates, day_of(now))
+    return begin_of(dates[n]) if n < len(dates) else None
+
+
 def procedure_of(trip: Trip, side: SideCase, scope: str) -> str:
     """Planned procedure of a scope: what a filing that serves this side says, else the shipment's plan, else undecided."""
     for lodged in reversed(trip.filings):
@@ -89,10 +118,18 @@ def procedure_of(trip: Trip, side: SideCase, scope: str) -> str:
 
 
 def is_empty(trip: Trip, scope: str) -> bool:
-    """Declared empty: the box, or every box of the shipment."""
+    """Declared empty, and nothing says otherwise: the box, or every box of the shipment."""
     if scope != WHOLE:
-        return bool(trip.boxes.get(scope.split("/", 1)[0], {}).get("empty"))
-    return bool(trip.boxes) and all(box.get("empty") for box in trip.boxes.values())
+        return _empty(trip, scope.split("/", 1)[0])
+    return bool(trip.boxes) and all(_empty(trip, box) for box in trip.boxes)
+
+
+def _empty(trip: Trip, box: str) -> bool:
+    """Who declares a box empty is believed until a scale, his own figures or a filing that states its goods say otherwise: loaded goods must
+    not leave as empties do."""
+    if not trip.boxes.get(box, {}).get("empty"):
+        return False
+    return too_heavy(trip, box) is None and not any(f.boxes().get(box, {}).get("goods") for f in trip.filings)
 
 
 def waived(trip: Trip, asked: FilingRow, scope: str, procedure: str) -> str:
@@ -119,7 +156,7 @@ def row_of(trip: Trip, side: SideCase, scope: str, book: Book, now: int) -> Side
 
 
 def _row(side: SideCase, procedure: str, book: Book, now: int) -> SideRow | None:
-    key = (side.id, side.office_role + "/" + side.direction, procedure, str(now // DAY))
+    key = (side.id, side.office_role + "/" + side.direction, procedure, period_of(book.reference, now))
     if key not in book.rows:
         if len(book.rows) > KEPT_MAX:
             book.rows.clear()
@@ -136,7 +173,7 @@ def rules_of(trip: Trip, side: SideCase, scope: str, row: SideRow | None, book: 
         gone = tuple(f.kind for f in row.filings if not f.enrolment and waived(trip, f, scope, procedure))
         if row.presenters:
             filers = tuple(sorted({f"{f.kind}={f.source}" for f in trip.filings if f.kind in row.presenters and side.id in f.sides}))
-    key = (side.id, row.id if row else "", str(now // DAY), gone, filers)
+    key = (side.id, row.id if row else "", period_of(book.reference, now), gone, filers)
     rules = book.rules.get(key)
     if rules is None:
         if len(book.rules) > KEPT_MAX:

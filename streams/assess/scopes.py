@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from streams.rules.case import SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
 from streams.status.rollup import rolled_up
@@ -36,6 +38,21 @@ INNER = SideStatus(
     state=State.NOT_REQUIRED, basis=Basis.INFERRED, counts={State.NOT_REQUIRED: 1}, movable=True,
     scopes={WHOLE: ScopeStatus(state=State.NOT_REQUIRED, basis=Basis.INFERRED, movable=True)})
 """A border inside a customs territory of which nothing is said."""
+
+
+def withheld(status: SideStatus) -> SideStatus:
+    """The status of a side of which something is not known: what is there stands, but it is not cleared, not ready and does not move."""
+    def lower(state: State) -> State:
+        return State.ACCEPTED if state is State.PRE_CLEARED else state
+
+    counts: dict[State, int] = {}
+    for state, number in status.counts.items():
+        counts[lower(state)] = counts.get(lower(state), 0) + number
+    each = {
+        name: msgspec.structs.replace(s, state=lower(s.state), movable=False, ready=False, flags=s.flags - {"ready"})
+        for name, s in status.scopes.items()}
+    return msgspec.structs.replace(
+        status, state=lower(status.state), counts=counts, scopes=each, movable=False, ready=False, flags=status.flags - {"ready"})
 
 
 def side_status_of(side: SideCase, now: int) -> SideStatus:

@@ -1,6 +1,8 @@
 """A side's status as it is published. Nothing in it depends on the clock alone except through `next_due`; `stamp` adds the rest."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from streams.assess.actions import actions_of
@@ -27,16 +29,16 @@ EVIDENCE_MAX = 64
 READINGS_MAX = 40
 
 
-def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, now: int, pack: str) -> ClearanceUpdate:
-    """The status of one side, revision 0. `side.status` must be set."""
+def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, pack: str, flags: Iterable[str]) -> ClearanceUpdate:
+    """The status of one side, revision 0, not yet stamped with a time. `side.status` must be set."""
     status = side.status
     assert status is not None
     if status is INNER:
-        return _inner(trip, side, now, pack)
+        return _inner(trip, side, pack)
     filings = tuple(_filing(f) for f in side.filings)
     return ClearanceUpdate(
         shipment=trip.id, side=side.id, visit=_visit(status), revision=0, state=status.state.value, basis=basis_of(status),
-        flags=tuple(sorted(flags_of(trip, side, status, raised))), counts={s.value: n for s, n in sorted(status.counts.items())},
+        flags=tuple(sorted(flags)), counts={s.value: n for s, n in sorted(status.counts.items())},
         scopes=tuple(ScopeSaid(scope=name, state=s.state.value, basis=s.basis.value, flags=tuple(sorted(s.flags)), movable=s.movable)
                      for name, s in list(status.scopes.items())[:SCOPES_MAX]),
         scopes_more=max(0, len(status.scopes) - SCOPES_MAX), since=status.since if status.since != NEVER else None,
@@ -45,19 +47,19 @@ def update_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
         missing_filings=tuple(f.kind for f in side.filings if not f.registered and not f.waived and f.row.before_arrival),
         missing_release=status.missing, filings=filings, conditions=raised.conditions_said(side), findings=raised.said(side),
         not_checked=status.not_checked, seals=seals_of(status),
-        evidence=evidence_of(trip, status, raised, side), actions=actions_of(trip, side, raised, reference, now),
+        evidence=evidence_of(trip, status, raised, side), actions=actions_of(trip, side, raised, reference),
         freshness=side.fresh, eta=side.eta if side.seen == NEVER else None, run=side.run, document=document_of(trip),
         order=side.order, authority=side.authority, kind=side.kind, crossing=side.crossing, office=side.office, direction=side.direction,
-        assessed_at=now, pack=pack, carriers=trip.parties)
+        pack=pack, carriers=trip.parties)
 
 
-def _inner(trip: Trip, side: SideCase, now: int, pack: str) -> ClearanceUpdate:
+def _inner(trip: Trip, side: SideCase, pack: str) -> ClearanceUpdate:
     """A border inside a customs territory of which nothing is said."""
     return ClearanceUpdate(
         shipment=trip.id, side=side.id, revision=0, state="NOT_REQUIRED", basis=BasisSaid(kind="INFERRED"), movable=not blocked_by_territory(trip, side),
         blocked_by=blocked_of(trip, side, INNER), counts={"NOT_REQUIRED": 1}, run=side.run, document=document_of(trip), order=side.order,
         authority=side.authority, kind=side.kind, crossing=side.crossing, direction=side.direction, eta=side.eta if side.seen == NEVER else None,
-        assessed_at=now, pack=pack, carriers=trip.parties)
+        pack=pack, carriers=trip.parties)
 
 
 def stamp(update: ClearanceUpdate, revision: int, now: int) -> ClearanceUpdate:

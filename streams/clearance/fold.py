@@ -8,7 +8,7 @@ import msgspec
 from streams.assess import Assessment, Previous, assess
 from streams.clearance import publish
 from streams.clearance.retire import awaken, retired, stubbed
-from streams.clearance.state import Shipment, add, decode, encode, retire_at
+from streams.clearance.state import Shipment, add, decode, encode, memo_of, remember, retire_at
 from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
 from streams.reference.model import Reference
 from streams.rules import pack_of
@@ -66,11 +66,15 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         reference = world.reference
         public = [b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator)]
         assessment = assess(key, held.facts, reference, public, now, pack_of(reference),
-                            Previous(due_first=held.due_first, limited=held.limited))
+                            Previous(due_first=held.due_first, limited=held.limited), memo_of(state), in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
         if due is not None and due <= now:
             return retired(held, key, assessment, reference, now, outcomes)
-        return _published(state, held, key, assessment, world, now, outcomes, due, changed)
+        heard = publish.heard(public, assessment, held.facts)
+        said = bool(events) or state is None or held.heard != heard or (held.due_public is not None and held.due_public <= now)
+        if said:
+            held = msgspec.structs.replace(held, heard=heard, due_public=assessment.next_due)
+        return _published(state, held, key, assessment, world, now, outcomes, due, changed, said)
 
 
 def _merged(held: Shipment, events: Sequence[Inbound]) -> tuple[Shipment, tuple[Outcome, ...], bool]:
@@ -99,8 +103,19 @@ def facts_of(event: Inbound) -> tuple[Fact, ...]:
 
 def _published(
     before: Shipment | None, held: Shipment, key: str, assessment: Assessment, world: World, now: int, outcomes: tuple[Outcome, ...],
-    retire: int | None, merged: bool
+    retire: int | None, merged: bool, said: bool
 ) -> Step[Shipment]:
+    """`said`: something public has happened or its time has come. Without, only the restricted views may change: what only one authority may
+    know, and when it begins, moves no public byte."""
+    held, spoken = _public(held, key, assessment, world, now) if said else (held, ())
+    restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
+    held = msgspec.structs.replace(held, restricted=restricted)
+    remember(held, assessment.memo)
+    dues = [d for d in (held.due_public, retire, due_apart) if d is not None]
+    return Step(held, (*spoken, *apart), outcomes, min(dues, default=None), changed=merged or before is None or held != before)
+
+
+def _public(held: Shipment, key: str, assessment: Assessment, world: World, now: int) -> tuple[Shipment, tuple[Emit, ...]]:
     reference: Reference = world.reference
     revision = max(max(held.last_revision, world.revision_floor) + 1, now)
     shown, emits = publish.statuses(held, key, assessment, reference, revision, now)
@@ -108,8 +123,4 @@ def _published(
     if emits or more:
         held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
     held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first), assessment, key, now)
-    restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
-    held = msgspec.structs.replace(held, restricted=restricted)
-    dues = [d for d in (assessment.next_due, retire, due_apart) if d is not None]
-    outputs: tuple[Emit, ...] = (*emits, *more, *alerts, *apart)
-    return Step(held, outputs, outcomes, min(dues, default=None), changed=merged or before is None or held != before)
+    return held, (*emits, *more, *alerts)

@@ -1,24 +1,48 @@
-"""What a step says: changed statuses to their readers, summaries to READINESS, alerts that open or resolve, restricted views apart."""
+"""What a step says: changed statuses to their readers, summaries to READINESS, alerts that open or resolve, restricted views apart.
+
+**When a side is said again.** At once when anything has changed that a reader acts on: state, flags, filings and how each stands against its
+deadline (open, at risk, overdue …), demands, findings, conditions, seals, evidence, actions, freshness, the run. What only rides on the ETA
+(the ETA itself, deadlines counted from it, the same instants in actions and sentences) is said again when one of these instants appears or
+goes, has moved by more than max(15 min, 5 % of the time left until it) (P10 and P90, which only tell how sure the ETA is: 1 h, 10 %), or when
+a deadline came to lie on the other side of now: always
+against what was shown last, so that small steps add up and never drift. Between two words a shown ETA may be wrong by that much, no more.
+"""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
 from streams.assess import Assessment, stamp
 from streams.assess.restricted import restricted_of
+from streams.assess.say import times_of
 from streams.clearance.state import OpenAlert, Shipment, Shown
 from streams.fold import Emit, World
 from streams.reference.model import Reference
+from streams.rules.case import SideCase
 from topics import registry
-from topics.events.internal import StatusSummary
+from topics.events.internal import FreshnessChanged, MaskFacts, StatusSummary
 from topics.events.outputs import Alert, BasisSaid, ClearanceUpdate
+from topics.events.sites import CrossingCondition
+from topics.facts import HOUR, MINUTE, Fact
 from topics.identifiers import BadIdentifier, parse_side
 
 STATUS = "clearance.status"
 HISTORY = "clearance.history"
 READINESS = "readiness.in"
 ALERTS = "ops.alerts"
+STEP = 15 * MINUTE
+"""One step of the ETA grid [D]."""
+SHARE = 0.05
+"""Of the time left [D]."""
+ENDS_STEP = HOUR
+ENDS_SHARE = 0.1
+"""For P10 and P90, which tell how sure the ETA is [D]."""
+ETAS = 3
+"""P10, P50 and P90 stand before the deadlines."""
+TELLS_DUE = "FILING_"
+"""Findings whose sentences name a deadline."""
 EXCHANGE = "exchange"
 """Kind of the agreements that say what one authority may tell another."""
 WITH_STATUS = registry.WITH_STATUS
@@ -31,9 +55,42 @@ def digest(value: object) -> bytes:
     return hashlib.blake2b(_encoder.encode(value), digest_size=8).digest()
 
 
+def heard(public: Sequence[msgspec.Struct], assessment: Assessment, facts: Sequence[Fact]) -> bytes:
+    """Digest of the rule pack and of those messages that concern everybody on which a public word about this shipment may rest."""
+    sides = [say.side for say in assessment.says]
+    crossings = {s.crossing for s in sides}
+    sources = {f.source for s in sides for f in s.fresh} | {f"customs-{s.authority.lower()}" for s in sides}
+    speakers = {f.source for f in facts} if any(isinstance(b, MaskFacts) for b in public) else set()
+    mine = [b for b in public if (isinstance(b, FreshnessChanged) and b.source in sources) or (isinstance(b, CrossingCondition) and b.crossing in crossings)
+            or (isinstance(b, MaskFacts) and speakers & {b.source, b.source.removeprefix("customs-").upper()})]
+    return digest((assessment.pack, tuple((type(b).__name__, b) for b in mine)))
+
+
 def content(update: ClearanceUpdate) -> bytes:
-    """What makes an update worth publishing: everything but its revision and when it was assessed."""
-    return digest(msgspec.structs.replace(update, revision=0, assessed_at=0))
+    """What of an update a reader acts on: everything but its revision, when it was assessed, and the instants that ride on the ETA."""
+    riding = {f.due for f in update.filings} | ({update.eta[1]} if update.eta is not None else set())
+    actions = [msgspec.structs.replace(a, by=None, by_border="") if a.by in riding else a for a in update.actions]
+    actions.sort(key=lambda a: (a.by is None, a.by or 0, a.role, a.message, a.field, a.scope, a.rule))
+    return digest(msgspec.structs.replace(
+        update, revision=0, assessed_at=0, eta=None, actions=tuple(actions), filings=tuple(msgspec.structs.replace(f, due=None) for f in update.filings),
+        findings=tuple(msgspec.structs.replace(f, texts={}) if f.code.startswith(TELLS_DUE) else f for f in update.findings)))
+
+
+def moved(shown: Sequence[int | None], times: Sequence[int | None], now: int) -> bool:
+    """Has an instant that rides on the ETA moved so far that a reader must know?"""
+    if len(shown) != len(times):
+        return True
+    for n, (was, is_) in enumerate(zip(shown, times, strict=True)):
+        if was == is_:
+            continue
+        if was is None or is_ is None:
+            return True
+        step, share = (ENDS_STEP, ENDS_SHARE) if n in (0, 2) else (STEP, SHARE)
+        if abs(is_ - was) > max(step, int((is_ - now) * share)):
+            return True
+        if n >= ETAS and (was > now) != (is_ > now):
+            return True
+    return False
 
 
 def statuses(
@@ -44,17 +101,18 @@ def statuses(
     shown = dict(held.shown)
     first: list[Emit] = []
     rest: list[Emit] = []
-    seen = {u.side for u in assessment.updates}
+    seen = {say.side.id for say in assessment.says}
     for side in [s for s in held.shown if s not in seen]:
         del shown[side]
         first.append(Emit(STATUS, f"{key}|{side}", None, first=True, revision=revision))
         rest += readers(key, stamp(_gone(key, side, assessment, now), revision, now), assessment, reference)
-    for update in assessment.updates:
-        fresh = content(update)
-        old = held.shown.get(update.side)
-        if old is not None and old.digest == fresh:
+    for say in assessment.says:
+        fresh = say.digest(content)
+        old = held.shown.get(say.side.id)
+        if old is not None and old.digest == fresh and not moved(old.times, say.times, now):
             continue
-        shown[update.side] = Shown(revision, fresh, update.state)
+        update = say.update
+        shown[update.side] = Shown(revision, fresh, update.state, say.times)
         out = stamp(update, revision, now)
         first.append(Emit(STATUS, f"{key}|{update.side}", out, first=True, revision=revision))
         rest += readers(key, out, assessment, reference)
@@ -83,14 +141,14 @@ def _reading(update: ClearanceUpdate, assessment: Assessment, reference: Referen
     found = {(update.authority, topic)} if (topic := authority_topic(update, reference)) else set()
     if update.kind not in ("EXIT", "ENTRY") or not topic:
         return found
-    others: dict[str, ClearanceUpdate] = {}
-    for other in assessment.updates:
+    others: dict[str, SideCase] = {}
+    for other in (say.side for say in assessment.says):
         if other.authority != update.authority and (other.authority not in others or other.crossing == update.crossing):
             others[other.authority] = other
     return found | {(a, t) for a, other in others.items() if other.kind in ("EXIT", "ENTRY") and (t := authority_topic(other, reference))}
 
 
-def authority_topic(update: ClearanceUpdate, reference: Reference) -> str:
+def authority_topic(update: ClearanceUpdate | SideCase, reference: Reference) -> str:
     """The topic of the side's authority; empty where there is no customs border or the authority is not of this deployment."""
     if update.authority not in reference.authorities:
         return ""
@@ -102,7 +160,7 @@ def authority_topic(update: ClearanceUpdate, reference: Reference) -> str:
 
 
 def _gone(key: str, side: str, assessment: Assessment, now: int) -> ClearanceUpdate:
-    pack = assessment.updates[0].pack if assessment.updates else ""
+    pack = assessment.pack
     carriers = assessment.trip.parties if assessment.trip is not None else ()
     try:
         parsed = parse_side(side)
@@ -158,14 +216,14 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
     emits = []
     for view in views:
         fresh = content(view)
-        old = held.restricted.get(view.side)
-        if old is not None and old.digest == fresh:
+        old, times = held.restricted.get(view.side), times_of(view.eta, tuple(f.due for f in view.filings))
+        if old is not None and old.digest == fresh and not moved(old.times, times, now):
             shown[view.side] = old
             continue
         if old is None and not view.findings:
             continue
         revision = max((old.revision if old else 0) + 1, now)
         if view.findings:
-            shown[view.side] = Shown(revision, fresh, view.state)      # an empty one is said once and forgotten
+            shown[view.side] = Shown(revision, fresh, view.state, times)       # an empty one is said once and forgotten
         emits.append(Emit(registry.restricted_topic(view.authority), key, stamp(view, revision, now)))
     return shown, emits, due

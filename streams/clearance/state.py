@@ -1,21 +1,27 @@
 """What CLEARANCE keeps of one shipment: its facts in slots, and what it has last said of each side."""
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from topics.facts import DAY, Fact, Facts, Slot, order_of, slot_of
+from streams.assess.memo import Memo
+from topics.facts import DAY, Fact, Slot, order_of, slot_of
 
 FACTS_PER_SCOPE_MAX = 256
 """Facts of one scope at one side; one more is refused as FACTS_LIMIT. A block train's note has fifty boxes, so the side as a whole
 takes more than one box may."""
 FACTS_MAX = 6_000
 """Facts of one shipment: about 120 bytes each, so that the state stays below 768 kB."""
+FACTS_MORE = 64
+"""As many more, of a scope as of a shipment, are kept of what may stop goods: notes and readings are refused before a hold is."""
 BYTES_PER_FACT_USUAL = 120
 BYTES_STATE_MAX = 768 * 1024
-assert FACTS_MAX * BYTES_PER_FACT_USUAL < BYTES_STATE_MAX
+assert (FACTS_MAX + FACTS_MORE) * BYTES_PER_FACT_USUAL < BYTES_STATE_MAX
+AGAINST = frozenset({"revoked", "rejected", "invalidated"})
+"""Words about a document that take something back."""
 
 Severity = Literal["info", "warning", "critical"]
 Limited = tuple[int, str]
@@ -28,6 +34,8 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     revision: int
     digest: bytes
     state: str
+    times: tuple[int | None, ...] = ()
+    """Instants that ride on the ETA, as they were shown: (P10, P50, P90) and the deadline of each filing."""
 
 
 class OpenAlert(msgspec.Struct, frozen=True, array_like=True):
@@ -38,8 +46,12 @@ class OpenAlert(msgspec.Struct, frozen=True, array_like=True):
     side: str
 
 
-class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """The state of one key. A retired shipment is a stub: no facts, only the final states."""
+class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=True):
+    """The state of one key. A retired shipment is a stub: no facts, only the final states.
+
+    Beside what is written it may carry the memo of its last assessment (`remember`), which is no part of it: not encoded, not compared,
+    not copied to a changed state.
+    """
 
     facts: tuple[Fact, ...] = ()
     """In slot order."""
@@ -57,6 +69,21 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     retired_at: int | None = None
     finals: dict[str, str] = {}
     """Stub: side -> final state."""
+    heard: bytes = b""
+    """Digest of the public broadcasts and the rule pack at the last public word."""
+    due_public: int | None = None
+    """When the clock alone may change a public word, as it stood at the last one."""
+
+
+def memo_of(state: Shipment | None) -> Memo | None:
+    """What the last assessment left; None for a state that was just decoded."""
+    found: Memo | None = state.__dict__.get("memo") if state is not None else None
+    return found
+
+
+def remember(state: Shipment, memo: Memo | None) -> None:
+    """Lets the next step of this state go on from here. Its bytes and its answers are the same without."""
+    state.__dict__["memo"] = memo
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -76,33 +103,44 @@ def add(held: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[tuple[Fact, ...], 
 
     Merging keeps the highest of each slot, so order, repetition and lateness do not matter.
     """
-    slots: Facts = {slot_of(f): f for f in held}
-    per: dict[tuple[str, str], int] = {}
-    for f in held:
-        per[f.side, f.scope] = per.get((f.side, f.scope), 0) + 1
+    facts = list(held)
     changed: list[Fact] = []
     refused: list[Limited] = []
     superseded = 0
     for index, fact in enumerate(new):
         slot: Slot = slot_of(fact)
-        old = slots.get(slot)
+        at = bisect_left(facts, slot, key=slot_of)
+        old = facts[at] if at < len(facts) and slot_of(facts[at]) == slot else None
         if old is not None:
             if order_of(fact) > order_of(old):
-                slots[slot] = fact
+                facts[at] = fact
                 changed.append(fact)
             elif fact != old:
                 superseded += 1
-            continue
-        count = per.get((fact.side, fact.scope), 0)
-        if count >= FACTS_PER_SCOPE_MAX or len(slots) >= FACTS_MAX:
+        elif len(facts) >= FACTS_MAX + _more(fact) or _crowded(facts, fact, FACTS_PER_SCOPE_MAX + _more(fact)):
             refused.append((index, fact.side))
-            continue
-        per[fact.side, fact.scope] = count + 1
-        slots[slot] = fact
-        changed.append(fact)
-    if not changed:
-        return held, changed, refused, superseded
-    return tuple(slots[s] for s in sorted(slots)), changed, refused, superseded
+        else:
+            facts.insert(at, fact)
+            changed.append(fact)
+    return tuple(facts) if changed else held, changed, refused, superseded
+
+
+def _more(fact: Fact) -> int:
+    """How many more than usual are kept of such: a word that may keep goods where they are comes in when another is refused."""
+    return FACTS_MORE if fact.key[0] in ("demand", "agency") or (fact.key[0] == "doc" and fact.key[-1] in AGAINST) else 0
+
+
+def _crowded(facts: list[Fact], fact: Fact, limit: int) -> bool:
+    """Has this scope at this side as many facts as are kept?"""
+    if len(facts) < limit:
+        return False
+    begin = bisect_left(facts, fact.side, key=_side)
+    end = bisect_right(facts, fact.side, lo=begin, key=_side)
+    return sum(f.scope == fact.scope for f in facts[begin:end]) >= limit
+
+
+def _side(fact: Fact) -> str:
+    return fact.side
 
 
 def newest_at(facts: Iterable[Fact]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 from streams.reference.model import Reference
 from streams.rules.agreements import between
 from streams.rules.case import Case, Finding, SideCase, Trip
-from streams.rules.day import day_of, local
-from streams.rules.hours import post_opens
+from streams.rules.day import day_of, local, micros
+from streams.rules.hours import post_closes, post_opens, zone_here
 from streams.rules.rule import Check, Rule, titles
 from topics.facts import HOUR, NEVER
 
@@ -34,7 +34,7 @@ def waiting_since(side: SideCase) -> int:
     return max(side.status.since, side.seen)
 
 
-def call_after(case: Case, reference: Reference, now: int) -> int | None:
+def call_after(case: Case, reference: Reference) -> int | None:
     """When "call the duty line" is due."""
     since = waiting_since(case.side)
     if since == NEVER or case.side.status is None:
@@ -45,7 +45,7 @@ def call_after(case: Case, reference: Reference, now: int) -> int | None:
 
 def no_notice(case: Case, reference: Reference, now: int) -> Finding | None:
     """BORD-02: the goods are there, not released, and the authority has said nothing for N hours: whom to call."""
-    when = call_after(case, reference, now)
+    when = call_after(case, reference)
     if when is None or case.side.status is None:
         return None
     if now < when:
@@ -57,13 +57,16 @@ def no_notice(case: Case, reference: Reference, now: int) -> Finding | None:
 
 def post_closed(case: Case, reference: Reference, now: int) -> Finding | None:
     """BORD-03: the goods wait and the post does not work now (night, weekend, holiday): when it opens."""
-    if waiting_since(case.side) == NEVER:
+    crossing = reference.crossings.get(case.side.crossing)
+    if crossing is None or case.side.authority not in crossing.calendar or waiting_since(case.side) == NEVER:
+        return None                                     # a post without hours of its own always works
+    opens = post_opens(reference, crossing, case.side.authority, now)
+    if opens is None:
         return None
-    opens = post_opens(reference, reference.crossings.get(case.side.crossing), case.side.authority, now)
-    if opens is None or opens <= now:
-        return None
-    zone = reference.authorities[case.side.authority].zone
-    return Finding(code="POST_CLOSED", severity="info", text="bord.post_closed", args={"opens": local(opens, zone)}, due=opens)
+    if opens <= now:
+        closes = post_closes(reference, crossing, case.side.authority, now)
+        return Finding(code="POST_OPEN", due=closes) if closes is not None else None     # said to nobody: when to look again
+    return Finding(code="POST_CLOSED", severity="info", text="bord.post_closed", args={"opens": local(opens, zone_here(reference, case.side))}, due=opens)
 
 
 def crossing_closed(case: Case, reference: Reference, now: int) -> Finding | None:
@@ -71,7 +74,7 @@ def crossing_closed(case: Case, reference: Reference, now: int) -> Finding | Non
     said = case.trip.closures.get(case.side.crossing)
     if said is None or said.state == "open" or case.side.departed != NEVER or said.direction not in ("both", case.trip.direction):
         return None
-    until = said.expected_until.isoformat() if said.expected_until is not None else "-"
+    until = local(micros(said.expected_until), zone_here(reference, case.side)) if said.expected_until is not None else "-"
     return Finding(code=f"CROSSING_{said.state.upper()}", severity="critical" if said.state == "closed" else "warning", text="bord.crossing",
                    args={"crossing": case.side.crossing, "state": said.state, "reason": said.reason or "-", "until": until},
                    flags=(f"crossing_{said.state}",), evidence=(f"{said.source}/network.crossing/{said.id}",))
@@ -94,9 +97,8 @@ def stale(case: Case, reference: Reference, now: int) -> Finding | None:
     if not case.side.stale or case.side.status is None or case.side.status.state.value in ("DEPARTED", "CANCELLED", "NOT_REQUIRED"):
         return None
     last = next((f.last_event for f in case.side.fresh if f.last_event), None)
-    zone = reference.authorities[case.side.authority].zone if case.side.authority in reference.authorities else ""
     return Finding(code="SOURCE_STALE", severity="warning", text="stale.source", since=last,
-                   args={"authority": case.side.authority, "last": local(last, zone) if last else "-"})
+                   args={"authority": case.side.authority, "last": local(last, zone_here(reference, case.side)) if last else "-"})
 
 
 def territory_blocks(case: Case, reference: Reference, now: int) -> Finding | None:
@@ -154,15 +156,15 @@ def _eligible(trip: Trip, goods: tuple[str, ...]) -> bool:
     return bool(lines) and (not goods or all(any(hs.startswith(prefix) for prefix in goods) for hs in lines))
 
 
-def _rule(id: str, check: Check, legal: str, en: str, zh: str, ru: str, certainty: str = "high") -> Rule:
+def _rule(id: str, check: Check, legal: str, en: str, zh: str, ru: str, certainty: str = "high", version: int = 1) -> Rule:
     return Rule(id=id, family=id.split("-", 1)[0], titles=titles(en, zh, ru), legal=legal, certainty=certainty, check=check,
-                afterwards=check is left_without_release)
+                afterwards=check is left_without_release, version=version)
 
 
 BORDER_RULES = (
     _rule("BORD-01", left_without_release, "status-model section 7 [D]", "Left without a known release", "未见放行即离境", "Убыл без известного выпуска"),
     _rule("BORD-02", no_notice, "[S66]; limits [D]", "No decision for a long time: call", "长时间未作决定：请联系", "Долго нет решения: звоните"),
-    _rule("BORD-03", post_closed, "working hours of the post [D]", "Post not working now", "口岸当前不办理查验", "Пост сейчас не работает", "med"),
+    _rule("BORD-03", post_closed, "working hours of the post [D]", "Post not working now", "口岸当前不办理查验", "Пост сейчас не работает", "med", 2),
     _rule("BORD-04", crossing_closed, "operator's notice [S77]", "Crossing closed or limited", "口岸关闭或受限", "Переход закрыт или ограничен"),
     _rule("GAUGE-01", next_train, "[D]", "Next train after the gauge break", "换轨后的下一列车", "Следующий поезд после смены колеи"),
     _rule("STALE-01", stale, "[D]", "Authority's feed is stale", "监管方数据源中断", "Источник органа молчит"),

@@ -85,6 +85,22 @@ def boxes_in(content: Content) -> dict[str, Content]:
     return {str(box.get("container", "")): box for box in content.get("containers", ())}
 
 
+class Passage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How one scope passes a side in its current visit, microseconds UTC; NEVER = not known."""
+
+    seen: int = NEVER
+    presented: int = NEVER
+    departed: int = NEVER
+    """When it left; NEVER while it is there, or is there again."""
+    eta: tuple[int, int, int] | None = None
+    """(P10, P50, P90)."""
+    run: str = ""
+    """The run that it leaves with."""
+
+
+NOWHERE = Passage()
+
+
 class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
     """A filing that a side's row asks for, and how far it is."""
 
@@ -100,6 +116,8 @@ class FilingCase(msgspec.Struct, frozen=True, kw_only=True):
     waived: str = ""
     due_next: int | None = None
     """When the clock alone changes `timing`."""
+    arrived: bool = False
+    """The goods that it is asked for are at the side, or have left it."""
 
     @property
     def registered(self) -> bool:
@@ -110,8 +128,8 @@ class SideCase:
     """One side of the route with everything known of it."""
 
     __slots__ = (
-        "authority", "classes", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind", "linked",
-        "mapped", "names", "office", "office_role", "order", "placed", "presented", "procedures", "required", "rows", "rules", "run", "seen",
+        "authority", "classes", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind", "left", "linked",
+        "mapped", "names", "office", "office_role", "order", "passages", "placed", "presented", "procedures", "required", "rows", "rules", "run", "seen",
         "spec", "stale", "status", "summaries", "travel", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
@@ -131,7 +149,14 @@ class SideCase:
         self.status: SideStatus | None = None
         self.filings: tuple[FilingCase, ...] = ()
         self.eta: tuple[int, int, int] | None = None
-        self.seen = self.presented = self.departed = NEVER
+        self.seen = self.presented = NEVER
+        """When the first box came, when the last was presented."""
+        self.departed = NEVER
+        """When the last box left; NEVER while one is there or still comes."""
+        self.left = NEVER
+        """When the last box left of those that have."""
+        self.passages: dict[str, Passage] = {}
+        """Scope -> how it passes this side."""
         self.run = ""
         self.stale = False
         self.fresh: tuple[Any, ...] = ()
@@ -155,7 +180,8 @@ class SideCase:
         side.rows, side.rules, side.procedures = {}, {}, {}
         side.status, side.eta, side.classes, side.travel, side.linked = None, None, None, None, None
         side.filings, side.fresh, side.summaries = (), (), {}
-        side.seen = side.presented = side.departed = NEVER
+        side.seen = side.presented = side.departed = side.left = NEVER
+        side.passages = {}
         side.run, side.stale = "", False
         return side
 
@@ -171,7 +197,14 @@ class SideCase:
     @property
     def arrived(self) -> bool:
         """Seen, handed over or presented, or already gone."""
-        return self.seen != NEVER or self.departed != NEVER
+        return self.seen != NEVER or self.left != NEVER
+
+    def at(self, scope: str) -> Passage:
+        """How a scope passes this side; of the whole shipment, or of one of which nothing particular is known, as all of it does."""
+        found = self.passages.get(scope) if scope != WHOLE else None
+        if found is None:
+            found = Passage(seen=self.seen, presented=self.presented, departed=self.departed, eta=self.eta, run=self.run)
+        return found
 
     def scope(self, name: str) -> ScopeStatus | None:
         """Status of a scope; the whole shipment's when nothing particular is known."""

@@ -1,0 +1,75 @@
+"""When the goods were at a side, when they left it, when they are expected."""
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from streams.assess.route import newest
+from streams.rules.case import Passage, SideCase
+from topics.facts import NEVER, WHOLE, Fact, Rank
+
+HEADS = frozenset({"visit", "eta", "run", "seen", "handed_over", "presented", "departed"})
+
+
+def presence(side: SideCase, scopes: Collection[str]) -> None:
+    """Sets how each of these scopes (boxes, house items) passes the side in its current visit, and from that how all of them do: the side
+    is left only when every box has left and none was seen there later."""
+    said: dict[str, list[Fact]] = {}
+    for fact in side.facts:
+        if fact.key[0] in HEADS:
+            said.setdefault(fact.scope, []).append(fact)
+    whole = said.get(WHOLE, [])
+    plain = _passage(whole)
+    side.passages = {}
+    for scope in sorted({*scopes, *_more(said, scopes)}):
+        own = [f for name in dict.fromkeys((scope.split("/", 1)[0], scope)) if name != WHOLE for f in said.get(name, ())]
+        side.passages[scope] = _passage([*whole, *own]) if own else plain
+    _roll_up(side, [f for found in said.values() for f in found if f.key[0] == "eta"])
+
+
+def _more(said: Mapping[str, list[Fact]], scopes: Collection[str]) -> set[str]:
+    """Scopes of which something is said and that are none of the shipment's known ones, nor hold one of them."""
+    known = {s.split("/", 1)[0] for s in scopes} | set(scopes)
+    return {s for s in said if s != WHOLE and s not in known}
+
+
+def _roll_up(side: SideCase, etas: list[Fact]) -> None:
+    every = [p for s, p in side.passages.items() if s != WHOLE] or list(side.passages.values())
+    seen = [p.seen for p in every if p.seen != NEVER]
+    side.seen, side.presented = min(seen, default=NEVER), max((p.presented for p in every), default=NEVER)
+    side.left = max((p.departed for p in every), default=NEVER)
+    side.departed = side.left if all(p.departed != NEVER for p in every) else NEVER
+    side.eta = eta_of(etas)
+    ahead = [p for p in every if p.departed == NEVER] or every
+    runs = [p for p in ahead if p.run]
+    side.run = max(runs, key=lambda p: (p.seen, p.run)).run if runs else ""
+
+
+def _passage(said: Sequence[Fact]) -> Passage:
+    """What these facts, all about one scope, add up to. As in the ladder a sensor or forwarder undoes no departure, a forwarder reports none."""
+    by_head: dict[str, list[Fact]] = {}
+    for fact in said:
+        by_head.setdefault(fact.key[0], []).append(fact)
+    visit, run = newest(by_head.get("visit", ())), newest(by_head.get("run", ()))
+    number = str(visit.value) if visit else "1"
+    seen = presented = left = back = NEVER
+    for head in ("seen", "handed_over", "presented"):
+        for f in by_head.get(head, ()):
+            if f.key[1] == number:
+                seen = f.at if seen == NEVER else min(seen, f.at)
+                back = max(back, f.at) if f.rank >= Rank.TERMINAL else back
+                presented = max(presented, f.at) if head == "presented" else presented
+    for f in by_head.get("departed", ()):
+        if f.key[1] == number and f.rank >= Rank.SENSOR:
+            left = max(left, f.at)
+    return Passage(
+        seen=seen, presented=presented, departed=left if left >= back else NEVER, eta=eta_of(by_head.get("eta", [])),
+        run=str(run.value) if run is not None else "")
+
+
+def eta_of(etas: list[Fact]) -> tuple[int, int, int] | None:
+    """(P10, P50, P90) of the ETA that counts."""
+    eta = newest(etas)
+    if eta is None or not isinstance(eta.value, list | tuple) or len(eta.value) != 3:
+        return None
+    p10, p50, p90 = (int(v) for v in eta.value if isinstance(v, int))
+    return p10, p50, p90
