@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -60,6 +61,17 @@ def identity(event: Event, *, repeatable: bool = False) -> str:
 def order(event: Event) -> tuple[int, int, str, bytes]:
     """Of two words about one thing the one with the higher order counts: version, event time, id, content."""
     return event.version, at_of(event), event.id, digest(msgspec.structs.replace(event, received_time=None, flags=()))
+
+
+def speaking(words: Iterable[E], silencing: Iterable[E] = ()) -> list[E]:
+    """Of what a source says under one record of its own only the highest version speaks: a corrected message takes back what it set, whatever
+    it sets now. `silencing` are corrections that speak elsewhere. Words without record stand side by side, as do equal versions."""
+    told = list(words)
+    best: dict[tuple[str, str], int] = {}
+    for e in (*told, *silencing):
+        if e.record:
+            best[e.source, e.record] = max(best.get((e.source, e.record), 0), e.version)
+    return [e for e in told if not e.record or e.version == best[e.source, e.record]]
 
 
 def put(held: dict[str, E], slot: str, event: E) -> Fate | None:

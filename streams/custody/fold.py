@@ -1,12 +1,13 @@
 """The CUSTODY fold: key container, one step merges inputs and says what has changed."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, row_of
-from streams.custody.inputs import Input, State, add, arrivals, decode, encode
+from streams.custody.inputs import Input, State, add, arrivals, decode, encode, silences, words
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
 from streams.custody.seals import seal_facts
@@ -22,6 +23,7 @@ from topics.events.internal import Binding, CustodyIn, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
 from topics.facts import DAY, EVERYWHERE, Fact
 
+N = TypeVar("N", CustomsNotice, AgencyNotice)
 NOT_BOUND = "NOT_BOUND"
 LIMIT = "CUSTODY_LIMIT"
 AFTER_WAITING = 7 * DAY
@@ -57,7 +59,7 @@ class CustodyFold(Fold[State, Input]):
         if not counted and held.touched and now >= held.touched + limits.retire_days_max * DAY and not merged.bindings:
             return Step(None, closing(held.said, after_time(held.version, held.touched, now)), tuple(outcomes))
         spans = spans_of(merged.bindings.values())
-        waits = [e for e in (*merged.notices.values(), *merged.agencies.values()) if not any(s.holds(at_of(e)) for s in spans)]
+        waits = [e for e in words(key, merged) if not any(s.holds(at_of(e)) for s in spans)]
         since = None if not waits else held.waiting_since if held.waiting_since is not None else now
         give_up = None if since is None else since + limits.waiting_days_max * DAY
         sayings = [*_sayings(key, merged, spans, reference)]
@@ -66,7 +68,7 @@ class CustodyFold(Fold[State, Input]):
                                  f"{key}: an authority's word, and no shipment is known to be in it", container=key))
         version = after_inputs(held.version, counted) if counted else after_time(held.version, held.touched, now)
         emits, said = difference(merged.said, sayings, version)
-        outcomes += _fates(events, {o.index for o in outcomes}, spans, reference, give_up)
+        outcomes += _fates(key, merged, events, {o.index for o in outcomes}, spans, reference, give_up)
         due = _due(merged, touched, now, give_up, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
         changed = bool(counted or emits or dropped or since != held.waiting_since)
         if not changed:
@@ -90,8 +92,8 @@ def _merged(held: State, events: Sequence[Input], reference: Reference, now: int
 def _sayings(container: str, state: State, spans: list[Span], reference: Reference) -> Iterator[Saying]:
     here = whereabouts(state)
     yield from joined(container, state, spans, here)
-    for notice in state.notices.values():
-        if row_of(reference, notice) is None:
+    for notice in words(container, state):
+        if isinstance(notice, CustomsNotice) and row_of(reference, notice) is None:
             yield alert(f"UnknownCode/{notice.system}/{notice.code}/{container}", "UnknownCode", "warning", at_of(notice),
                         f"{notice.system} {notice.code}: kept without effect", container=container)
     for span in spans:
@@ -111,14 +113,14 @@ def _facts(container: str, state: State, span: Span, reference: Reference) -> It
     for event in state.terminal.values():
         if span.holds(at_of(event)):
             yield from _terminal(container, event, direction, reference)
-    for notice in state.notices.values():
-        row = row_of(reference, notice)
-        if row is not None and span.holds(at_of(notice)):
-            visit = str(presence.visit_of_authority(notice.authority, at_of(notice)))
-            yield from facts_of(notice, row, About(scopes=(container,), visit=visit))
-    for agency in state.agencies.values():
-        if span.holds(at_of(agency)):
-            yield from agency_facts(agency, About(scopes=(container,)))
+    for word in words(container, state):
+        if not span.holds(at_of(word)):
+            continue
+        if isinstance(word, AgencyNotice):
+            yield from agency_facts(word, About(scopes=(container,)))
+        elif (row := row_of(reference, word)) is not None:
+            visit = str(presence.visit_of_authority(word.authority, at_of(word)))
+            yield from facts_of(word, row, About(scopes=(container,), visit=visit))
 
 
 def _bound(container: str, span: Span, reference: Reference) -> Iterator[Fact]:
@@ -170,12 +172,16 @@ def _terminal(container: str, event: TerminalEvent, direction: str, reference: R
 
 
 def _fates(
-    events: Sequence[Input], done: set[int], spans: list[Span], reference: Reference, give_up: int | None
+    key: str, state: State, events: Sequence[Input], done: set[int], spans: list[Span], reference: Reference, give_up: int | None
 ) -> Iterator[Outcome]:
+    spoken = words(key, state)
     for index, event in enumerate(events):
         if index in done or isinstance(event, Movement | Binding):
             continue
-        if isinstance(event, CustomsNotice) and row_of(reference, event) is None:
+        if isinstance(event, CustomsNotice | AgencyNotice) and event.record and event not in spoken:
+            if not silences(event, key):
+                yield Outcome(index, Fate.SUPERSEDED)
+        elif isinstance(event, CustomsNotice) and row_of(reference, event) is None:
             yield Outcome(index, Fate.WAITING, UNKNOWN_CODE, "$.code", f"{event.system} {event.code}")
         elif not any(s.holds(at_of(event)) for s in spans):
             yield Outcome(index, Fate.WAITING, NOT_BOUND, "$.container", event.container, give_up)
@@ -199,11 +205,18 @@ def _retired(state: State, touched: int, now: int, quiet: int, idle: int) -> tup
     after = msgspec.structs.replace(
         state, bindings={n: b for n, b in state.bindings.items() if b.shipment not in over},
         runs=kept_runs, terminal={n: e for n, e in state.terminal.items() if lives(n, e)}, seals={n: e for n, e in state.seals.items() if lives(n, e)},
-        notices={n: e for n, e in state.notices.items() if lives(n, e)}, agencies={n: e for n, e in state.agencies.items() if lives(n, e)},
+        notices=_recorded(state.notices, lives), agencies=_recorded(state.agencies, lives),
         said={n: w for n, w in state.said.items() if not (w.topic == CLEARANCE and w.key in over)})
     dropped = (len(after.bindings), len(after.runs), len(after.terminal), len(after.seals), len(after.notices), len(after.agencies)) != (
         len(state.bindings), len(state.runs), len(state.terminal), len(state.seals), len(state.notices), len(state.agencies))
     return after, dropped
+
+
+def _recorded(held: dict[str, N], lives: Callable[[str, N], bool]) -> dict[str, N]:
+    """Those that live, and what corrects them: else an earlier version would speak again."""
+    kept = {name: e for name, e in held.items() if lives(name, e)}
+    records = {(e.source, e.record) for e in kept.values() if e.record}
+    return {name: e for name, e in held.items() if name in kept or (e.source, e.record) in records}
 
 
 def _due(state: State, touched: int, now: int, give_up: int | None, quiet: int, idle: int) -> int | None:

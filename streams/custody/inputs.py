@@ -8,7 +8,7 @@ import msgspec
 
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, identity, keep, put, tag_of
+from streams.kept import at_of, digest, identity, keep, put, speaking, tag_of
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Binding, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
@@ -80,6 +80,18 @@ def add(state: State, event: Input, *, repeatable: bool = False) -> Fate | None:
         case AgencyNotice():
             return keep(state.agencies, event, NOTICES_MAX)
     raise TypeError(f"custody keeps no {tag_of(event)}")
+
+
+def silences(event: CustomsNotice | AgencyNotice, container: str) -> bool:
+    """Is it a correction that speaks under another key, and only takes back here what it corrects?"""
+    return event.document is not None or event.container != container
+
+
+def words(container: str, state: State) -> list[CustomsNotice | AgencyNotice]:
+    """What authorities and agencies say of this container, as last corrected."""
+    notices = list(state.notices.values())
+    elsewhere = [e for e in notices if silences(e, container)]
+    return [*speaking((e for e in notices if not silences(e, container)), elsewhere), *speaking(state.agencies.values())]
 
 
 def recorded(held: dict[str, TerminalEvent], event: TerminalEvent, most: int) -> Fate | None:

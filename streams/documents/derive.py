@@ -13,9 +13,10 @@ from streams.documents.bindings import bindings_of
 from streams.documents.cover import Cover, Coverage, Covers, narrowed
 from streams.documents.inputs import Behind, Inputs
 from streams.documents.names import DOCUMENTS, Edge, ref_of
-from streams.kept import at_of, event_id, order
+from streams.kept import at_of, event_id, order, speaking
 from streams.reference.model import Reference
 from topics.events.base import DocumentRef, Event
+from topics.events.customs import CustomsNotice
 from topics.events.internal import DocumentAsked, DocumentBound
 from topics.events.trade import FilingLodged, ShipmentDeclared
 from topics.facts import EVERYWHERE, WHOLE, Fact, Key, Rank, Value
@@ -30,14 +31,16 @@ SAID_OF_THE_FILING = ("lodge", "correct")
 class Picture:
     """Everything that the inputs under the canonical number add up to."""
 
-    __slots__ = ("content", "cover", "filer", "inputs", "key", "kind", "number", "others", "reference")
+    __slots__ = ("agencies", "content", "cover", "filer", "inputs", "key", "kind", "notices", "number", "others", "reference")
 
     def __init__(self, key: str, inputs: Inputs, others: dict[str, Edge], kept: dict[str, Behind], reference: Reference) -> None:
         self.key, self.inputs, self.others, self.reference = key, inputs, others, reference
         ref = ref_of(key)
         self.kind, self.number = ref.kind, ref.number
         self.cover = Coverage(key, inputs, kept, self._trusted)
-        self.filer = filer_of(inputs)
+        self.notices = speaking(inputs.notices.values(), inputs.silencing.values())
+        self.agencies = speaking(inputs.agencies.values())
+        self.filer = filer_of(inputs, self.notices)
         self.content = content_of(inputs, self.filer)
 
     def _trusted(self, party: str) -> bool:
@@ -146,14 +149,14 @@ class Picture:
             yield from self._of_filer(self.cover.all(), side, key, answer, {"text": answer.text[:200]} if answer.text else True)
 
     def _notices(self) -> Iterator[Saying]:
-        for notice in self.inputs.notices.values():
+        for notice in self.notices:
             row = row_of(self.reference, notice)
             if row is None:
                 yield unknown_code(self.key, notice.system, notice.code, at_of(notice))
                 continue
             for shipment, cover in self.covers(notice.document, notice.container).items():
                 yield from (fact(shipment, f) for f in facts_of(notice, row, self._about(cover)))
-        for agency in self.inputs.agencies.values():
+        for agency in self.agencies:
             for shipment, cover in self.covers(agency.document, agency.container).items():
                 yield from (fact(shipment, f) for f in agency_facts(agency, self._about(cover)))
 
@@ -222,12 +225,12 @@ def declared_value(declared: ShipmentDeclared) -> dict[str, Any]:
     return value
 
 
-def filer_of(inputs: Inputs) -> str:
+def filer_of(inputs: Inputs, notices: Iterable[CustomsNotice]) -> str:
     """The filer of record: the declarant that the authority's registration names, else who lodged first, then by party id."""
     parties = sorted({f.source for f in inputs.filings.values()})
     if not parties:
         return ""
-    for notice in sorted((n for n in inputs.notices.values() if n.declarant), key=order, reverse=True):
+    for notice in sorted((n for n in notices if n.declarant), key=order, reverse=True):
         named = [p for p in parties if notice.declarant == p or notice.declarant in _identifiers(inputs, p)]
         if len(named) == 1:
             return named[0]

@@ -9,7 +9,7 @@ import msgspec
 from streams.codes import UNKNOWN_CODE, row_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
-from streams.documents.inputs import FORWARDED_MAX, Behind, Input, Inputs, State, decode, encode, put_message
+from streams.documents.inputs import FORWARDED_MAX, Behind, Input, Inputs, State, decode, encode, put_message, silences
 from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
 from streams.fold import Fate, Fold, Outcome, Step, World
 from streams.kept import event_id, outcome
@@ -49,7 +49,7 @@ class DocumentsFold(Fold[State, Input]):
     def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
         held, limits = state or State(), world.reference.limits
-        merged, outcomes, counted = _merged(held, events, world.reference)
+        merged, outcomes, counted = _merged(held, key, events, world.reference)
         quiet, gone = held.touched + limits.retire_days * DAY, held.touched + limits.retire_days_max * DAY
         if not counted and held.touched and now >= quiet:
             return _retired(held, key, world.reference, tuple(outcomes), gone, now)
@@ -71,7 +71,7 @@ class DocumentsFold(Fold[State, Input]):
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 
-def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
+def _merged(held: State, key: str, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
     own, forwarded, aliases = held.own.copy(), dict(held.forwarded), dict(held.aliases)
     outcomes: list[Outcome] = []
     counted = 0
@@ -81,7 +81,7 @@ def _merged(held: State, events: Sequence[Input], reference: Reference) -> tuple
         elif isinstance(event, AliasFound):
             fate = put_message(aliases, document_key(event.other), event, FORWARDED_MAX)
         else:
-            fate = own.add(event, repeatable=_repeatable(event, reference))
+            fate = own.add(event, key, repeatable=_repeatable(event, reference))
         if fate is None:
             counted += 1
         else:
@@ -116,7 +116,7 @@ class _See:
         p = self.picture
         if p is None or not p.speaks:
             return True
-        words: list[CustomsNotice | AgencyNotice] = [*p.inputs.notices.values(), *p.inputs.agencies.values()]
+        words: list[CustomsNotice | AgencyNotice] = [*p.notices, *p.agencies]
         return bool(p.cover.all()) and all(p.covers(w.document, w.container) for w in words if w.container and p.cover.of(w.document))
 
     def fates(self, events: Sequence[Input], done: set[int], give_up: int | None) -> list[Outcome]:
@@ -127,10 +127,15 @@ class _See:
         return [o for o in found if o is not None]
 
     def _fate(self, index: int, event: Input, picture: Picture, give_up: int | None) -> Outcome | None:
+        key = self.key
         if isinstance(event, Forwarded) and event.event is not None:
-            event = event.event
+            key, event = document_key(event.document), event.event
         if isinstance(event, DocumentAsked | DocumentBound | AliasFound | Forwarded):
             return None
+        if isinstance(event, CustomsNotice) and silences(event, key):
+            return None
+        if isinstance(event, CustomsNotice | AgencyNotice) and event.record and event not in (*picture.notices, *picture.agencies):
+            return Outcome(index, Fate.SUPERSEDED)
         if not_yours(event, picture):
             return Outcome(index, Fate.REFUSED, NOT_YOURS, "$.source", event.source)
         if isinstance(event, CustomsNotice) and row_of(self.reference, event) is None:
@@ -162,7 +167,7 @@ def _two_documents(picture: Picture) -> bool:
         return True
     i = picture.inputs
     events: list[CustomsNotice | AgencyNotice | DocumentAsked | ContainerLoaded] = [
-        *i.notices.values(), *i.agencies.values(), *i.asks.values(), *i.loads.values()]
+        *picture.notices, *picture.agencies, *i.asks.values(), *i.loads.values()]
     refs = [e.document for e in events]
     return len(picture.cover.roots) > 1 and any(picture.cover.of(ref) is None for ref in refs)
 
@@ -172,7 +177,7 @@ def _everything(state: State, reference: Reference) -> Inputs:
     inputs = state.own.copy()
     for _, handed in sorted(state.forwarded.items()):
         if handed.event is not None and not handed.withdrawn:
-            inputs.add(handed.event, repeatable=_repeatable(handed.event, reference))
+            inputs.add(handed.event, document_key(handed.document), repeatable=_repeatable(handed.event, reference))
     return inputs
 
 

@@ -62,6 +62,8 @@ class Inputs(msgspec.Struct, array_like=True):
     bounds: dict[str, DocumentBound] = {}
     """Key that says so, shipment, and the number that it was told -> highest version. An answer to another number of this document has
     versions of its own."""
+    silencing: dict[str, CustomsNotice] = {}
+    """Corrections that speak under another key: here they only silence what they correct."""
 
     def copy(self) -> Inputs:
         """A copy whose tables may be changed."""
@@ -71,9 +73,11 @@ class Inputs(msgspec.Struct, array_like=True):
     def empty(self) -> bool:
         return not any(getattr(self, name) for name in self.__struct_fields__)
 
-    def add(self, event: Event | DocumentAsked | DocumentBound, *, repeatable: bool = False) -> Fate | None:
-        """Merge one input. None when it changed something, else why not; REFUSED means that a limit is reached."""
+    def add(self, event: Event | DocumentAsked | DocumentBound, key: str, *, repeatable: bool = False) -> Fate | None:
+        """Merge one input that came under this key. None when it changed something, else why not; REFUSED means that a limit is reached."""
         match event:
+            case CustomsNotice() if silences(event, key):
+                return keep(self.silencing, event, NOTICES_MAX)
             case CustomsNotice():
                 return keep(self.notices, event, NOTICES_MAX, repeatable=repeatable)
             case FilingLodged():
@@ -121,6 +125,11 @@ class Inputs(msgspec.Struct, array_like=True):
         if name not in self.links and len(self.links) >= LINKS_MAX:
             return Fate.REFUSED
         return put(self.links, name, event)
+
+
+def silences(event: CustomsNotice, key: str) -> bool:
+    """Is it a correction that is about something else, and only takes back here what it corrects?"""
+    return event.document is None or document_key(event.document) != key
 
 
 def put_message(held: dict[str, M], name: str, message: M, most: int) -> Fate | None:

@@ -1,6 +1,7 @@
 """Where an accepted event goes: topic and key, one table for all events (design section 3)."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from streams.fold import EVERY_PARTITION, Emit
@@ -19,7 +20,7 @@ from topics.events.rail import (
 )
 from topics.events.sites import AgencyNotice, CrossingCondition, RiskIndicator, SealEvent, TerminalEvent
 from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
-from topics.identifiers import document_key, train_key
+from topics.identifiers import BadIdentifier, compact, document_key, parse_document_key, parse_train_key, train_key
 from topics.registry import fold_topic
 
 TRAINS: Final = fold_topic("trains")
@@ -29,6 +30,8 @@ CLEARANCE: Final = fold_topic("clearance")
 EVERYBODY: Final = "*"
 """Key of what concerns everybody: one copy to every partition."""
 
+CORRECTION: Final = "CORRECTION"
+"""Code of a message that corrects an earlier one (codes.toml)."""
 Address = tuple[str, str]
 OF_A_TRAIN = TrainAnnounced | ConsistReported | PositionReported | HandOverSheet | WagonSetOut | TrainRerouted | TrainDelayed
 OF_A_DOCUMENT = ShipmentDeclared | DocumentLinked | RequestAnswered | ContainerLoaded
@@ -59,7 +62,7 @@ def _addresses(event: Event) -> tuple[Address, ...]:
     if isinstance(event, FilingLodged):
         return ((DOCUMENTS, document_key(DocumentRef(kind=event.kind, number=event.number))),)
     if isinstance(event, CustomsNotice):
-        return (_first(event, event.document, event.container, event.train),)
+        return _of_notice(event)
     if isinstance(event, AgencyNotice):
         return (_first(event, event.document, event.container, None),)
     if isinstance(event, TerminalEvent):
@@ -67,6 +70,38 @@ def _addresses(event: Event) -> tuple[Address, ...]:
     if isinstance(event, SealEvent):
         return (_first(event, None, event.container, None),)
     raise AssertionError(f"no route for {type(event).__name__}")
+
+
+def _of_notice(event: CustomsNotice) -> tuple[Address, ...]:
+    """To its subject; a correction also to whatever the corrected message may have been about. There it only silences the earlier version."""
+    corrected = _corrected(event) if event.record else []
+    if event.document is None and not event.container and event.train is None and corrected:
+        return tuple(dict.fromkeys(corrected))
+    return tuple(dict.fromkeys((_first(event, event.document, event.container, event.train), *corrected)))
+
+
+def _document(text: str) -> str:
+    kind, _, number = parse_document_key(text).partition(":")
+    return document_key(DocumentRef(kind=kind, number=number))
+
+
+CORRECTED: Final[tuple[tuple[str, str, Callable[[str], str]], ...]] = (
+    ("corrected_document", DOCUMENTS, _document), ("corrected_container", CUSTODY, compact), ("corrected_train", TRAINS, parse_train_key))
+"""Official fields that name what the corrected message was about."""
+
+
+def _corrected(event: CustomsNotice) -> list[Address]:
+    found: list[Address] = []
+    if event.code == CORRECTION:
+        found += [(CUSTODY, event.container)] if event.container else []
+        found += [(TRAINS, train_key(event.train))] if event.train is not None else []
+    for name, topic, read in CORRECTED:
+        if said := event.values.get(name, ""):
+            try:
+                found.append((topic, read(said)))
+            except BadIdentifier as bad:
+                raise Refused("CORRECTED_UNREADABLE", f"$.values.{name}", said, str(bad)) from bad
+    return found
 
 
 def _first(event: Event, document: DocumentRef | None, container: str, train: TrainRef | None) -> Address:

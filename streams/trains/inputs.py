@@ -14,7 +14,7 @@ import msgspec
 
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, event_id, identity, keep, order, put, tag_of
+from streams.kept import at_of, digest, event_id, identity, keep, order, put, speaking, tag_of
 from streams.reference.model import Reference
 from topics.events.base import Event, TrainRef
 from topics.events.customs import CustomsNotice
@@ -117,6 +117,11 @@ class RunInputs(msgspec.Struct, array_like=True):
         """Every position that is kept, by time."""
         found = {f.key: f for f in self._fixes()}
         return [found[k] for k in sorted(found)]
+
+    def words(self, name: str) -> list[CustomsNotice]:
+        """What authorities say of the whole train, as last corrected. A correction that is about something else speaks there."""
+        here = {n for n, e in self.notices.items() if e.document is None and not e.container and e.train is not None and train_key(e.train) == name}
+        return speaking((e for n, e in self.notices.items() if n in here), (e for n, e in self.notices.items() if n not in here))
 
     def _fixes(self) -> Iterator[Fix]:
         yield from (fix for _, fix in self.recorded.values())

@@ -21,7 +21,7 @@ from topics.events.internal import Inherited, Milestone, Movement, RunProfile
 from topics.events.rail import TrainFormed
 from topics.events.sites import CrossingCondition
 from topics.facts import DAY, HOUR, MINUTE, Fact
-from topics.identifiers import run_id, train_key
+from topics.identifiers import run_id, train_key, train_name
 
 CUSTODY, READINESS, TRAINS = "custody.in", "readiness.in", "trains.in"
 FAR = ((DAY, 1), (3 * DAY, 4), (1 << 62, 12))
@@ -161,7 +161,7 @@ class Run:
         """Authorities' and terminals' words about the whole train."""
         found: list[Fact] = []
         about = About(kind="conveyance", number=self.id, record=self.id)
-        for notice in self.inputs.notices.values():
+        for notice in self.inputs.words(train_name(self.railway, self.number, self.date)):
             row = row_of(self.reference, notice)
             if row is not None:
                 found += facts_of(notice, row, about)
@@ -203,7 +203,7 @@ class Run:
         for d in self.differing:
             said = [f"{name}: {', '.join(boxes)}" for name, boxes in (("extra", d.extra), ("missing", d.missing), ("other wagon", d.moved)) if boxes]
             yield alert(f"ConsistDiffers/{self.id}/{d.sheet.crossing}", "ConsistDiffers", "warning", at_of(d.sheet), "; ".join(said), run=self.id)
-        for notice in self.inputs.notices.values():
+        for notice in self.inputs.words(train_name(self.railway, self.number, self.date)):
             if row_of(self.reference, notice) is None:
                 yield alert(f"UnknownCode/{notice.system}/{notice.code}/{self.id}", "UnknownCode", "warning", at_of(notice),
                             f"{notice.system} {notice.code}: kept without effect", run=self.id)

@@ -27,6 +27,7 @@ from tests.streams.folds_bench import (
     loaded,
     notice,
     reference,
+    told_in_any_order,
     us,
 )
 from topics.events.base import DocumentRef
@@ -441,6 +442,61 @@ def test_an_older_version_after_a_newer_changes_nothing() -> None:
     newer = notice(4, "HOLD", TD, reference="H", record="n", version=2, reason="NEW")
     b.tell(newer, older)
     assert b.one(SHIPMENT, "demand").value["reason"] == "NEW"  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize("where", [{"document": SMGS}, {"container": BOX}, {"document": TD, "container": BOX}])
+def test_a_corrected_message_takes_back_what_it_set(where: dict[str, Any]) -> None:
+    first, corrected = notice(3, "LIFT", reference="H", record="N7", version=1, **where), notice(4, "NOTE", reference="H", record="N7", version=2, **where)
+    story = (declared(), filing(1), notice(2, "HOLD", reference="H", record="N6", version=1, **where), first)
+    b = bench().tell(*story)
+    assert [f.key[4] for f in b.of(SHIPMENT, "demand")] == ["opened", "closed"]
+    b.tell(corrected)
+    assert [f.key[4] for f in b.of(SHIPMENT, "demand")] == ["opened"]
+    other = bench().tell(corrected, *story)
+    assert other.living(SHIPMENT) == b.living(SHIPMENT)
+    assert other.fate(first) == (Fate.SUPERSEDED, "")
+
+
+def test_other_records_and_equal_versions_speak_side_by_side() -> None:
+    b = bench().tell(declared(), notice(2, "HOLD", SMGS, reference="A", record="N1", version=1), notice(3, "HOLD", SMGS, reference="B", record="N2", version=2),
+                     notice(4, "HOLD", SMGS, reference="C", record="N2", version=2), agency(5, "hold", "V", record="N2", version=9))
+    assert {f.key[3] for f in b.of(SHIPMENT, "demand")} == {"A", "B", "C"}
+
+
+def test_an_agencys_correction_takes_back_its_lift() -> None:
+    hold, lift = agency(2, "hold", "V", record="N1", version=1), agency(3, "lift", "V", record="N2", version=1)
+    b = bench().tell(declared(), hold, lift, agency(4, "certificate", "V", record="N2", version=2))
+    assert {f.key[4] for f in b.of(SHIPMENT, "agency")} == {"opened", "certificate"}
+
+
+CROSSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "containers": ({"container": BOX}, {"container": BOX2, "values": {"corrected_container": BOX}}),
+    "documents": ({"document": TD}, {"document": DocumentRef(kind="td", number="LRN-2"), "values": {"corrected_document": "td:lrn-1"}}),
+    "other number": ({"document": TD_NUMBER}, {"document": DocumentRef(kind="td", number="LRN-2"), "values": {"corrected_document": f"td:{TD_NUMBER.number}"}}),
+    "document to container": ({"document": SMGS, "container": BOX}, {"container": BOX2, "values": {"corrected_document": "smgs:31046586"}}),
+}
+
+
+@pytest.mark.parametrize("name", CROSSED)
+def test_notices_that_were_crossed_are_corrected_on_both_sides(name: str) -> None:
+    """Hard case 27."""
+    wrong, right = CROSSED[name]
+    story = [declared(boxes=(BOX, BOX2)), filing(1), filing(1, number="LRN-2"), notice(2, "REGISTERED", TD, aliases=(TD_NUMBER,)),
+             notice(3, "LIFT", reference="H", record="N7", version=1, **wrong), notice(4, "LIFT", reference="H", record="N7", version=2, **right)]
+    b = bench().tell(*story)
+    closed = b.one(SHIPMENT, "demand")
+    assert (closed.at, closed.key[4]) == (us(4), "closed")
+    assert BOX not in closed.scope
+    assert "LRN-1" not in "".join(closed.key)
+    told_in_any_order(lambda: [DocumentsFold(), CustodyFold()], story, 15)
+
+
+def test_a_correction_that_retires_nobody_keeps_silencing() -> None:
+    b = bench().tell(declared(boxes=(BOX, BOX2)), notice(3, "LIFT", reference="H", record="N7", version=1, container=BOX),
+                     notice(4, "CORRECTION", SMGS, reference="H", record="N7", version=2, container=BOX))
+    assert not b.of(SHIPMENT, "demand")
+    b.advance(40 * 24).tell(notice(40 * 24, "HOLD", reference="X", container=BOX))
+    assert {f.key[3] for f in b.of(SHIPMENT, "demand")} == {"X"}
 
 
 def test_a_code_that_nobody_knows_is_kept_and_sets_nothing() -> None:

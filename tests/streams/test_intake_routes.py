@@ -37,6 +37,10 @@ ROUTES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     (notice(container=BOX, train=train()), [("documents.in", "td:T-1")]),
     (notice(document=None, container=BOX, train=train()), [("custody.in", BOX)]),
     (notice(document=None, train=train()), [("trains.in", KEY)]),
+    (notice(code="CORRECTION", record="N1", version=2, container=BOX), [("documents.in", "td:T-1"), ("custody.in", BOX)]),
+    (notice(code="CORRECTION", container=BOX), [("documents.in", "td:T-1")]),
+    (notice(record="N1", version=2, values={"corrected_document": "td:t-9", "corrected_container": BOX, "corrected_train": KEY}),
+     [("documents.in", "td:T-1"), ("documents.in", "td:T-9"), ("custody.in", BOX), ("trains.in", KEY)]),
     (event("agency.notice", "kz-vet", agency="veterinary", what="hold", container=BOX, document=SMGS), [("documents.in", "smgs:31046586")]),
     (event("agency.notice", "kz-vet", agency="veterinary", what="hold", container=BOX), [("custody.in", BOX)]),
     (event("seal.event", "locks", chain="bolt", seal="1", what="applied", container=BOX), [("custody.in", BOX)]),
@@ -62,6 +66,11 @@ def test_an_event_goes_where_its_subject_lives(value: dict[str, Any], addresses:
         assert emit.partition == (EVERY_PARTITION if emit.key == "*" else None)
         assert emit.value is not None
         assert codec.decode(codec.encode(emit.value), INPUTS[emit.topic]) == emit.value, "its fold can read it"
+
+
+def test_a_correction_of_what_cannot_be_read_is_refused() -> None:
+    result = put(notice(record="N1", version=2, values={"corrected_document": "nonsense"}))
+    assert [(r.code, r.path) for r in result.refusals] == [("CORRECTED_UNREADABLE", "$.values.corrected_document")]
 
 
 def test_every_event_type_has_a_route() -> None:

@@ -39,4 +39,6 @@ class CustomsNotice(Event, frozen=True, kw_only=True, tag="customs.notice"):
     subject: DocumentRef | None = None
     """Demands: the document that the demand is about, where it differs from `document`."""
     values: dict[str, str] = {}
-    """Other official fields (release date, until when the new seal was on, partner country …)."""
+    """Other official fields (release date, until when the new seal was on, partner country …). A correction of an earlier version of its
+    `record` that was about something else names that: `corrected_document` (`kind:number`), `corrected_container`, `corrected_train`
+    (`railway/number/date`). What the earlier version set there is then taken back."""
