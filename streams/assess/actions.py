@@ -20,10 +20,12 @@ from topics.facts import NEVER, WHOLE
 
 ACTIONS_MAX = 40
 DONE = frozenset({State.DEPARTED, State.NOT_REQUIRED, State.CANCELLED})
+DECIDED = frozenset({DocState.RELEASED, DocState.REJECTED, DocState.INVALIDATED})
 ONCE = frozenset({"ens"})
 """Cannot be amended after presentation or an announced control (UCC art. 129)."""
 SAME_AS = {"exporter": "consignor", "importer": "consignee"}
 """Who stands for a role where the documents do not name it."""
+DIGITS = frozenset({"HS_SHORT", "HS_MISSING"})
 AMENDING = frozenset({"SEAL_DIFFERS", "MASS_DIFFERS", "MASS_INVALID", "WEIGHED_DIFFERS", "PACKAGES_DIFFER", "HS_SHORT", "HS_MISSING",
                       "DESCRIPTION_VAGUE", "AEO_MISSING", "AEO_WRONG_ROLE"})
 
@@ -48,7 +50,7 @@ class _Desk:
     def who(self, role: str) -> str:
         """The party in that role, when no filing of its own names it: as the shipment's documents state it."""
         if role == "railway":
-            return next((p for p in self.trip.parties if self.reference.parties[p].role == "railway"), "")
+            return railway_of(self.trip, self.side.authority, self.reference)
         stated = SAME_AS.get(role, role)
         found = next((p for p in self.trip.declared.get("parties", ()) if p.get("role") in (role, stated)), None)
         return str(found.get("identifier") or found.get("name") or "") if found is not None else ""
@@ -61,6 +63,13 @@ class _Desk:
             system=system, office=self.side.office or self.side.crossing, by=by, by_border=local(by, self.zone) if by is not None else "",
             legal=legal, consequence=dict.fromkeys(("en", "zh", "ru"), consequence) if consequence else {}, done_when=done_when, call=self.duty[0],
             call_hours=self.duty[1], side=self.side.id, scope=scope, rule=rule)
+
+
+def railway_of(trip: Trip, country: str, reference: Reference) -> str:
+    """The railway of this country: the one that has spoken, else the only one there is. Another country's may not act here."""
+    own = sorted(p.id for p in reference.parties.values() if p.role == "railway" and p.country == country)
+    spoken = [p for p in own if p in trip.parties]
+    return spoken[0] if spoken else own[0] if len(own) == 1 else ""
 
 
 def actions_of(trip: Trip, side: SideCase, raised: Raised, reference: Reference) -> tuple[NextAction, ...]:
@@ -149,7 +158,15 @@ def _to_amend(trip: Trip, side: SideCase, finding: Finding) -> list[Lodged]:
               and f.covers(finding.scope)]
     if finding.code == "SEAL_DIFFERS":
         wanted = [f for f in wanted if f.boxes().get(finding.scope, {}).get("seals") and finding.expected not in f.boxes()[finding.scope]["seals"]]
-    return [f for f in wanted if amendable(side, f.kind)]
+    return [f for f in wanted if amendable(side, f.kind) and not decided(trip, f)]
+
+
+def decided(trip: Trip, lodged: Lodged) -> bool:
+    """Has an authority that it serves released it, ended it, or turned it down? Then there is nothing to amend: file anew, or nothing."""
+    return any(
+        d.kind == lodged.kind and d.number == lodged.number and (d.ended_at != NEVER or d.state in DECIDED)
+        for side in trip.sides if side.id in lodged.sides and side.status is not None
+        for scope in side.status.scopes.values() for d in scope.documents)
 
 
 def amendable(side: SideCase, kind: str) -> bool:
@@ -164,10 +181,12 @@ def amendable(side: SideCase, kind: str) -> bool:
 def _amend(desk: _Desk, lodged: Lodged, finding: Finding, rule: str) -> NextAction:
     filing = next((f for f in desk.side.filings if f.kind == lodged.kind), None)
     field = finding.field if finding.field.startswith(lodged.kind) else f"{lodged.kind}.{finding.field}"
+    present, expected = finding.args.get("old", "") or finding.present, finding.expected
+    text = "act.amend_digits" if finding.code in DIGITS else "act.amend" if expected else "act.amend_seal" if finding.code == "SEAL_DIFFERS" else "act.amend_so"
     return desk.action(
-        "act.amend", {"document": lodged.name, "field": field, "present": finding.present or "-", "expected": finding.expected or "?"},
+        text, {"document": lodged.name, "field": field, "present": present or "-", "expected": expected, "digits": finding.args.get("digits", "")},
         role=filing.row.role if filing else "declarant", party=lodged.source, by=filing.due if filing and not desk.side.arrived else None,
-        message=(filing.row.message if filing else "") or lodged.kind, field=field, present=finding.present, expected=finding.expected,
+        message=(filing.row.message if filing else "") or lodged.kind, field=field, present=present, expected=expected,
         system=filing.row.system if filing else "", done_when=f"amended:{lodged.kind}", scope=finding.scope, rule=rule)
 
 

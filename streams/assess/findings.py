@@ -61,8 +61,15 @@ class Raised:
 
     def said(self, side: SideCase) -> tuple[FindingSaid, ...]:
         """Findings of a side in rule order, those of failed conditions first."""
-        both = [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]
+        behind = () if _over(side) else self.conditions.get(side.id, ())         # what stood before arrival, and nobody can mend any more
+        both = [*behind, *self.findings.get(side.id, ())]
         return tuple(finding_said(rule, f, side) for rule, f in both if f.severity)
+
+    def settle(self, side: SideCase) -> None:
+        """The goods have the side behind them: its conditions leave no flags and no due times."""
+        kept = [f for _, f in self.findings.get(side.id, ())]
+        self.flags[side.id] = {flag for f in kept for flag in f.flags}
+        self.due[side.id] = [f.due for f in kept if f.due is not None]
 
     def conditions_said(self, side: SideCase) -> tuple[ConditionSaid, ...]:
         """Conditions of a side; of several containers the worst verdict speaks, its container is in `detail_args`."""
@@ -199,6 +206,8 @@ def judge(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
     for side in sides:
         if not side.required:
             continue
+        if _over(side):
+            raised.settle(side)
         for rule, case, _ in _calls(trip, side, rules_at("finding", side.kind, raised.today, over=_over(side))):
             finding = rule.check(case, reference, now)
             if finding is not None:

@@ -59,6 +59,8 @@ def touched(trip: Trip, changed: Iterable[Fact]) -> Touched | None:
                 found.moved.add(side.id)
             else:
                 found.anew |= reach(trip, side, head)
+        if head == "doc":                               # what one of its authorities has decided, nobody asks to amend at another
+            found.anew |= set(served.get((fact.key[1], fact.key[2]), ()))
     return found
 
 
@@ -85,7 +87,7 @@ def reach(trip: Trip, side: SideCase, head: str) -> set[str]:
     if side.crossing:
         sides |= {s.id for s in trip.sides if s.crossing == side.crossing}
     if head == "demand":
-        sides |= {s.id for s in trip.sides if s.order >= side.order}
+        sides |= {s.id for s in trip.sides if s.order >= side.order and s.kind != "TERRITORY"}
     if head in ("departed", "visit", "seen", "handed_over", "presented") and trip.notes:
         ahead = (s for s in trip.sides if s.required and s.kind != "TERRITORY")
         sides |= {s.id for s in ahead if s.departed == NEVER}

@@ -4,6 +4,7 @@ from __future__ import annotations
 from streams.reference.model import Reference
 from streams.rules.case import Case, FilingCase, Finding
 from streams.rules.day import local
+from streams.rules.hours import zone_here
 from streams.rules.rule import Check, Rule, titles
 from streams.status import DocState, Document
 from topics.facts import NEVER
@@ -21,7 +22,7 @@ def _open(case: Case) -> FilingCase | None:
 
 
 def _said(case: Case, filing: FilingCase, code: str, severity: str, reference: Reference, **more: object) -> Finding:
-    zone = reference.authorities[case.side.authority].zone if case.side.authority in reference.authorities else ""
+    zone = zone_here(reference, case.side)
     args = {"kind": filing.kind, "message": filing.row.message or filing.kind, "role": filing.row.role, "filer": filing.filer or filing.row.role,
             "due": local(filing.due, zone) if filing.due is not None else "-", "consequence": filing.row.consequence or "-"}
     base = Finding(code=code, severity="info", text=f"adv.{code.lower()}", args=args, field=filing.kind, present=filing.state.name,
@@ -61,7 +62,7 @@ def late(case: Case, reference: Reference, now: int) -> Finding | None:
 def missing(case: Case, reference: Reference, now: int) -> Finding | None:
     """ADV-04: the goods are there and a filing that was due before arrival is not registered."""
     filing = _open(case)
-    if filing is None or filing.registered or not filing.row.before_arrival or not case.side.arrived or filing.timing == "overdue":
+    if filing is None or filing.registered or not filing.row.before_arrival or not filing.arrived or filing.timing == "overdue":
         return None
     return _said(case, filing, "FILING_MISSING", "critical", reference, alert="FilingMissing")
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
+
 from streams.reference.model import Reference
-from streams.rules.case import Case, Content, Finding, Lodged
+from streams.rules.case import Case, Content, Finding, Lodged, Trip
 from streams.rules.rule import Check, Rule, titles
 from topics.facts import NEVER, WHOLE
 from topics.identifiers import BadIdentifier, parse_container
 
 HS_DIGITS = {"ens": 6, "transit": 6, "next_transit": 6, "pi": 6, "td": 6, "import": 10, "declaration": 10}
 """Depth of the HS code that each filing needs (domain section 4.3: EU ENS 6 [S21]; T1, TD, ПИ 6 [M]; imports 10 [M])."""
+DIFFERING = frozenset({"MASS_DIFFERS", "PACKAGES_DIFFER"})
+"""Two documents say different things. A short code or a vague word is one document's own fault."""
 EMPTY_KG_MAX = 6_000
 """Heavier than any empty 40 ft reefer [D]: a box declared empty that weighs more is not."""
 
@@ -60,7 +64,7 @@ def _apart(one: float, other: float, reference: Reference) -> bool:
 def _differs(code: str, case: Case, lodged: Lodged, present: str, expected: str, field: str) -> Finding:
     return Finding(code=code, severity="warning", scope=case.scope, text=f"doc.{code.lower()}", field=f"{lodged.kind}.{field}", present=present,
                    expected=expected, args={"box": case.scope, "document": lodged.name, "present": present, "expected": expected},
-                   evidence=(lodged.evidence,) if lodged.evidence else (), alert="DocumentsDiffer" if code != "MASS_INVALID" else "")
+                   evidence=(lodged.evidence,) if lodged.evidence else (), alert="DocumentsDiffer" if code in DIFFERING else "")
 
 
 def weighed(case: Case, reference: Reference, now: int) -> Finding | None:
@@ -118,17 +122,24 @@ def hs(case: Case, reference: Reference, now: int) -> Finding | None:
             code = str(line.get("hs", ""))
             if len(code) < digits:
                 kind = "HS_SHORT" if code else "HS_MISSING"
-                return _differs(kind, case, lodged, code or "-", f"{digits}", f"goods[{n}].hs")
+                found = _differs(kind, case, lodged, code or "-", f"{digits} digits", f"goods[{n}].hs")
+                return msgspec.structs.replace(found, args={**found.args, "digits": f"{digits}"})
     return None
+
+
+def too_heavy(trip: Trip, box: str) -> float | None:
+    """The mass of a box in kg, weighed or stated, when no empty container has it; None when one can."""
+    scales = [m for f in trip.any.get("mass", ()) if f.scope == box and (m := _measured(f.value)) is not None]
+    heaviest = max([*scales, _mass(trip.boxes.get(box, {})) or 0.0])
+    return heaviest if heaviest > EMPTY_KG_MAX else None
 
 
 def empty_but_heavy(case: Case, reference: Reference, now: int) -> Finding | None:
     """DOC-05: declared empty, yet heavier than an empty container can be."""
     if case.scope == WHOLE or not case.trip.boxes.get(case.scope, {}).get("empty"):
         return None
-    scales = [m for f in case.trip.any.get("mass", ()) if f.scope == case.scope and (m := _measured(f.value)) is not None]
-    heaviest = max([*scales, _mass(case.trip.boxes[case.scope]) or 0.0])
-    if heaviest <= EMPTY_KG_MAX:
+    heaviest = too_heavy(case.trip, case.scope)
+    if heaviest is None:
         return None
     return Finding(code="EMPTY_BUT_HEAVY", severity="critical", scope=case.scope, text="doc.empty_but_heavy", present=f"{heaviest:g}",
                    expected=f"<= {EMPTY_KG_MAX}", args={"box": case.scope, "kg": f"{heaviest:g}"}, alert="EmptyButHeavy")
@@ -169,8 +180,8 @@ def goods_described(case: Case, reference: Reference, now: int) -> Finding | Non
     return None
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, legal: str = "domain sections 4.3, 7.5 [M]; tolerance [D]") -> Rule:
-    return Rule(id=f"DOC-{number}", family="DOC", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, per="scope",
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, version: int = 1, legal: str = "domain sections 4.3, 7.5 [M]; tolerance [D]") -> Rule:
+    return Rule(id=f"DOC-{number}", family="DOC", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, per="scope", version=version,
                 kinds=frozenset({"EXIT", "ENTRY", "OFFICE"}))
 
 
@@ -178,8 +189,8 @@ DOC_RULES = (
     _rule("01", mass, "Mass differs between documents", "单证间重量不符", "Масса в документах расходится"),
     _rule("02", weighed, "Weighbridge differs from note", "过磅重量与运单不符", "Взвешивание расходится с накладной"),
     _rule("03", packages, "Packages differ between documents", "单证间件数不符", "Число мест в документах расходится"),
-    _rule("04", hs, "HS code missing or short", "商品编码缺失或位数不足", "Код ТН ВЭД отсутствует или короток"),
+    _rule("04", hs, "HS code missing or short", "商品编码缺失或位数不足", "Код ТН ВЭД отсутствует или короток", version=2),
     _rule("05", empty_but_heavy, "Declared empty but heavy", "申报空箱但超重", "Заявлен порожним, но тяжёлый"),
     _rule("06", container_number, "Container number invalid", "箱号校验不符", "Номер контейнера неверен", legal="ISO 6346"),
-    _rule("07", goods_described, "Goods description vague", "货物品名笼统", "Описание товара слишком общее", legal="ICS2 [S128]"),
+    _rule("07", goods_described, "Goods description vague", "货物品名笼统", "Описание товара слишком общее", legal="ICS2 [S128]", version=2),
 )

@@ -58,7 +58,7 @@ def unproven(case: Case, reference: Reference, now: int) -> Finding | None:
 def unread(case: Case, reference: Reference, now: int) -> Finding | None:
     """SEAL-03: the box is there and a chain that this side looks at has no good reading here yet."""
     status = case.status
-    if case.scope == WHOLE or status is None or not status.present or case.side.departed != NEVER or status.state.value == "RELEASED":
+    if case.scope == WHOLE or status is None or not status.present or case.side.at(case.scope).departed != NEVER or status.state.value == "RELEASED":
         return None
     found = [s for s in _verdicts(case, Seal.NO_READING) if any(c.name == s.chain for c in chains_of(case.trip, case.scope))]
     if not found:
@@ -71,7 +71,7 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
     if case.scope == WHOLE or not _here(case):
         return None
     wrong: list[str] = []
-    expected, since = "", NEVER
+    expected, old, since = "", "", NEVER
     evidence: list[str] = []
     for chain in chains_of(case.trip, case.scope):
         wrong_at = chain.failed or chain.breached
@@ -82,20 +82,20 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
         late = [name for name, seals, pending in _documents(case) if chain.first in seals and (current not in seals or pending)]
         if late:
             wrong += late
-            expected, since = current, max(since, broke)
+            expected, old, since = current, chain.first, max(since, broke)
             evidence += [wrong_at.id] if wrong_at is not None and wrong_at.id else []
     if not wrong:
         return None
     return Finding(
         code="SEAL_DIFFERS", severity="warning", scope=case.scope, at=since, since=since, text="seal.differs", field="seals",
-        args={"box": case.scope, "documents": ", ".join(dict.fromkeys(wrong)), "new": expected or "?"}, present=", ".join(dict.fromkeys(wrong)),
+        args={"box": case.scope, "documents": ", ".join(dict.fromkeys(wrong)), "new": expected or "?", "old": old}, present=", ".join(dict.fromkeys(wrong)),
         expected=expected, evidence=tuple(dict.fromkeys(evidence)), alert="SealDiffersFromDocument")
 
 
 def _later(case: Case, broke: int) -> bool:
     """It broke before the goods came to this side: there and at later ones the documents must name what is on now."""
-    side = case.side
-    return (side.departed == NEVER or side.departed > broke) and not (side.seen != NEVER and side.seen <= broke)
+    here = case.side.at(case.scope)
+    return (here.departed == NEVER or here.departed > broke) and not (here.seen != NEVER and here.seen <= broke)
 
 
 def _documents(case: Case) -> list[tuple[str, tuple[str, ...], bool]]:
