@@ -14,13 +14,13 @@ from streams.rules.doc import DOC_RULES
 from streams.rules.pack_gtt import GTT_RULES
 from streams.rules.rec import REC_RULES
 from streams.rules.risk import RISK_RULES
-from streams.rules.route import FACTS_LIMIT, SIDE_AMBIGUOUS, UNMAPPED_OFFICE
+from streams.rules.route import FACTS_LIMIT, FACTS_MASKED, SIDE_AMBIGUOUS, UNMAPPED_OFFICE
 from streams.rules.rule import Rule
 from streams.rules.seal import SEAL_RULES
 from streams.rules.trn import TRANSIT_RULES
 
 RULES: tuple[Rule, ...] = (
-    *GTT_RULES, *ADV_RULES, *SEAL_RULES, *REC_RULES, *BORDER_RULES, *TRANSIT_RULES, *DOC_RULES, SIDE_AMBIGUOUS, UNMAPPED_OFFICE, FACTS_LIMIT,
+    *GTT_RULES, *ADV_RULES, *SEAL_RULES, *REC_RULES, *BORDER_RULES, *TRANSIT_RULES, *DOC_RULES, SIDE_AMBIGUOUS, UNMAPPED_OFFICE, FACTS_LIMIT, FACTS_MASKED,
     *RISK_RULES,
 )
 

@@ -22,6 +22,12 @@ FACTS_LIMIT = Rule(
 """Raised for sides that have refused facts."""
 
 
+FACTS_MASKED = Rule(
+    id="ROUTE-05", family="ROUTE", legal="[D] status-model section 3", certainty="high", check=_never,
+    titles=titles("Words of an authority are masked", "监管方报文已被屏蔽", "Слова органа скрыты"))
+"""Raised for sides of which a retracted feed had said something."""
+
+
 def unmapped_office(case: Case, reference: Reference, now: int) -> Finding | None:
     """An office that documents name and the network does not know: its side shows what its authority says, without a row."""
     if case.side.mapped:
