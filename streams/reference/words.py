@@ -28,7 +28,7 @@ DIRECTIONS: frozenset[str] = frozenset({"", "west", "east"})
 PROCEDURES: frozenset[str] = frozenset({"", "transit", "import", "warehouse", "export", "undecided", "empty"})
 CLOCK_REFS: frozenset[str] = frozenset({
     "eta_first_station", "eta_customs_territory", "eta_office_of_first_entry", "eta_office_of_exit", "loading_start", "train_decl_review",
-    "presentation", "unloading", "conveyance_declared",
+    "presentation", "unloading", "conveyance_declared", "departure",
 })
 UNIONS: frozenset[str] = frozenset({"EAEU", "EU"})
 CONVENTIONS: frozenset[str] = frozenset({"CTC", "EAEU", "TIR"})

@@ -147,7 +147,8 @@ def test_the_most_specific_row_is_taken(reference: Reference) -> None:
     assert row_id(reference, terespol, "undecided") == "eu-entry"
     assert row_id(reference, terespol, "import") == "eu-entry-import"
     assert row_id(reference, keles, "transit") == "others-entry"
-    assert row_id(reference, constanta, "transit") == "eu-entry-sea-ge-ro-poti-constanta"
+    assert row_id(reference, constanta, "transit") == "eu-entry-sea-ge-ro-poti-constanta-transit"
+    assert row_id(reference, constanta, "undecided") == "eu-entry-sea-ge-ro-poti-constanta"
     assert row_id(reference, spec_of(reference, "WEST-A", "RU:TERRITORY"), "") == "eaeu-territory"
 
 
