@@ -142,8 +142,9 @@ def _of_finding(trip: Trip, desk: _Desk, finding: Finding, rule: str) -> Iterato
                           scope=finding.scope, rule=rule)
     elif code == "PROCEDURE_UNDECIDED":
         yield desk.action("act.decide", args, role="consignee", by=side.eta[1] if side.eta else None, done_when="procedure", scope=finding.scope, rule=rule)
-    elif code in ("TRANSIT_ENDING", "TRANSIT_OVER"):
-        yield desk.action("act.end_transit", args, role="holder", done_when="ended", rule=rule, legal=True)
+    elif code in ("TRANSIT_ENDING", "TRANSIT_OVER", "TRANSIT_PAST_ESTIMATE"):
+        yield desk.action("act.end_transit_estimated" if args.get("estimated") else "act.end_transit", args, role="holder", done_when="ended", rule=rule,
+                          legal=not args.get("estimated"))
     elif code == "NO_NEXT_TRAIN":
         yield desk.action("act.plan_train", {}, role="railway", done_when="run", rule=rule)
     elif code == "GTT_NO_LOCK" and rule.startswith("GTT-03") and side.kind == "EXIT" and side.departed == NEVER:

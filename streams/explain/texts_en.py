@@ -2,7 +2,8 @@
 TEXTS: dict[str, str] = {
     # rules: where things are
     "route.side_ambiguous": "{authority} said {what} ({code}) without naming a side of this route; it has no effect until it does.",
-    "route.stops_everywhere": "{authority} said {what} ({code}) without naming a side that the network knows: it counts at every side of {authority} until it says which.",
+    "route.stops_everywhere": "{authority} said {what} ({code}) without naming a side that the network knows: "
+                              "it counts at every side of {authority} until it says which.",
     "route.unmapped_office": "Office {office} of {authority} is not in the network; only its own messages are shown.",
     "route.territory": "{authority} has stopped the goods on its territory ({state}); nothing after it moves and arrival times are unknown.",
     # customs-rail link
@@ -79,6 +80,9 @@ TEXTS: dict[str, str] = {
     "trn.open": "Transit {document} is open; its limit is {limit}.",
     "trn.ending": "Transit {document} must end by {limit}: less than {hours} h.",
     "trn.over": "Transit {document} should have ended by {limit}: the holder is liable.",
+    "trn.open_estimated": "Transit {document} is open; no office's limit is known, estimated {limit}.",
+    "trn.ending_estimated": "Transit {document} should end by about {limit} (estimated; no office's limit is known): less than {hours} h.",
+    "trn.over_estimated": "Transit {document} is open beyond {limit}, which is only our estimate: ask the office for its limit.",
     "trn.enquiry": "{authority} enquires after the transit: the holder is liable. The goods are not held by it.",
     "trn.uncovered": "No document covers the leg behind this side ({kinds}).",
     # documents
@@ -104,6 +108,7 @@ TEXTS: dict[str, str] = {
     "act.look": "Look at the seal (chain {chain}) of {box} and report what is seen.",
     "act.decide": "Decide the onward procedure ({boxes} open).",
     "act.end_transit": "Present the goods of {document} at the office of destination by {limit}.",
+    "act.end_transit_estimated": "Present the goods of {document} at the office of destination; its limit is not known here, estimated {limit}.",
     "act.plan_train": "Plan the next train for this container.",
     "act.lock": "Put an agreed smart lock on {box} and arm it before departure.",
     "act.wait": "Wait for {authority}, usually {hours} h; call after {call_after}.",
@@ -118,7 +123,7 @@ TEXTS: dict[str, str] = {
     "ex.chain": "{chain} on {box}: {verdict}",
     "ex.reading": "{at} {what}, seal {seal}, by {source} at {place}",
     "ex.event": "{at} {source}: {what}, code {code}, number {number}",
-    "ex.live": "{source}: live, last heard {last} ({minutes} min ago)",
+    "ex.live": "{source}: live, last word here {last}",
     "ex.stale": "{source}: STALE, last heard {last} ({minutes} min ago)",
     "ex.unheard": "{source}: UNKNOWN, never heard",
     "ex.where": "Where: {system}, office {office}.",

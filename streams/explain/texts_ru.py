@@ -1,7 +1,8 @@
 """Russian sentences by key; `{name}` is filled in."""
 TEXTS: dict[str, str] = {
     "route.side_ambiguous": "{authority}: сообщение {what} ({code}) не указывает стороны этого маршрута; пока не укажет, действия не имеет.",
-    "route.stops_everywhere": "{authority}: сообщение {what} ({code}) не указывает известной сети стороны; пока не укажет, оно действует на всех сторонах {authority}.",
+    "route.stops_everywhere": "{authority}: сообщение {what} ({code}) не указывает известной сети стороны; "
+                              "пока не укажет, оно действует на всех сторонах {authority}.",
     "route.unmapped_office": "Орган {office} ({authority}) не внесён в сеть; показаны только его собственные сообщения.",
     "route.territory": "{authority} остановил груз на своей территории ({state}); далее ничто не движется, время прибытия неизвестно.",
     "gtt.not_here": "Перевозчик заявил участие, но соглашения для этого перехода и маршрута нет: обычный порядок.",
@@ -72,6 +73,9 @@ TEXTS: dict[str, str] = {
     "trn.open": "Транзит {document} открыт; срок {limit}.",
     "trn.ending": "Транзит {document} завершить до {limit}: менее {hours} ч.",
     "trn.over": "Транзит {document} следовало завершить до {limit}: отвечает держатель.",
+    "trn.open_estimated": "Транзит {document} открыт; срок органа неизвестен, оценка {limit}.",
+    "trn.ending_estimated": "Транзит {document} завершить примерно до {limit} (оценка, срок органа неизвестен): менее {hours} ч.",
+    "trn.over_estimated": "Транзит {document} открыт дольше {limit}, это лишь оценка: уточнить срок у органа.",
     "trn.enquiry": "{authority} разыскивает по транзиту: отвечает держатель. Груз этим не задержан.",
     "trn.uncovered": "Участок за этой стороной не покрыт документом ({kinds}).",
     "doc.mass_differs": "{document}: {present} кг для {box}, в накладной {expected} кг.",
@@ -96,6 +100,7 @@ TEXTS: dict[str, str] = {
     "act.look": "Осмотреть пломбу ({chain}) на {box} и сообщить.",
     "act.decide": "Выбрать дальнейшую процедуру (не выбрано: {boxes}).",
     "act.end_transit": "Доставить товары по {document} в орган назначения до {limit}.",
+    "act.end_transit_estimated": "Доставить товары по {document} в орган назначения; срок неизвестен, оценка {limit}.",
     "act.plan_train": "Назначить следующий поезд для контейнера.",
     "act.lock": "До отправления установить на {box} согласованный замок и взвести его.",
     "act.wait": "Ждать {authority}, обычно {hours} ч; звонить после {call_after}.",
@@ -110,7 +115,7 @@ TEXTS: dict[str, str] = {
     "ex.chain": "{chain} на {box}: {verdict}",
     "ex.reading": "{at} {what}, пломба {seal}, {source}, {place}",
     "ex.event": "{at} {source}: {what}, код {code}, номер {number}",
-    "ex.live": "{source}: на связи, последнее {last} ({minutes} мин назад)",
+    "ex.live": "{source}: на связи, последнее слово здесь {last}",
     "ex.stale": "{source}: МОЛЧИТ, последнее {last} ({minutes} мин назад)",
     "ex.unheard": "{source}: НЕИЗВЕСТНО, сообщений не было",
     "ex.where": "Где: {system}, орган {office}.",

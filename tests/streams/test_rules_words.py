@@ -1,10 +1,15 @@
 """What is asked of whom, and in which words: the railway of the country, nothing that is over, the thing itself as present and expected."""
 from __future__ import annotations
 
+import math
+
+import msgspec
 import pytest
 
 from streams.assess import assess
-from streams.reference.model import Names, Party
+from streams.network.eta import TRACK_PER_STRAIGHT_KM
+from streams.reference.model import Names, Party, Place
+from streams.rules.trn import distance_km
 from tests.streams.border_world import (
     BOX,
     BY_EXIT,
@@ -24,12 +29,17 @@ from tests.streams.border_world import (
 )
 from tests.streams.test_assess_story import ARRIVAL, BY_THEN, KEY, at, broken, codes, look, there, underway
 from topics.events.outputs import ClearanceUpdate, NextAction
-from topics.facts import HOUR, MINUTE, Fact, Rank
+from topics.facts import DAY, HOUR, MINUTE, Fact, Rank
 
 EARLY = T0 + 5 * HOUR
 RAILWAYS = reference().parties | {p.id: p for p in (
     Party(source="M", id="bch", role="railway", names=Names("BCh"), country="BY"), Party(source="M", id="cr", role="railway", names=Names("CR"), country="CN"),
     Party(source="M", id="ktz", role="railway", names=Names("KTZ"), country="KZ"), Party(source="M", id="kz2", role="railway", names=Names("2"), country="KZ"))}
+
+
+def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    a, b, d = math.radians(lat1), math.radians(lat2), math.radians(lon2 - lon1)
+    return 6371.0 * math.acos(math.sin(a) * math.sin(b) + math.cos(a) * math.cos(b) * math.cos(d))
 
 
 def amendments(update: ClearanceUpdate) -> dict[str, NextAction]:
@@ -99,3 +109,35 @@ def test_a_condition_that_failed_is_no_finding_and_no_flag_of_a_side_that_the_go
     assert not {c for c in codes(gone) if c.startswith("GTT")}
     assert "control_likely" not in gone.flags
     assert "GTT_REFUSED" in codes(at(look([*refused, presence(CN_EXIT, "departed", T0 + 4 * HOUR)], EARLY), KZ_ENTRY))
+
+
+RELEASED_TD = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 45 * MINUTE, "KZ")
+LIMITED_TD = doc("@KZ/doc/td/T1", "td", "T1", "registered", ARRIVAL + 20 * MINUTE, "KZ", value={"valid_until": ARRIVAL + 6 * DAY})
+
+
+@pytest.mark.parametrize(("days", "own", "code", "alert"), [
+    (1, False, "TRANSIT_OPEN", False), (6, False, "TRANSIT_ENDING", False), (8, False, "TRANSIT_PAST_ESTIMATE", False),
+    (1, True, "TRANSIT_OPEN", False), (5, True, "TRANSIT_ENDING", False), (8, True, "TRANSIT_OVER", True)])
+def test_an_estimated_limit_is_said_to_be_one_and_is_never_over(days: int, own: bool, code: str, alert: bool) -> None:
+    facts = [f for f in there() if f.key != ("doc", "td", "T1", "registered")] + [RELEASED_TD] + ([LIMITED_TD] if own else [])
+    found = look(facts, ARRIVAL + days * DAY + HOUR)
+    update = at(found, KZ_ENTRY)
+    said = next(f for f in update.findings if f.rule.startswith("TRN-01"))
+    assert said.code == code
+    assert ("estimate" in said.texts["en"], "估计" in said.texts["zh"], "оценка" in said.texts["ru"]) == (not own,) * 3
+    assert bool([a for a in found.alerts if a.name == "TransitLimitOver"]) is alert
+    assert {a.legal for a in update.actions if a.done_when == "ended"} <= {own}
+
+
+def test_the_estimate_counts_track_and_not_a_straight_line() -> None:
+    places = {p.id: p for p in (Place(source="S49", id="dostyk", names=Names("Dostyk"), country="KZ", lat=45.25, lon=82.48),
+                                Place(source="S49", id="brest", names=Names("Brest"), country="BY", lat=52.1, lon=23.7))}
+    corridor = msgspec.structs.replace(reference().corridors["west-a"], places=("alashankou", "dostyk", "brest", "malaszewicze"))
+    ref = reference(places=places, corridors={"west-a": corridor})
+    trip = look(there(), BY_THEN, ref).trip
+    assert trip is not None
+    side = trip.side(KZ_ENTRY)
+    assert side is not None
+    km = distance_km(trip, side, ref)
+    assert km is not None
+    assert round(km / TRACK_PER_STRAIGHT_KM) == round(great_circle_km(45.25, 82.48, 52.1, 23.7))
