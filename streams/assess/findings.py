@@ -97,7 +97,7 @@ class Raised:
     def _alerts(self, trip: Trip, side: SideCase, wanted: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         call: tuple[str, str] | None = None
-        for rule, f in [*self.conditions.get(side.id, ()), *self.findings.get(side.id, ())]:
+        for rule, f in [*(() if _over(side) else self.conditions.get(side.id, ())), *self.findings.get(side.id, ())]:
             if not f.alert:
                 continue
             key = "/".join(p for p in (f.alert, trip.id, side.id, f.scope) if p)
@@ -190,12 +190,13 @@ def _over(side: SideCase) -> bool:
 
 def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule]) -> Iterable[tuple[Rule, Case, str]]:
     whole = Case(trip, side)
+    each = [(Case(trip, side, scope), scope) for scope in side.rules]       # one for all rules
     for rule in rules:
         if rule.per == "side":
             yield rule, whole, WHOLE
         elif rule.per == "scope":
-            for scope in side.rules:
-                yield rule, Case(trip, side, scope), scope
+            for case, scope in each:
+                yield rule, case, scope
         else:
             for filing in side.filings:
                 yield rule, Case(trip, side, WHOLE, filing), WHOLE

@@ -64,7 +64,8 @@ def freshness(trip: Trip, side: SideCase, sources: Sources) -> tuple[FreshSaid, 
     for name in names:
         said = sources.said.get(name)
         last = own if name == party else heard.get(name, 0)
-        found.append(FreshSaid(
-            source=name, live=said.live if said else last > 0, last_event=max(last, said.last_event if said else 0) or None,
+        live = said.live if said else last > 0
+        found.append(FreshSaid(                         # of a live source only its word here is known: it may have spoken of others since
+            source=name, live=live, last_event=max(last, said.last_event if said and not live else 0) or None,
             known=said is not None or last > 0))
     return tuple(found)

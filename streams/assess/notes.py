@@ -10,7 +10,7 @@ from topics.identifiers import shipment_id
 
 
 def declared(trip: Trip) -> None:
-    """Sets `declared` and `notes`. The goods are as the newest document says them; the route is that of the document under which the
+    """Sets `declared` and `notes`. The goods are as the newest document that names their box says them; the route is that of the document under which the
     shipment began, because a note that continues it (CIM after SMGS) knows its own leg only."""
     said = sorted((f for f in trip.facts if f.key[0] == "shipment" and isinstance(f.value, dict)), key=lambda f: (f.at, f.record, f.source, f.id))
     if not said:
@@ -24,7 +24,8 @@ def declared(trip: Trip) -> None:
             **root, **content,
             **{name: root[name] for name in ("corridor", "direction", "crossings", "document") if name in root},
             "offices": [o for c in whole for o in c.get("offices", ())], "enrolments": [e for c in whole for e in c.get("enrolments", ())],
-            "procedures": {a: p for c in whole for a, p in (c.get("procedures") or {}).items()}}
+            "procedures": {a: p for c in whole for a, p in (c.get("procedures") or {}).items()},
+            "containers": list({str(box.get("container", "")): box for c in whole for box in c.get("containers", ())}.values())}
         content["direction"] = root.get("direction", "west")
         trip.notes = [_note(f) for f in said if f is not newest]
     trip.declared = content

@@ -76,7 +76,8 @@ def add_reached(trip: Trip, reference: Reference) -> None:
     """Sides that the goods reach although the declared route does not name them: a diversion. Each stands where the side that it
     takes the place of stands (same authority and kind), else at the end."""
     known = {s.id for s in trip.sides}
-    for id in sorted({f.side for f in trip.facts if f.key[0] in REACHED and f.side[:1] not in ("*", "@") and f.side not in known}):
+    reached = {f.side for f in trip.facts if f.key[0] in REACHED and f.side[:1] not in ("*", "@") and f.side not in known}
+    for id in sorted(reached, key=_passing):
         try:
             parsed = parse_side(id)
         except BadIdentifier:
@@ -95,6 +96,12 @@ def add_reached(trip: Trip, reference: Reference) -> None:
         side.mapped = crossing is not None or not parsed.crossing
         trip.sides.append(side)
     trip.reached = frozenset(s.id for s in trip.sides if s.id not in known)
+
+
+def _passing(side: str) -> tuple[str, bool, str]:
+    """Order among sides that no route names: of one crossing the exit first."""
+    crossing, _, _ = side.partition(":")
+    return crossing, not side.endswith(":EXIT"), side
 
 
 def route_order(sides: Iterable[SideCase]) -> list[SideCase]:

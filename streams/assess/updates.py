@@ -67,7 +67,7 @@ def stamp(update: ClearanceUpdate, revision: int, now: int) -> ClearanceUpdate:
     return msgspec.structs.replace(
         update, revision=revision, assessed_at=now, margin_minutes=margin_minutes(update, now),
         actions=tuple(_with_hours(a, now) for a in update.actions),
-        freshness=tuple(msgspec.structs.replace(f, age_minutes=max(0, (now - f.last_event) // MINUTE)) if f.last_event else f
+        freshness=tuple(msgspec.structs.replace(f, age_minutes=max(0, (now - f.last_event) // MINUTE)) if f.last_event and not f.live else f
                         for f in update.freshness))
 
 

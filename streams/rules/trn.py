@@ -5,7 +5,7 @@ import math
 from itertools import pairwise
 
 from streams.network.eta import TRACK_PER_STRAIGHT_KM
-from streams.reference.model import Reference
+from streams.reference.model import Corridor, Reference
 from streams.rules.case import Case, Finding, SideCase, Trip
 from streams.rules.day import local
 from streams.rules.hours import zone_here
@@ -51,8 +51,19 @@ def distance_km(trip: Trip, entry: SideCase, reference: Reference) -> float | No
     corridor = reference.corridors.get(trip.corridor)
     if leave is None or corridor is None:
         return None
-    places = list(corridor.places if trip.direction != "east" else reversed(corridor.places))
-    ends = [_place(reference, s) for s in (entry, leave)]
+    if not _lines or _lines[0][0] is not reference:
+        _lines[:] = [(reference, {})]                   # what the reference last asked for says, each question once
+    key, known = (corridor.id, trip.direction, _place(reference, entry), _place(reference, leave)), _lines[0][1]
+    if key not in known:
+        known[key] = _along(reference, corridor, trip.direction, key[2], key[3])
+    return known[key]
+
+
+_lines: list[tuple[Reference, dict[tuple[str, str, str, str], float | None]]] = []
+
+
+def _along(reference: Reference, corridor: Corridor, direction: str, *ends: str) -> float | None:
+    places = list(corridor.places if direction != "east" else reversed(corridor.places))
     if not all(p in places for p in ends):
         return None
     points = [(p.lat, p.lon) for name in places[places.index(ends[0]):places.index(ends[1]) + 1]

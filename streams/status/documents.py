@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from streams.status.states import DocState, Document, evidence_of, instant_in, text_in
 from streams.status.view import View, last_instant, outranks
-from topics.facts import NEVER, Fact
+from topics.facts import NEVER, Fact, Rank
 
 Name = tuple[str, str]
 """(kind, number)."""
@@ -67,8 +67,8 @@ def documents(view: View, now: int) -> tuple[Documents, Documents, set[str]]:
     for f in view.of("doc"):
         _, kind, number, phase = f.key
         if phase not in FILER_SAYS and not view.competent(kind, f.source):
-            if phase in REPORTED:
-                flags.add(REPORTED[phase])
+            if phase in REPORTED and not (phase == "ended" and kind in rules.transit and f.rank is Rank.AUTHORITY):
+                flags.add(REPORTED[phase])              # another authority of the way may end a transit: no hearsay
             continue
         name, own = (kind, number), f.source == rules.authority
         _words(every, name).hear(f, phase, own)

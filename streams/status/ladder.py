@@ -178,7 +178,7 @@ def _quiet(s: Scope) -> int:
     return max((d.closed_at for d in s.demands.closed), default=NEVER)
 
 
-def _flags(s: Scope, now: int, index: Index, scope: str) -> set[str]:
+def _flags(s: Scope, now: int, index: Index, scope: str, state: State) -> set[str]:
     view, open_ = s.view, s.demands.open
     flags = s.demands.flags | s.reported
     for v in s.seals:
@@ -187,7 +187,12 @@ def _flags(s: Scope, now: int, index: Index, scope: str) -> set[str]:
     if Seal.FAILED in s.verdicts:
         flags.add("control_likely")
     if s.present and not s.departed and not s.rules.demands_only:
-        flags.add("ready" if s.ready and s.read_here() else "not_ready" if not s.registered else "waiting_for_authority")
+        if s.ready and s.read_here():
+            flags.add("ready")
+        elif not s.registered:
+            flags.add("not_ready")
+        elif state in (State.ARRIVED, State.SEAL_CHECK):
+            flags.add("waiting_for_authority")          # once it has decided, or stopped the goods, there is nothing to wait for
     if view.left != NEVER and view.here > view.left:
         flags.add("seen_after_departure")
     if view.unordered:
@@ -220,14 +225,15 @@ def assess(index: Index, scope: str, rules: SideRules, now: int) -> ScopeStatus:
     """The status of one scope of an indexed side at an instant."""
     s = Scope(index, scope, rules, now)
     rung = climb(s)
-    flags = _flags(s, now, index, scope)
+    flags = _flags(s, now, index, scope, rung.state)
+    gone = rung.state is State.DEPARTED and "left_without_release" not in flags
     blocked = blocks(s.view)
-    may_move = rung.state in (State.RELEASED, State.NOT_REQUIRED) or (rung.state is State.DEPARTED and "left_without_release" not in flags)
+    may_move = gone or rung.state in (State.RELEASED, State.NOT_REQUIRED)
     due = [d.answer_by for d in s.demands.open if d.answer_by is not None and d.answer_by > now]
     due += [d.valid_until for d in (*s.every.values(), *s.counting.values()) if d.valid_until is not None and d.valid_until > now]
     return ScopeStatus(
         state=rung.state, basis=rung.basis, flags=frozenset(flags),
-        missing=tuple("|".join(g.members) for g in s.release.missing), not_checked=tuple(sorted(s.release.not_checked)),
+        missing=() if gone else tuple("|".join(g.members) for g in s.release.missing), not_checked=tuple(sorted(s.release.not_checked)),
         present=s.present, ready=s.ready and (not s.present or s.read_here()),
         movable=may_move and not blocked and not (rules.demands_only and s.demands.open),
         next_due=min(due, default=None), since=rung.since, visit=s.view.visit, evidence=_once(rung.evidence), documents=_lives(s),
