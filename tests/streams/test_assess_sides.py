@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import functools
+import random
 from pathlib import Path
 
-from streams.assess import Assessment, assess
+import pytest
+
+from streams.assess import Assessment, Previous, assess
 from streams.reference.model import Reference
 from streams.reference.parse import parse
-from tests.streams.border_world import BOX, KZ_ENTRY, T0, demand, doc, lodged, presence, reference, shipment
+from tests.streams.border_world import BOX, KZ_ENTRY, OTHER_BOX, T0, box, demand, doc, lodged, presence, reference, shipment
 from topics.events.outputs import ClearanceUpdate
-from topics.facts import HOUR, Fact, Rank, merge
+from topics.facts import HOUR, Fact, Facts, Rank, merge
 
 ROWS = Path(__file__).resolve().parents[2] / "streams" / "reference"
 KHORGOS = "CN-KZ-KHORGOS-ALTYNKOL:KZ:ENTRY"
@@ -184,3 +187,41 @@ def test_a_transit_is_released_by_its_office_of_departure_though_it_names_the_de
     states = {u.office: u.state for u in whole(facts, now, rows).updates if u.authority == "DE"}
     assert states[offices[0]] == "RELEASED"
     assert states[offices[1]] != "RELEASED"
+
+
+# --- step by step ------------------------------------------------------------------------------------------------------
+
+THROUGH_RUSSIA = (ZABAIKALSK, "RU:TERRITORY", "BY-PL-BREST-MALASZEWICZE:BY:EXIT")
+MIDDLE = (KHORGOS, AKTAU, ALAT, GEORGIA)
+
+
+def any_word(rng: random.Random, sides: tuple[str, ...], now: int) -> Fact:
+    """A demand, release, presence or ETA, at a side, without one, or from an office that nobody knows."""
+    name, at, box = rng.choice(sides), now - rng.randint(0, 5) * HOUR, rng.choice((BOX, OTHER_BOX, ""))
+    authority = "RU" if name == "RU:TERRITORY" else name.split(":")[1]
+    where = rng.choice((name, f"@{authority}", f"@{authority}", f"@{authority}/office/9999", f"@{authority}/doc/td/T1"))
+    made = rng.randint(0, 5)
+    if made <= 2:
+        return demand(where, rng.choice(("hold", "control")), rng.choice(("", "H1")), rng.choice(("opened", "started", "closed")), at, authority, scope=box)
+    if made == 3:
+        return doc(where, rng.choice(("td", "transit")), "T1", rng.choice(("registered", "released", "revoked", "ended")), at, authority, scope=box)
+    if made == 4 and name != "RU:TERRITORY":
+        return presence(name, rng.choice(("seen", "departed", "presented")), at, scope=box or BOX)
+    return agency(rng.choice(("opened", "closed")), at, where, f"agency-{authority.lower()}-veterinary")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_counts_at_every_side_is_the_same_step_by_step(seed: int) -> None:
+    rng, rows = random.Random(seed), shipped()
+    sides, corridor = (THROUGH_RUSSIA, "EAST-M") if seed % 2 else (MIDDLE, "MIDDLE-AKTAU")
+    facts: Facts = merge({}, [shipment(corridor=corridor, enrolments=[], procedures={}, containers=[box(), box(OTHER_BOX)]), bound()])
+    last: Assessment | None = None
+    for step in range(25):
+        now = T0 + step * HOUR
+        facts = merge(facts, [any_word(rng, sides, now)])
+        known = [facts[s] for s in sorted(facts)]
+        found = assess("S1", known, rows, (), now, "pack", Previous(due_first=last.due_first if last else {}), last.memo if last else None, in_order=True)
+        again = assess("S1", known, rows, (), now, "pack", Previous(due_first=last.due_first if last else {}))
+        assert found.updates == again.updates
+        assert found.alerts == again.alerts
+        last = found
