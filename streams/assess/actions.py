@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from streams.assess.duty import line_for
 from streams.assess.findings import Raised
-from streams.explain.say import say_all
+from streams.explain.say import say_all, word_all
 from streams.reference.model import Reference
 from streams.rules.bord import call_after, waiting_since
 from streams.rules.case import Case, FilingCase, Finding, Lodged, SideCase, Trip
@@ -61,7 +61,7 @@ class _Desk:
         return NextAction(
             role=role, party=party or self.who(role), message=message, code=code, field=field, present=present, expected=expected, what=say_all(text, args),
             system=system, office=self.side.office or self.side.crossing, by=by, by_border=local(by, self.zone) if by is not None else "",
-            legal=legal, consequence=dict.fromkeys(("en", "zh", "ru"), consequence) if consequence else {}, done_when=done_when, call=self.duty[0],
+            legal=legal, consequence=word_all("cons", consequence) if consequence else {}, done_when=done_when, call=self.duty[0],
             call_hours=self.duty[1], side=self.side.id, scope=scope, rule=rule)
 
 

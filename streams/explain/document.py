@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from streams.explain.say import say, word
+from streams.explain.say import member, say, word
 from streams.network.calendar import border_time, side_zone
 from streams.reference.model import Reference
 from streams.rules.day import moment
@@ -109,7 +109,8 @@ def _side(u: ClearanceUpdate, known: dict[str, Fact], reference: Reference, lang
         revision=u.revision, pack=u.pack, assessed_at=desk.here(u.assessed_at),
         scopes=tuple(f"{s.scope or '*'}: {s.state}" for s in u.scopes) if len(u.scopes) > 1 else (),
         conditions=tuple(_condition(c, desk) for c in u.conditions), findings=tuple(_finding(f, desk) for f in u.findings),
-        missing=u.missing_release, filings=tuple(_filing_text(u, desk)), not_checked=u.not_checked, seals=tuple(_seals(u, desk)),
+        missing=tuple(member(m, lang) for m in u.missing_release), filings=tuple(_filing_text(u, desk)),
+        not_checked=tuple(member(m, lang) for m in u.not_checked), seals=tuple(_seals(u, desk)),
         evidence=tuple(_evidence(u, desk)), freshness=tuple(_fresh(u, desk)), actions=tuple(_action(a, desk) for a in u.actions), flags=u.flags)
 
 
@@ -181,7 +182,7 @@ def _action(a: NextAction, desk: _Desk) -> Line:
     if a.consequence:
         parts.append(desk.say("ex.else", consequence=a.consequence.get(desk.lang) or a.consequence.get("en", "")))
     if a.done_when:
-        parts.append(desk.say("ex.done", done=a.done_when))
+        parts.append(desk.say("ex.done", done=member(a.done_when, desk.lang)))
     if a.call:
         parts.append(desk.say("ex.call", call=a.call, hours=a.call_hours or "-"))
     return Line(text=" ".join(parts), rule=a.rule, at=desk.here(a.by), at_utc=desk.utc(a.by))
