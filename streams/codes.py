@@ -24,6 +24,8 @@ NARROWED = frozenset({"exit", "entry", "office"})
 PHASE_OF_FLAG: Mapping[str, str] = {"transit_enquiry": "enquiry"}
 """Flags that belong to the life of a document: the status model reads them as a phase."""
 OF_AN_AMENDMENT = frozenset({"013", "amendment"})
+STOPPING = frozenset({"rejected", "revoked", "invalidated", "ended"})
+"""Phases of a document that end what it was good for."""
 AGENCY_WORDS: Mapping[str, tuple[str, str]] = {
     "hold": ("hold", "opened"), "control": ("control", "opened"), "refusal": ("refusal", "opened"), "discrepancy": ("control", "discrepancy"),
     "conform": ("control", "closed"), "lift": ("", "closed"), "certificate": ("", "certificate"),
@@ -55,6 +57,26 @@ def row_of(reference: Reference, notice: CustomsNotice) -> CodeRow | None:
     return row
 
 
+def weight_of(word: CustomsNotice | AgencyNotice, reference: Reference) -> int:
+    """How much is lost when it is left out where there are too many: 2 what stops goods or takes a release back, 0 what sets nothing or is one
+    of many readings, else 1. To lose a release or a closing leaves goods stopped; to lose a hold would let them go."""
+    if isinstance(word, AgencyNotice):
+        return 2 if AGENCY_WORDS[word.what][1] in ("opened", "discrepancy") else 1
+    row = row_of(reference, word)
+    if row is None or not row.facts:
+        return 0
+    return max(_weight(t) for t in row.facts)
+
+
+def _weight(template: FactTemplate) -> int:
+    key = template.key
+    if key[0] == "demand":
+        return 1 if key[-1] in ("closed", "answered") else 2
+    if key[0] == "seal":
+        return 0 if key[2] in ("ok", "reading") else 2
+    return 2 if (key[0] == "doc" and key[-1] in STOPPING) or template.value == "failed" else 1
+
+
 def facts_of(notice: CustomsNotice, row: CodeRow, about: About) -> tuple[Fact, ...]:
     """The facts that a notice sets; its flag when it sets none."""
     templates = [t for t in row.facts if _holds(t, notice)]
@@ -75,6 +97,11 @@ def agency_facts(notice: AgencyNotice, about: About) -> tuple[Fact, ...]:
         Fact(side=side, key=key, at=micros(notice.event_time), source=notice.source, record=record, version=notice.version, id=event_id(notice),
              scope=scope, value=value, code=notice.code, dated=notice.date_only)
         for scope in _scopes(notice.container, notice.item, about))
+
+
+def limit_fact(authority: str, record: str, scope: str) -> Fact:
+    """That words of this country's authorities were left out because there were too many: its sides are neither movable nor ready."""
+    return Fact(side=EVERYWHERE, key=("limit", authority), at=0, source="railclear", rank=Rank.SENSOR, record=record, scope=scope)
 
 
 def filing_kind(document: DocumentRef | None, row: CodeRow | None = None) -> str:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -74,6 +74,11 @@ def speaking(words: Iterable[E], silencing: Iterable[E] = ()) -> list[E]:
     return [e for e in told if not e.record or e.version == best[e.source, e.record]]
 
 
+def corrected(event: Event, spoken: Iterable[Event]) -> bool:
+    """Is this version silent, because another of its record speaks?"""
+    return bool(event.record) and not any((e.source, e.record, e.version) == (event.source, event.record, event.version) for e in spoken)
+
+
 def put(held: dict[str, E], slot: str, event: E) -> Fate | None:
     """Keep the highest of a slot in place. Gives DUPLICATE or SUPERSEDED when it changes nothing."""
     old = held.get(slot)
@@ -97,6 +102,22 @@ def keep(held: dict[str, E], event: E, most: int, *, repeatable: bool = False) -
         return Fate.REFUSED
     held[name] = event
     return None
+
+
+def keep_weightiest(
+    held: dict[str, E], event: E, most: int, weight: Callable[[E], int], *, heavy: int, most_heavy: int, repeatable: bool = False
+) -> tuple[Fate | None, E | None]:
+    """As `keep`, but at the limit the lightest goes, of equals the latest, so that what is kept does not depend on arrival. What weighs `heavy`
+    gives way to nothing but its own, far higher limit. Gives also what was left out, if anything: the new one or one that was held."""
+    fate = keep(held, event, len(held) + 1, repeatable=repeatable)
+    if fate is not None or len(held) <= most:
+        return fate, None
+    light = [name for name, e in held.items() if weight(e) < heavy]
+    if not light and len(held) <= most_heavy:
+        return None, None
+    worst = max(light or held, key=lambda name: (-weight(held[name]), at_of(held[name]), name))
+    gone = held.pop(worst)
+    return (Fate.REFUSED if gone is event else None), gone
 
 
 def outcome(index: int, fate: Fate, limit: str) -> Outcome:

@@ -97,7 +97,7 @@ def assess(
     """
     facts, public, previous = tuple(facts), tuple(broadcasts), previous or Previous()
     living, masked = unmasked(facts, public)
-    doubts = (*previous.limited, *masked)
+    doubts = (*previous.limited, *masked, *sorted({f"@{f.key[1]}" for f in living if f.key[0] == "limit"}))
     if not in_order:
         living = sorted(living, key=by_slot)
     closures = {b.crossing: b for b in public if isinstance(b, CrossingCondition)}

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, row_of
+from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, limit_fact, row_of, weight_of
 from streams.custody.inputs import Input, State, add, arrivals, decode, encode, silences, words
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
@@ -15,7 +15,7 @@ from streams.custody.spans import Span, spans_of
 from streams.custody.trip import joined, trip_facts, whereabouts
 from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, closing, difference, fact
 from streams.fold import Fate, Fold, Outcome, Step, World
-from streams.kept import at_of, event_id, outcome
+from streams.kept import at_of, corrected, event_id, outcome
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.customs import CustomsNotice
@@ -80,11 +80,11 @@ class CustodyFold(Fold[State, Input]):
 def _merged(held: State, events: Sequence[Input], reference: Reference, now: int) -> tuple[State, list[Outcome], int]:
     state, outcomes, counted = held.copy(), list[Outcome](), 0
     for index, event in enumerate(events):
+        limited = len(state.limited)
         row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
-        fate = add(state, event, repeatable=row is not None and row.repeatable)
-        if fate is None:
-            counted += 1
-        else:
+        fate = add(state, event, lambda e: weight_of(e, reference), repeatable=row is not None and row.repeatable)
+        counted += fate is None or len(state.limited) > limited     # that a word was left out must be told
+        if fate is not None:
             outcomes.append(outcome(index, fate, LIMIT))
     return msgspec.structs.replace(state, arrived=arrivals(held, state, now)) if counted else state, outcomes, counted
 
@@ -113,6 +113,8 @@ def _facts(container: str, state: State, span: Span, reference: Reference) -> It
     for event in state.terminal.values():
         if span.holds(at_of(event)):
             yield from _terminal(container, event, direction, reference)
+    for authority in state.limited:
+        yield limit_fact(authority, "", container)
     for word in words(container, state):
         if not span.holds(at_of(word)):
             continue
@@ -178,7 +180,7 @@ def _fates(
     for index, event in enumerate(events):
         if index in done or isinstance(event, Movement | Binding):
             continue
-        if isinstance(event, CustomsNotice | AgencyNotice) and event.record and event not in spoken:
+        if isinstance(event, CustomsNotice | AgencyNotice) and corrected(event, spoken):
             if not silences(event, key):
                 yield Outcome(index, Fate.SUPERSEDED)
         elif isinstance(event, CustomsNotice) and row_of(reference, event) is None:

@@ -8,7 +8,7 @@ import msgspec
 
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, identity, keep, put, speaking, tag_of
+from streams.kept import at_of, digest, identity, keep, keep_weightiest, put, speaking, tag_of
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Binding, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
@@ -18,6 +18,8 @@ RUNS_MAX = 32
 """Train runs of one container: a trip takes three to six."""
 TERMINAL_MAX = 200
 NOTICES_MAX = 200
+HEAVY, HEAVY_MAX = 2, 600
+"""What stops goods gives way to nothing but its own limit."""
 LOCKS_MAX = 32
 """Different seals and locks."""
 ALARMS_MAX = 17
@@ -27,6 +29,7 @@ EARLIEST_READINGS, LATEST_READINGS = 2, 8
 ALARMING = frozenset({"tamper", "broken", "checked_bad", "opened_authorised"})
 
 T = TypeVar("T", Movement, Binding)
+W = TypeVar("W", CustomsNotice, AgencyNotice)
 Input = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice
 
 
@@ -47,13 +50,16 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     arrived: dict[str, int] = {}
     """Run, or name of an event -> `now` when its word came: what is forgotten goes by this, because old events may come late."""
     said: Said = {}
+    limited: dict[str, bool] = {}
+    """Authorities of which a word was left out because there were too many."""
     waiting_since: int | None = None
     """When it first had an authority's word and no shipment to say it of."""
 
     def copy(self) -> State:
         """A copy whose tables may be changed."""
         return msgspec.structs.replace(self, bindings=dict(self.bindings), runs=dict(self.runs), terminal=dict(self.terminal),
-                                       seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies))
+                                       seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies),
+                                       limited=dict(self.limited))
 
 
 def arrivals(before: State, after: State, now: int) -> dict[str, int]:
@@ -64,7 +70,7 @@ def arrivals(before: State, after: State, now: int) -> dict[str, int]:
     return found
 
 
-def add(state: State, event: Input, *, repeatable: bool = False) -> Fate | None:
+def add(state: State, event: Input, weight: Callable[[CustomsNotice | AgencyNotice], int], *, repeatable: bool = False) -> Fate | None:
     """Merge one input into a copied state. None when it changed something; REFUSED means that a limit is reached."""
     match event:
         case Movement():
@@ -76,9 +82,9 @@ def add(state: State, event: Input, *, repeatable: bool = False) -> Fate | None:
         case TerminalEvent():
             return recorded(state.terminal, event, TERMINAL_MAX)
         case CustomsNotice():
-            return keep(state.notices, event, NOTICES_MAX, repeatable=repeatable)
+            return _word(state, state.notices, event, weight, repeatable)
         case AgencyNotice():
-            return keep(state.agencies, event, NOTICES_MAX)
+            return _word(state, state.agencies, event, weight)
     raise TypeError(f"custody keeps no {tag_of(event)}")
 
 
@@ -92,6 +98,15 @@ def words(container: str, state: State) -> list[CustomsNotice | AgencyNotice]:
     notices = list(state.notices.values())
     elsewhere = [e for e in notices if silences(e, container)]
     return [*speaking((e for e in notices if not silences(e, container)), elsewhere), *speaking(state.agencies.values())]
+
+
+def _word(
+    state: State, held: dict[str, W], event: W, weight: Callable[[CustomsNotice | AgencyNotice], int], repeatable: bool = False
+) -> Fate | None:
+    fate, gone = keep_weightiest(held, event, NOTICES_MAX, weight, heavy=HEAVY, most_heavy=HEAVY_MAX, repeatable=repeatable)
+    if gone is not None:
+        state.limited[gone.authority] = True
+    return fate
 
 
 def recorded(held: dict[str, TerminalEvent], event: TerminalEvent, most: int) -> Fate | None:

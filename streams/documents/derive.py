@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from streams.codes import FIRST_VISIT, About, agency_facts, facts_of, filing_kind, row_of
+from streams.codes import FIRST_VISIT, About, agency_facts, facts_of, filing_kind, limit_fact, row_of
 from streams.derived import Saying, alert, fact
 from streams.documents.bindings import bindings_of
 from streams.documents.cover import Cover, Coverage, Covers, narrowed
@@ -84,6 +84,7 @@ class Picture:
             yield from self._filing(self.content)
         yield from self._answers()
         yield from self._notices()
+        yield from self._limited()
         yield from self._questions()
         yield from self._bound()
         yield from bindings_of(self.key, self.inputs, self.cover)
@@ -159,6 +160,13 @@ class Picture:
         for agency in self.agencies:
             for shipment, cover in self.covers(agency.document, agency.container).items():
                 yield from (fact(shipment, f) for f in agency_facts(agency, self._about(cover)))
+
+    def _limited(self) -> Iterator[Saying]:
+        """That not everything an authority said is kept: what is missing may be a demand."""
+        for authority in self.inputs.limited:
+            for shipment, cover in self.cover.all().items():
+                for scope in cover.scope or (WHOLE,):
+                    yield fact(shipment, limit_fact(authority, self.key, scope))
 
     # -- questions and answers between documents ------------------------------------------------------------------------
     def _questions(self) -> Iterator[Saying]:

@@ -2,17 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from streams.codes import UNKNOWN_CODE, row_of
+from streams.codes import UNKNOWN_CODE, row_of, weight_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
-from streams.documents.inputs import FORWARDED_MAX, Behind, Input, Inputs, State, decode, encode, put_message, silences
+from streams.documents.inputs import FORWARDED_MAX, HEAVY, HEAVY_MAX, Behind, Input, Inputs, State, decode, encode, put_message, silences
 from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
 from streams.fold import Fate, Fold, Outcome, Step, World
-from streams.kept import event_id, outcome
+from streams.kept import corrected, event_id, outcome
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.base import Event
@@ -76,22 +75,26 @@ def _merged(held: State, key: str, events: Sequence[Input], reference: Reference
     outcomes: list[Outcome] = []
     counted = 0
     for index, event in enumerate(events):
+        limited = len(own.limited)
         if isinstance(event, Forwarded):
-            fate = put_message(forwarded, f"{document_key(event.document)}|{event.record}", event, FORWARDED_MAX)
+            fate = put_message(forwarded, f"{document_key(event.document)}|{event.record}", event, _room(event, reference))
+            if fate is Fate.REFUSED and isinstance(event.event, CustomsNotice | AgencyNotice):
+                own.limited[event.event.authority] = True
         elif isinstance(event, AliasFound):
             fate = put_message(aliases, document_key(event.other), event, FORWARDED_MAX)
         else:
-            fate = own.add(event, key, repeatable=_repeatable(event, reference))
-        if fate is None:
-            counted += 1
-        else:
+            fate = own.add(event, key, reference)
+        counted += fate is None or len(own.limited) > limited       # that a word was left out must be told
+        if fate is not None:
             outcomes.append(outcome(index, fate, LIMIT))
     return msgspec.structs.replace(held, own=own, forwarded=forwarded, aliases=aliases), outcomes, counted
 
 
-def _repeatable(event: Any, reference: Reference) -> bool:
-    row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
-    return row is not None and row.repeatable
+def _room(event: Forwarded, reference: Reference) -> int:
+    """How many handed-on inputs there may be: what stops goods has room of its own."""
+    word = event.event
+    heavy = isinstance(word, CustomsNotice | AgencyNotice) and weight_of(word, reference) >= HEAVY
+    return FORWARDED_MAX + HEAVY_MAX if heavy else FORWARDED_MAX
 
 
 class _See:
@@ -100,12 +103,13 @@ class _See:
     def __init__(self, key: str, state: State, reference: Reference) -> None:
         self.key, self.reference = key, reference
         inputs = _everything(state, reference)
+        inputs.limited |= {authority: True for told in state.aliases.values() for authority in told.limited}
         claim = best_claim(key, state.own, state.aliases)
         others = other_numbers(key, inputs, state.aliases)
         self.canonical = state.canonical or claim.key
         self.picture = Picture(key, inputs, others, state.covers, reference) if self.canonical == key else None
         told: list[Saying] = list(self.picture.sayings()) if self.picture else _handed_on(key, self.canonical, state.own)
-        self.sayings = tell_others(key, claim, others) + told
+        self.sayings = tell_others(key, claim, others, tuple(sorted(inputs.limited))) + told
         if self.picture is not None and _two_documents(self.picture):
             self.sayings.append(alert(f"IdentityAmbiguous/{key}", "IdentityAmbiguous", "warning", 0,
                                       f"{key}: one number, two documents, and a reference that does not say which"))
@@ -134,7 +138,7 @@ class _See:
             return None
         if isinstance(event, CustomsNotice) and silences(event, key):
             return None
-        if isinstance(event, CustomsNotice | AgencyNotice) and event.record and event not in (*picture.notices, *picture.agencies):
+        if isinstance(event, CustomsNotice | AgencyNotice) and corrected(event, [*picture.notices, *picture.agencies]):
             return Outcome(index, Fate.SUPERSEDED)
         if not_yours(event, picture):
             return Outcome(index, Fate.REFUSED, NOT_YOURS, "$.source", event.source)
@@ -177,7 +181,7 @@ def _everything(state: State, reference: Reference) -> Inputs:
     inputs = state.own.copy()
     for _, handed in sorted(state.forwarded.items()):
         if handed.event is not None and not handed.withdrawn:
-            inputs.add(handed.event, document_key(handed.document), repeatable=_repeatable(handed.event, reference))
+            inputs.add(handed.event, document_key(handed.document), reference)
     return inputs
 
 
@@ -185,7 +189,7 @@ def _handed_on(key: str, canonical: str, own: Inputs) -> list[Saying]:
     """Every input under this number, for the canonical one. Nothing that was handed on is handed on again: all numbers know the canonical one."""
     me, found = ref_of(key), []
     for table in own.__struct_fields__:
-        if table == "first":
+        if table in ("first", "limited"):
             continue
         for name, event in getattr(own, table).items():
             record = f"{table}|{name}"

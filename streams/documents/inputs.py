@@ -5,9 +5,11 @@ from typing import TypeVar
 
 import msgspec
 
+from streams.codes import row_of, weight_of
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, event_id, identity, keep, put, tag_of
+from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
+from streams.reference.model import Reference
 from topics.events.base import DocumentRef, Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, Forwarded
@@ -16,7 +18,10 @@ from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, R
 from topics.identifiers import document_key
 
 NOTICES_MAX = 200
-"""Notices of one document; a busy transit has about twenty."""
+"""Notices of one document; a busy transit has about twenty. What stops goods gives way to nothing but its own limit."""
+HEAVY, HEAVY_MAX = 2, 600
+TEXT_KEPT = 200
+"""Characters of a notice's free text: so many are in its facts."""
 ANSWERS_MAX = 50
 LOADS_MAX = 400
 """Loadings and unloadings: a block train's note has fifty boxes, each loaded, unloaded and perhaps swapped."""
@@ -33,6 +38,7 @@ Input = (
     FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice | ContainerLoaded
     | DocumentAsked | Forwarded
 )
+W = TypeVar("W", CustomsNotice, AgencyNotice)
 M = TypeVar("M", DocumentAsked, DocumentBound, AliasFound, Forwarded)
 
 
@@ -64,6 +70,8 @@ class Inputs(msgspec.Struct, array_like=True):
     versions of its own."""
     silencing: dict[str, CustomsNotice] = {}
     """Corrections that speak under another key: here they only silence what they correct."""
+    limited: dict[str, bool] = {}
+    """Authorities of which a word was left out because there were too many."""
 
     def copy(self) -> Inputs:
         """A copy whose tables may be changed."""
@@ -73,13 +81,15 @@ class Inputs(msgspec.Struct, array_like=True):
     def empty(self) -> bool:
         return not any(getattr(self, name) for name in self.__struct_fields__)
 
-    def add(self, event: Event | DocumentAsked | DocumentBound, key: str, *, repeatable: bool = False) -> Fate | None:
+    def add(self, event: Event | DocumentAsked | DocumentBound, key: str, reference: Reference) -> Fate | None:
         """Merge one input that came under this key. None when it changed something, else why not; REFUSED means that a limit is reached."""
         match event:
             case CustomsNotice() if silences(event, key):
                 return keep(self.silencing, event, NOTICES_MAX)
             case CustomsNotice():
-                return keep(self.notices, event, NOTICES_MAX, repeatable=repeatable)
+                row = row_of(reference, event)
+                repeatable = row is not None and row.repeatable
+                return self._word(self.notices, msgspec.structs.replace(event, text=event.text[:TEXT_KEPT]), reference, repeatable)
             case FilingLodged():
                 return self._filing(event)
             case ShipmentDeclared():
@@ -87,7 +97,7 @@ class Inputs(msgspec.Struct, array_like=True):
             case RequestAnswered():
                 return keep(self.answers, event, ANSWERS_MAX)
             case AgencyNotice():
-                return keep(self.agencies, event, NOTICES_MAX)
+                return self._word(self.agencies, msgspec.structs.replace(event, reason=event.reason[:TEXT_KEPT]), reference)
             case ContainerLoaded():
                 return self._load(event)
             case DocumentLinked():
@@ -97,6 +107,13 @@ class Inputs(msgspec.Struct, array_like=True):
             case DocumentBound():
                 return put_message(self.bounds, f"{event.via}|{event.shipment}|{document_key(event.document)}", event, BOUNDS_MAX)
         raise TypeError(f"documents keep no {tag_of(event)}")
+
+    def _word(self, held: dict[str, W], event: W, reference: Reference, repeatable: bool = False) -> Fate | None:
+        fate, gone = keep_weightiest(
+            held, event, NOTICES_MAX, lambda e: weight_of(e, reference), heavy=HEAVY, most_heavy=HEAVY_MAX, repeatable=repeatable)
+        if gone is not None:
+            self.limited[gone.authority] = True
+        return fate
 
     def _filing(self, event: FilingLodged) -> Fate | None:
         if _crowded(self.first, "filing|", event.source):

@@ -80,13 +80,14 @@ def other_numbers(key: str, inputs: Inputs, aliases: Mapping[str, AliasFound]) -
     return found
 
 
-def tell_others(key: str, claim: Claim, others: Mapping[str, Edge]) -> list[Saying]:
-    """The best claim, to every other number."""
+def tell_others(key: str, claim: Claim, others: Mapping[str, Edge], limited: tuple[str, ...]) -> list[Saying]:
+    """The best claim, to every other number; and of which authorities words were left out under any of them."""
     me = ref_of(key)
     found = []
     for other, edge in sorted(others.items()):
         said = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=ref_of(claim.key),
-                          filed_at=None if claim.filed_at == NEVER_FILED else claim.filed_at, named=not claim.unnamed)
+                          filed_at=None if claim.filed_at == NEVER_FILED else claim.filed_at, named=not claim.unnamed,
+                          limited=limited)
         gone = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=me, withdrawn=True)
         found.append(Saying(DOCUMENTS, other, f"alias|{key}", said, gone))
     return found

@@ -559,12 +559,44 @@ def test_a_later_declaration_takes_back_what_it_leaves_out() -> None:
     assert b.fate(late) == (Fate.SUPERSEDED, "")
 
 
-def test_a_document_over_its_limit_refuses_by_name() -> None:
+def test_a_document_over_its_limit_leaves_out_what_says_least_and_tells() -> None:
+    b = bench().tell(declared(), filing(1))
+    b.tell(*(notice(2 + n / 1000, "NOTE", TD) for n in range(199)), notice(3, "RELEASED", TD))
+    assert not b.of(SHIPMENT, "limit")
+    note, hold = notice(4, "NOTE", TD), notice(5, "HOLD", TD, reference="H")
+    b.tell(note)
+    assert b.fate(note) == (Fate.REFUSED, "DOCUMENT_LIMIT")
+    b.tell(hold, notice(6, "REVOKED", TD), notice(7, "NOTE", TD, "PL"))
+    assert b.fate(hold) is None
+    assert b.one(SHIPMENT, "demand")
+    assert {f.key[3] for f in b.of(SHIPMENT, "doc")} == {"sent", "released", "revoked"}
+    assert [(f.key, f.side) for f in b.of(SHIPMENT, "limit")] == [(("limit", "KZ"), "*"), (("limit", "PL"), "*")]
+
+
+def test_what_stops_goods_is_refused_only_far_beyond_the_limit_and_tells() -> None:
     b = bench().tell(declared())
-    many = [notice(2, "HOLD", SMGS, reference=f"H{n}") for n in range(201)]
-    b.tell(*many)
-    assert b.fate(many[199]) is None
-    assert b.fate(many[200]) == (Fate.REFUSED, "DOCUMENT_LIMIT")
+    many = [notice(2, "HOLD", SMGS, reference=f"H{n}") for n in range(601)]
+    b._step("documents.in", "smgs:31046586", many)
+    b.run()
+    assert len(b.of(SHIPMENT, "demand", "hold")) == 600
+    assert [o.reason for _, _, o in b.outcomes if o.fate is Fate.REFUSED] == ["DOCUMENT_LIMIT"]
+    assert b.one(SHIPMENT, "limit").key == ("limit", "KZ")
+
+
+def test_a_container_over_its_limit_keeps_the_hold_and_tells() -> None:
+    b = bench().tell(declared(), *(notice(2 + n / 1000, "NOTE", container=BOX) for n in range(200)))
+    assert not b.of(SHIPMENT, "limit")
+    b.tell(notice(5, "HOLD", reference="H", container=BOX))
+    assert b.one(SHIPMENT, "demand").scope == b.one(SHIPMENT, "limit").scope == BOX
+
+
+def test_a_limit_under_another_number_is_told_too_and_what_is_kept_does_not_depend_on_order() -> None:
+    notes = [notice(2 + n / 1000, "NOTE", TD_NUMBER) for n in range(202)]
+    story = [declared(), filing(1), notice(1.5, "REGISTERED", TD, aliases=(TD_NUMBER,)), *notes, notice(5, "HOLD", TD_NUMBER, reference="H")]
+    b = bench().tell(*story)
+    assert b.one(SHIPMENT, "limit").key == ("limit", "KZ")
+    assert b.one(SHIPMENT, "demand", "hold", "td/LRN-1", "H", "opened")
+    told_in_any_order(lambda: [DocumentsFold(), CustodyFold()], story, 3)
 
 
 def test_a_retired_document_still_leads_to_its_shipment() -> None:

@@ -207,6 +207,8 @@ class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
     """When `claim` was first lodged; None = not, as far as known."""
     named: bool = False
     """`claim` stood as the document in the message that stated both."""
+    limited: tuple[str, ...] = ()
+    """Authorities of which words were left out under `other` because there were too many."""
     version: int = 0
     withdrawn: bool = False
 
