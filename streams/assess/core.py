@@ -21,7 +21,7 @@ from streams.assess.resolve import spread
 from streams.assess.route import add_reached, route_order, sides_of
 from streams.assess.rows import book_of, period_ends, procedure_of, row_of, rules_of
 from streams.assess.say import Say
-from streams.assess.scopes import boxes_of, side_status_of, withheld
+from streams.assess.scopes import boxes_of, side_status_of, stands, withheld
 from streams.assess.summaries import Group, summaries
 from streams.reference.model import Reference
 from streams.rules.case import OURS, SideCase, Trip
@@ -109,7 +109,8 @@ def assess(
         anew, raised, says = trip.sides, Raised(day_of(now)), {}
     else:
         trip, anew, raised, says = step.trip, step.anew, step.raised, step.says
-    status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts)
+    before = {s.id: s for s in memo.trip.sides} if memo is not None and memo.reference is reference and memo.now <= now and not memo.limited else {}
+    status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts, before)
     full(anew, raised, doubts)
     if step is not None and step.spreads():
         return assess(shipment, facts, reference, public, now, pack, previous, in_order=in_order)
@@ -153,9 +154,10 @@ def trip_of(shipment: str, living: Sequence[Fact], reference: Reference, now: in
 
 def status_of(
     trip: Trip, sides: Sequence[SideCase], raised: Raised, reference: Reference, sources: Sources, due_first: Mapping[str, int], now: int,
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = (), before: Mapping[str, SideCase] | None = None
 ) -> None:
-    """Everything about these sides, in the order in which one needs the other. `doubts`: sides of which something is not known."""
+    """Everything about these sides, in the order in which one needs the other. `doubts`: sides of which something is not known; `before`: the
+    sides as they were assessed last, without doubts."""
     boxes, book = boxes_of(trip), book_of(reference)
     scopes_at = {side.id: (boxes(side) if side.required else []) or [WHOLE] for side in sides}
     for side in sides:
@@ -171,7 +173,7 @@ def status_of(
             side.rules[scope] = rules_of(trip, side, scope, row, book, now)
     prove(trip, sides, reference, now, raised)
     for side in sides:
-        side.status = side_status_of(side, now)
+        side.status = stands(before.get(side.id) if before else None, side, now) or side_status_of(side, now)
         if any(doubted(side, name) for name in doubts):
             side.status = withheld(side.status)
         side.filings = filings_of(trip, side, reference, due_first, now)

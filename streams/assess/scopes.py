@@ -9,7 +9,7 @@ import msgspec
 from streams.rules.case import SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
 from streams.status.rollup import rolled_up
-from topics.facts import EVERYWHERE, NEVER, WHOLE
+from topics.facts import EVERYWHERE, NEVER, WHOLE, Fact
 
 QUIET = frozenset({"route", "seal", "eta", "run", "loading_start", "terminal", "tally", "deviation"})
 """Heads of facts that change nothing where no customs border is."""
@@ -53,6 +53,19 @@ def withheld(status: SideStatus) -> SideStatus:
         for name, s in status.scopes.items()}
     return msgspec.structs.replace(
         status, state=lower(status.state), counts=counts, scopes=each, movable=False, ready=False, flags=status.flags - {"ready"})
+
+
+def stands(before: SideCase | None, side: SideCase, now: int) -> SideStatus | None:
+    """The status as it was, when the same facts (ETAs apart, which the ladder does not know) meet the same rules and no term has run out."""
+    if before is None or before.status is None or before.required != side.required or before.rules != side.rules:
+        return None
+    if any(s.next_due is not None and now >= s.next_due for s in before.status.scopes.values()):
+        return None
+    return before.status if _heard(before) == _heard(side) else None
+
+
+def _heard(side: SideCase) -> list[Fact]:
+    return [f for f in side.facts if f.key[0] != "eta" or f.source == side.authority]
 
 
 def side_status_of(side: SideCase, now: int) -> SideStatus:
