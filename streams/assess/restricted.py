@@ -31,17 +31,16 @@ def restricted_of(
     trip = assessment.trip
     if trip is None:
         return (), None
-    public = {u.side: u for u in assessment.updates}
     indicators = [b for _, b in sorted(broadcasts.items()) if isinstance(b, RiskIndicator)]
     due = _due(indicators, now)
     views = []
-    for side in trip.sides:
-        update = public.get(side.id)
-        if update is None or not (side.required or side.kind == "TERRITORY"):
+    for say in assessment.says:
+        side = say.side
+        if not (side.required or side.kind == "TERRITORY"):
             continue
         found = [*_classes(trip, side, reference, now), *_hits(trip, side, indicators, now)]
         if found or side.id in shown:
-            views.append(_view(update, side, found, reference))
+            views.append(_view(say.update, side, found, reference))
     return tuple(views), due
 
 
@@ -51,6 +50,13 @@ def _due(indicators: list[RiskIndicator], now: int) -> int | None:
 
 
 def _classes(trip: Trip, side: SideCase, reference: Reference, now: int) -> list[tuple[Rule, Finding]]:
+    """What the restricted rules say of the goods: it changes with the documents only, so a side that stands is looked at once."""
+    if side.classes is None:
+        side.classes = _judged(trip, side, reference, now)
+    return side.classes
+
+
+def _judged(trip: Trip, side: SideCase, reference: Reference, now: int) -> list[tuple[Rule, Finding]]:
     found = []
     for rule in RESTRICTED:
         if side.kind not in rule.kinds:

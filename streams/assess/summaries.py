@@ -5,7 +5,7 @@ from streams.assess.updates import blocked_by_territory
 from streams.rules.case import SideCase, Trip
 from streams.status import DocState, ScopeStatus
 from topics.events.internal import SideSummary
-from topics.facts import WHOLE
+from topics.facts import WHOLE, Fact
 
 Group = tuple[tuple[str, ...], tuple[SideSummary, ...]]
 """(containers, sides): containers that stand alike at every side."""
@@ -20,7 +20,7 @@ def summaries(trip: Trip) -> dict[str, tuple[Group, ...]]:
         alike: dict[tuple[SideSummary, ...], list[str]] = {}
         for box in sorted(boxes):
             if box not in made:
-                made[box] = tuple(_summary(trip, side, box) for side in sides)
+                made[box] = tuple(side.summaries.get(box) or _summary(trip, side, box) for side in sides)
             alike.setdefault(made[box], []).append(box)
         found[run] = tuple((tuple(b for b in group if b != WHOLE), said) for said, group in alike.items())
     return found
@@ -30,7 +30,7 @@ def _runs(trip: Trip) -> dict[str, set[str]]:
     """The run that each container is on, and those with which it is going to leave the sides ahead."""
     left: dict[str, int] = {}
     for side in trip.sides:
-        for fact in side.facts:
+        for fact in _travel(side):
             if fact.key[0] == "departed":
                 left[fact.scope] = max(left.get(fact.scope, -1), side.order)
     runs: dict[str, set[str]] = {}
@@ -40,13 +40,21 @@ def _runs(trip: Trip) -> dict[str, set[str]]:
             runs.setdefault(run, set()).update([scope] if scope else trip.boxes or [WHOLE])
 
     for side in trip.sides:
-        for fact in side.facts:
+        for fact in _travel(side):
             if fact.key[0] == "run" and side.order >= left.get(fact.scope, -1):
                 on(fact.value, fact.scope)
     for fact in trip.any.get("position", ()):
         if isinstance(fact.value, dict):
             on(fact.value.get("run"), fact.scope)
     return runs
+
+
+def _travel(side: SideCase) -> list[Fact]:
+    """Runs and departures that are said of a side."""
+    if side.travel is None:
+        side.travel = [f for f in side.facts if f.key[0] in ("run", "departed")]
+    found: list[Fact] = side.travel
+    return found
 
 
 def _summary(trip: Trip, side: SideCase, box: str) -> SideSummary:
@@ -57,9 +65,10 @@ def _summary(trip: Trip, side: SideCase, box: str) -> SideSummary:
     worst = next((s for s in scopes if not s.movable), scopes[0] if scopes else None)
     missing = _missing(side, box, scopes)
     due = [f.due for f in side.filings if f.kind in missing and f.due is not None]
-    return SideSummary(
+    said = side.summaries[box] = SideSummary(
         side=side.id, state=worst.state.value if worst is not None else status.state.value,
         movable=bool(scopes) and all(s.movable for s in scopes) and not blocked_by_territory(trip, side), missing=missing, due=min(due, default=None))
+    return said
 
 
 def _missing(side: SideCase, box: str, scopes: list[ScopeStatus]) -> tuple[str, ...]:
