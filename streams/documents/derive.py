@@ -13,6 +13,7 @@ from streams.documents.bindings import bindings_of
 from streams.documents.cover import Cover, Coverage, Covers, narrowed
 from streams.documents.inputs import Behind, Inputs
 from streams.documents.names import DOCUMENTS, Edge, ref_of
+from streams.documents.slim import FIELDS_CUT, GOODS_CUT
 from streams.kept import at_of, event_id, order, speaking
 from streams.reference.model import Reference
 from topics.events.base import DocumentRef, Event
@@ -99,6 +100,9 @@ class Picture:
                 yield fact(shipment, Fact(
                     side=EVERYWHERE, key=("shipment",), at=at_of(v.chosen), source=v.chosen.source, rank=Rank.FORWARDER, record=self.key,
                     id=event_id(v.chosen), value=declared_value(v.chosen), code=v.chosen.code))
+                if GOODS_CUT in v.chosen.flags:
+                    yield fact(shipment, Fact(side=EVERYWHERE, key=("flag", GOODS_CUT), at=at_of(v.chosen), source=v.chosen.source, rank=Rank.FORWARDER,
+                                              record=self.key, id=event_id(v.chosen), value={"document": self.key}))
 
     def _filing(self, content: FilingLodged) -> Iterator[Saying]:
         kind, mine = content.kind, {f.action: f for f in self.inputs.filings.values() if f.source == self.filer}
@@ -115,6 +119,7 @@ class Picture:
             if action in mine:
                 visit = mine[action].visit
                 told.append((("presented", str(visit) if visit else FIRST_VISIT), mine[action], True))
+        told += [(("flag", name), content, {"document": self.key}) for name in (GOODS_CUT, FIELDS_CUT) if name in content.flags]
         covers = self.cover.all()
         for key, event, value in told:
             yield from self._of_filer(covers, side, key, event, value)

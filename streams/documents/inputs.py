@@ -7,6 +7,7 @@ import msgspec
 
 from streams.codes import row_of, weight_of
 from streams.derived import Said
+from streams.documents.slim import slim
 from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
 from streams.reference.model import Reference
@@ -91,9 +92,9 @@ class Inputs(msgspec.Struct, array_like=True):
                 repeatable = row is not None and row.repeatable
                 return self._word(self.notices, msgspec.structs.replace(event, text=event.text[:TEXT_KEPT]), reference, repeatable)
             case FilingLodged():
-                return self._filing(event)
+                return self._filing(slim(event))
             case ShipmentDeclared():
-                return self._declared(event)
+                return self._declared(slim(event))
             case RequestAnswered():
                 return keep(self.answers, event, ANSWERS_MAX)
             case AgencyNotice():
