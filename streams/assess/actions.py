@@ -135,6 +135,9 @@ def _of_finding(trip: Trip, desk: _Desk, finding: Finding, rule: str) -> Iterato
     """What a finding asks somebody to do."""
     side, code, args = desk.side, finding.code, finding.args
     if code in AMENDING:
+        status = side.scope(finding.scope)
+        if status is not None and status.state in (State.RELEASED, *DONE):
+            return                                      # decided here: what the papers say no longer moves anything at this side
         for lodged in _to_amend(trip, side, finding):
             yield _amend(desk, lodged, finding, rule)
     elif code == "SEAL_UNPROVEN":

@@ -67,7 +67,7 @@ TEXTS: dict[str, str] = {
     # border
     "bord.left_without_release": "The goods left this side and no release of {authority} was known at that moment.",
     "bord.feed_gap": "The goods left; {authority}'s feed is stale, so its release may only be missing here.",
-    "bord.no_notice": "{state} for {hours} h and no decision of {authority}: call its duty line.",
+    "bord.no_notice": "For {hours} h: {state}. No decision of {authority}: call its duty line.",
     "bord.post_closed": "The post does not inspect now; it opens at {opens}.",
     "bord.crossing": "Crossing {crossing} is {state}: {reason}. Expected until {until}.",
     "gauge.planned": "The next train is planned: {run}.",

@@ -61,7 +61,7 @@ TEXTS: dict[str, str] = {
     "rec.refused": "Эта сторона не принимает результат {by} по {agreement}.",
     "bord.left_without_release": "Груз покинул сторону, выпуск {authority} на тот момент не был известен.",
     "bord.feed_gap": "Груз убыл; источник {authority} молчит, возможно, не дошло лишь сообщение о выпуске.",
-    "bord.no_notice": "{state} уже {hours} ч, решения {authority} нет: позвонить дежурному.",
+    "bord.no_notice": "{hours} ч: {state}. Решения {authority} нет: позвонить дежурному.",
     "bord.post_closed": "Пост сейчас не досматривает; откроется {opens}.",
     "bord.crossing": "Переход {crossing}: {state}, {reason}. Ожидается до {until}.",
     "gauge.planned": "Следующий поезд назначен: {run}.",

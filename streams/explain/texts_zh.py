@@ -60,7 +60,7 @@ TEXTS: dict[str, str] = {
     "rec.refused": "本侧不采信 {by} 的结果（{agreement}）。",
     "bord.left_without_release": "货物离开本侧时未见 {authority} 的放行。",
     "bord.feed_gap": "货物已离开；{authority} 数据源中断，放行信息可能只是未收到。",
-    "bord.no_notice": "{state} 已 {hours} 小时，{authority} 未作决定：请致电值班电话。",
+    "bord.no_notice": "{hours} 小时以来：{state}。{authority} 未作决定：请致电值班电话。",
     "bord.post_closed": "口岸当前不办理查验，{opens} 开始办理。",
     "bord.crossing": "口岸 {crossing} 状态 {state}：{reason}。预计至 {until}。",
     "gauge.planned": "下一列车已安排：{run}。",

@@ -90,7 +90,8 @@ SEALS: Words = {
     "applied": ("applied", "施封", "установлена"), "armed": ("armed", "启用", "взведена"), "reading": ("reading", "读取", "считывание"),
     "ok": ("ok", "正常", "цела"), "bad": ("bad", "异常", "повреждена"), "wrong_id": ("wrong number", "号码不符", "номер не тот"),
     "tamper": ("tamper", "撬动", "вмешательство"), "broken": ("broken", "损坏", "сломана"), "removed": ("removed", "拆除", "снята"),
-    "opened_authorised": ("opened with authority", "授权开启", "вскрыта по акту"), "replaced": ("replaced", "更换", "заменена"),
+    "opened_authorised": ("opened with authority", "授权开启", "вскрыта по акту"),
+    "opened": ("opened", "开启", "вскрыта"), "replaced": ("replaced", "更换", "заменена"),
     "lost": ("signal lost", "信号丢失", "сигнал потерян"), "restored": ("signal restored", "信号恢复", "сигнал восстановлен"),
     "battery_low": ("battery low", "电量低", "батарея разряжена"), "deviation": ("off its route", "偏离路线", "отклонение от маршрута"),
 }

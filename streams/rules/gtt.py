@@ -5,6 +5,7 @@ Which of them stand between ACCEPTED and PRE_CLEARED: all but GTT-09, whose read
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from streams.reference.model import Reference
 from streams.rules.case import Case, Finding, Lodged
@@ -28,7 +29,7 @@ from streams.rules.gtt_link import (
     words,
 )
 from streams.rules.locks import CUSTOMS_LOCK, Chain, chain_of, chains_of
-from streams.status.seals import lock_of
+from streams.status.seals import OPENED, lock_of
 from streams.status.states import text_in
 from topics.facts import DAY, MINUTE, NEVER, WHOLE, Fact
 from topics.identifiers import BadIdentifier, parse_container
@@ -86,7 +87,7 @@ def lock_type(case: Case, reference: Reference, now: int) -> Finding | None:
     if chain.both_on:
         return _failed("GTT_LOCK_NOT_UNIQUE", case, chain.armed.at, chain.armed, chain.breached, present=", ".join(chain.both_on))
     if chain.breached is not None:
-        return _changed(case, chain.breached)
+        return _changed(case, chain.breached, "")
     if chain.off is not None:
         return Finding(code="GTT_NO_LOCK", verdict="unknown", text="gtt.no_lock", scope=case.scope, evidence=_ids(chain.off))
     standards = link.agreement.lock_standards
@@ -100,10 +101,12 @@ def lock_type(case: Case, reference: Reference, now: int) -> Finding | None:
     return _in_scope(proven("GTT_LOCK", chain.armed_at, chain.armed, text="gtt.lock", lock=chain.first), case)
 
 
-def _changed(case: Case, breach: Fact) -> Finding:
-    """Taken off, replaced, opened or doubled by whoever is no authority: nothing is proven of it any more."""
-    return Finding(code="GTT_LOCK_CHANGED", severity="warning", verdict="unknown", at=breach.at, scope=case.scope, text="gtt.lock_changed",
-                   args={"box": case.scope, "what": breach.key[2], "source": breach.source}, evidence=_ids(breach), flags=("recognition_withheld",))
+def _changed(case: Case, breach: Fact, severity: Literal["", "warning"] = "warning") -> Finding:
+    """Taken off, replaced, opened or doubled by whoever is no authority: nothing is proven of it any more. GTT-10 says so to people."""
+    what = "opened" if breach.key[2] == OPENED else breach.key[2]
+    return Finding(code="GTT_LOCK_CHANGED", severity=severity, verdict="unknown", at=breach.at, scope=case.scope, text="gtt.lock_changed",
+                   args={"box": case.scope, "what": what, "source": breach.source}, evidence=_ids(breach),
+                   flags=("recognition_withheld",) if severity else ())
 
 
 def _failed(code: str, case: Case, at: int, *evidence: Fact | None, present: str = "", expected: str = "", field: str = "") -> Finding:
@@ -304,8 +307,7 @@ def seal_at_border(case: Case, reference: Reference, now: int) -> Finding | None
     if chain.failed is not None:
         return Finding(code="GTT_SEAL_FAILED", verdict="failed", at=chain.failed.at, scope=case.scope, evidence=_ids(chain.failed), text="gtt.seal_failed")
     if chain.breached is not None:
-        return Finding(code="GTT_LOCK_CHANGED", verdict="unknown", at=chain.breached.at, scope=case.scope, text="gtt.lock_changed",
-                       args={"box": case.scope, "what": chain.breached.key[2], "source": chain.breached.source}, evidence=_ids(chain.breached))
+        return _changed(case, chain.breached, "")
     visit = max((f.at for f in case.side.facts if f.key[0] == "visit"), default=NEVER)
     read = [f for f in case.trip.seals(case.scope) if f.key[1] == chain.name and f.key[2] in ("ok", "checked_ok") and f.at >= visit
             and (f.side == case.side.id or (isinstance(f.value, dict) and f.value.get("side") == case.side.id))]

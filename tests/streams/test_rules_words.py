@@ -25,6 +25,7 @@ from tests.streams.border_world import (
     lodged,
     presence,
     reference,
+    seal,
     shipment,
 )
 from tests.streams.test_assess_story import ARRIVAL, BY_THEN, KEY, at, broken, codes, look, there, underway
@@ -63,6 +64,14 @@ def test_nothing_is_to_be_amended_once_it_is_released_at_any_side_that_it_serves
     assert "amended:td" in amendments(at(look(broken(), BY_THEN), BY_EXIT))
     assert "amended:td" not in amendments(at(look([*broken(), released], BY_THEN), BY_EXIT)), "KZ released it, Belarus is served by it too"
     assert "amended:td" in amendments(at(look([*broken(), released, revoked], BY_THEN), BY_EXIT))
+
+
+def test_at_a_side_that_has_released_the_goods_no_paper_is_to_be_amended() -> None:
+    facts = [f for f in there() if f.key[0] != "seal"] + [seal("applied", T0 + 7), seal("broken", T0 + 6 * HOUR)]
+    released = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 50 * MINUTE, "KZ")
+    before, after = (at(look([*facts, *more], BY_THEN), KZ_ENTRY) for more in ((), (released,)))
+    assert {"amended:pi", "amended:td"} <= set(amendments(before))
+    assert (after.state, amendments(after)) == ("RELEASED", {})
 
 
 def test_what_was_remembered_of_another_side_learns_of_the_release() -> None:
