@@ -308,7 +308,7 @@ def seal_at_border(case: Case, reference: Reference, now: int) -> Finding | None
         return Finding(code="GTT_SEAL_FAILED", verdict="failed", at=chain.failed.at, scope=case.scope, evidence=_ids(chain.failed), text="gtt.seal_failed")
     if chain.breached is not None:
         return _changed(case, chain.breached, "")
-    visit = max((f.at for f in case.side.facts if f.key[0] == "visit"), default=NEVER)
+    visit = max((f.at for f in case.side.facts if f.key[0] == "visit" and about(f, case.scope)), default=NEVER)
     read = [f for f in case.trip.seals(case.scope) if f.key[1] == chain.name and f.key[2] in ("ok", "checked_ok") and f.at >= visit
             and (f.side == case.side.id or (isinstance(f.value, dict) and f.value.get("side") == case.side.id))]
     if not read:

@@ -196,3 +196,10 @@ def test_without_a_data_set_the_bolt_seal_alone_proves_no_binding_and_another_lo
     bolt = [f for f in underway() if f.key[:2] != ("filing", "gtt")] + [lodged("gtt", "G1", "CN", T0, containers=[box(seals=["B-1"])])]
     assert verdicts(entry(bolt))["GTT-04"] == "failed", "the data set is about the lock"
     assert verdicts(entry([*bolt, seal("applied", T0 + 5, lock="B-1", chain="bolt")]))["GTT-04"] == "proven"
+
+
+def test_another_boxs_new_visit_does_not_undo_the_reading_of_this_one() -> None:
+    again = Fact(side=KZ_ENTRY, key=("visit",), at=ARRIVAL + 40 * MINUTE, source="ktz", rank=Rank.RAILWAY, value="2", id="v2", scope=OTHER_BOX)
+    read = seal("ok", ARRIVAL + 30 * MINUTE, read_at=KZ_ENTRY, source="KZ", rank=Rank.AUTHORITY)
+    for more, verdict in (([], "proven"), ([again], "proven"), ([of(again, BOX)], "unknown")):
+        assert verdicts(entry([*there(), read, *more], ARRIVAL + HOUR))["GTT-09"] == verdict
