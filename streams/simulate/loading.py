@@ -86,6 +86,8 @@ class Loading:
         here, there = union.get(origin, origin), union.get(destination, destination)
         out: dict[str, str] = {}
         final = self.rng.choices([p for p, _ in EU_PLANS], [w for _, w in EU_PLANS])[0] if there == "EU" else "import"
+        if final in ("transit", "undecided") and any(p.customs and p.entry_at == len(way.stops) - 1 for p in way.passes):
+            final = "import"                                       # the way ends at the post of entry: no transit leads from there to itself
         for passed in way.passes:
             for authority in (passed.exit_authority, passed.entry_authority):
                 if empty:
