@@ -1,6 +1,8 @@
 """The customs-rail link box by box: one box's word counts for no other, and a lock that was changed without an authority proves nothing."""
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 
@@ -19,11 +21,13 @@ from tests.streams.border_world import (
     doc,
     eta,
     lodged,
+    presence,
     seal,
     shipment,
 )
 from tests.streams.stories import at as said
 from tests.streams.stories import scope
+from tests.streams.test_assess_memo import Steps
 from tests.streams.test_assess_story import ARRIVAL, at, codes, look, there, underway, verdicts
 from topics.events.outputs import ClearanceUpdate
 from topics.facts import HOUR, MINUTE, Fact, Rank
@@ -203,3 +207,34 @@ def test_another_boxs_new_visit_does_not_undo_the_reading_of_this_one() -> None:
     read = seal("ok", ARRIVAL + 30 * MINUTE, read_at=KZ_ENTRY, source="KZ", rank=Rank.AUTHORITY)
     for more, verdict in (([], "proven"), ([again], "proven"), ([of(again, BOX)], "unknown")):
         assert verdicts(entry([*there(), read, *more], ARRIVAL + HOUR))["GTT-09"] == verdict
+
+
+def word_of_a_box(rng: random.Random, now: int) -> Fact:
+    """Something that an authority, or the train, says of one box or of both."""
+    name, at = rng.choice([BOX, OTHER_BOX, ""]), now - rng.randint(0, 3) * HOUR
+    made = rng.randint(0, 6)
+    if made == 0:
+        return of(condition("@KZ", rng.choice(["gtt.recognised", "gtt.partner_ack"]), at, "KZ", rng.choice(["proven", "failed"])), name)
+    if made == 1:
+        return of(condition("@CN", rng.choice(["inspection", "inspection_waived"]), at, "CN", rng.choice(["proven", "failed"])), name)
+    if made == 2:
+        return demand(CN_EXIT, "control", rng.choice(["C1", "C2"]), rng.choice(["opened", "closed"]), at, "CN", scope=name)
+    if made == 3:
+        return of(doc(rng.choice([CN_EXIT, KZ_ENTRY]), "gtt", "G1", rng.choice(["registered", "rejected", "sent"]), at, rng.choice(["CN", "KZ"])), name)
+    if made == 4:
+        return of(doc("@KZ/doc/td/T1", "td", "T1", rng.choice(["registered", "released", "revoked", "rejected"]), at, "KZ"), name)
+    if made == 5:
+        return presence(rng.choice([CN_EXIT, KZ_ENTRY]), rng.choice(["seen", "departed", "presented"]), at, scope=name or BOX)
+    return eta(KZ_ENTRY, now + rng.randint(1, 60) * HOUR, said=now, scope=name or BOX)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_box_by_box_the_remembered_assessment_is_the_whole_one(seed: int) -> None:
+    rng = random.Random(seed)
+    steps = Steps()
+    steps.hear([*two_boxes(), lodged("td", "T1", "KZ", T0 + 4 * HOUR, office="KZ-DOSTYK", offices=["BY:BY-BREST"])], T0 + HOUR)
+    for n in range(25):
+        now = T0 + (n + 2) * HOUR
+        steps.hear([word_of_a_box(rng, now) for _ in range(rng.randint(0, 2))], now)    # compares with the whole assessment, byte by byte
+    assert steps.last is not None
+    assert steps.last.memo is not None
