@@ -222,12 +222,21 @@ def ambiguous(trip: Trip, anew: Collection[str], raised: Raised) -> None:
         if fact.side == EVERYWHERE:
             continue
         sides = [s for s in trip.sides if s.authority == lost.authority] or trip.sides[:1]
-        for side in [s for s in sides if s.id in anew]:
+        for side in [s for s in sides if s.id in anew and (fact.key[0] not in STOPPING or _stands(s, fact))]:
             raised.finding(side, SIDE_AMBIGUOUS, Finding(
                 code="SIDE_AMBIGUOUS", severity="warning", at=fact.at, scope=fact.scope,
                 text="route.stops_everywhere" if fact.key[0] in STOPPING else "route.side_ambiguous",
                 args={"authority": lost.authority, "what": "/".join(fact.key), "code": fact.code}, evidence=(fact.id,) if fact.id else (),
                 flags=("SIDE_AMBIGUOUS",), alert="SideAmbiguous"))
+
+
+def _stands(side: SideCase, fact: Fact) -> bool:
+    """Does this demand of an authority or agency keep goods at this side?"""
+    kind, reference = fact.key[1], fact.key[-2]
+    scopes = side.status.scopes.values() if side.status is not None else ()
+    if fact.key[0] == "agency":
+        return any(b.agency == kind and b.reference == reference for s in scopes for b in s.blocked_by)
+    return any(d.kind == kind and d.reference == reference for s in scopes for d in s.open)
 
 
 def doubted(side: SideCase, name: str) -> bool:

@@ -67,8 +67,8 @@ def documents(view: View, now: int) -> tuple[Documents, Documents, set[str]]:
     for f in view.of("doc"):
         _, kind, number, phase = f.key
         if phase not in FILER_SAYS and not view.competent(kind, f.source):
-            if phase in REPORTED and not (phase == "ended" and kind in rules.transit and f.rank is Rank.AUTHORITY):
-                flags.add(REPORTED[phase])              # another authority of the way may end a transit: no hearsay
+            if phase in REPORTED and not _elsewhere(view, kind, phase, f):
+                flags.add(REPORTED[phase])
             continue
         name, own = (kind, number), f.source == rules.authority
         _words(every, name).hear(f, phase, own)
@@ -81,6 +81,15 @@ def documents(view: View, now: int) -> tuple[Documents, Documents, set[str]]:
     counting = {name: d for name, d in lives.items() if d.kind not in consumed and not (d.kind in rules.per_run and d.number != view.run)}
     counting |= {name: _life(name, words, judged) for name, words in fresh.items() if not (name[0] in rules.per_run and name[1] != view.run)}
     return lives, dict(sorted(counting.items())), flags
+
+
+def _elsewhere(view: View, kind: str, phase: str, f: Fact) -> bool:
+    """Another authority of the way ends a transit, or speaks of a document on which nothing is decided here: no hearsay, and nothing to us."""
+    rules = view.rules
+    if f.rank is not Rank.AUTHORITY:
+        return False
+    used = kind in rules.filings or any(member.partition(":")[2] == kind for group in rules.release for member in group)
+    return not used or (phase == "ended" and kind in rules.transit)
 
 
 def _words(of: dict[Name, _Words], name: Name) -> _Words:

@@ -101,6 +101,8 @@ def test_nobody_waits_for_an_authority_that_has_decided_or_stopped_the_goods() -
 def test_the_end_of_a_transit_at_another_authority_is_no_hearsay() -> None:
     ended = doc(KZ_ENTRY, "td", "T1", "ended", T0 + 3 * HOUR, "BY")
     assert "release_reported" not in side(at_dostyk(RELEASE, ended), KZ_ENTRY, T0 + 4 * HOUR).flags
+    elsewhere = doc(KZ_ENTRY, "dt", "D1", "released", T0 + 3 * HOUR, "BY")
+    assert "release_reported" not in side(at_dostyk(RELEASE, elsewhere), KZ_ENTRY, T0 + 4 * HOUR).flags
     for hearsay in (doc(KZ_ENTRY, "td", "T1", "ended", T0 + 3 * HOUR, "fwd", rank=Rank.FORWARDER), doc(KZ_ENTRY, "td", "T1", "released", T0 + 3 * HOUR, "BY")):
         assert "release_reported" in side(at_dostyk(hearsay), KZ_ENTRY, T0 + 4 * HOUR).flags
 

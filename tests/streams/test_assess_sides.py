@@ -88,6 +88,7 @@ def test_a_hold_without_a_side_counts_at_every_side_until_it_is_lifted() -> None
         lifted = [*held, demand(where, "hold", "H1", "closed", T0 + 4 * HOUR, "KZ", scope=BOX)]
         assert side(lifted, KHORGOS, now, rows).movable
         assert side(lifted, AKTAU, now, rows).state != "HELD"
+        assert "SIDE_AMBIGUOUS" not in side(lifted, KHORGOS, now, rows).flags
 
 
 def test_a_lift_without_a_side_and_without_reference_does_not_lift_the_hold_of_one_side() -> None:
