@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
                         "(then, in another terminal: railclear status CONTAINER --at run/)")
     def demo(
         for_: Annotated[str, typer.Option("--for", metavar="60s", help="How long simulated trains run, wall time.")] = "90s",
-        trains: Annotated[int, typer.Option(min=1, max=400, help="How many trains.")] = 16,
+        trains: Annotated[int, typer.Option(min=1, max=400, help="How many trains; 13 is one for every corridor.")] = 13,
         speed: Annotated[float, typer.Option(min=0, max=1_000_000, help="Simulated seconds per second; 0: so that whole journeys fit.")] = 0.0,
         seed: Annotated[int, typer.Option(help="The same seed gives the same trains.")] = 1,
         keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep all data here; other commands join with --at DIR.")] = None,

@@ -25,6 +25,7 @@ from agents.settings import group_of
 from streams.audit import Account
 from streams.reference.model import Reference
 from streams.simulate import SimOptions, compressed, default_speed, simulate
+from streams.simulate.pace import window_hours
 from topics import registry as topic_registry
 from topics.registry import Registry
 
@@ -33,6 +34,10 @@ START = 1_772_409_600_000_000
 LEAD_SECONDS = 5.0
 """Between the start of the workers and the first message: the workers' clocks count from there."""
 REFRESH_HZ = 2.0
+MESSAGES_A_TRAIN = 2500
+"""Outside messages of one simulated train with a position every two hours (measured)."""
+MESSAGES_A_SECOND_MAX = 350
+"""Outside messages that two cores carry through every stage, Kafka and PostgreSQL beside them (measured, with room)."""
 POSITION_MINUTES = 120.0
 """A position every two hours besides station events (domain 7.6: a few per day and wagon): weeks are played in a minute."""
 
@@ -42,7 +47,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: float = 90.0
     """How long simulated messages are played, wall time."""
-    trains: int = 16
+    trains: int = 13
     seed: int = 1
     speed: float = 0.0
     """Simulated seconds per wall second; 0 = so that whole journeys fit."""
@@ -99,7 +104,7 @@ class Demo:
             reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=self.servers.partitions)
         watch = Watch(up)
         wanted = SimOptions(trains=options.trains, position_minutes=POSITION_MINUTES)
-        speed = options.speed or default_speed(wanted, options.seconds)
+        speed = options.speed or fitting_speed(wanted, options.seconds)
         begin = time.time() + LEAD_SECONDS
         monotonic_begin = time.monotonic() + LEAD_SECONDS
         self.crew = self._crew(int(begin * 1_000_000), speed)
@@ -174,6 +179,12 @@ class Demo:
         if self.crew is not None:
             await loop.run_in_executor(None, lambda: self.crew.stop(kill=kill) if self.crew else None)
         await loop.run_in_executor(None, self.servers.stop)
+
+
+def fitting_speed(wanted: SimOptions, seconds: float) -> float:
+    """As fast as whole journeys need, but no faster than two cores keep up with: late processing would look like late filings."""
+    hours = window_hours(wanted)
+    return min(default_speed(wanted, seconds), hours * 3600 / (wanted.trains * MESSAGES_A_TRAIN / MESSAGES_A_SECOND_MAX))
 
 
 def summary(account: Account, driver: Driver, watch: Watch, behind: int, speed: float) -> Summary:
