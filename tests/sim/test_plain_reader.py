@@ -49,7 +49,13 @@ def test_one_shipment_of_a_demo_leaves_without_a_release_and_some_are_never_rele
     assert any(u.state == "REFUSED" for u in updates)
 
 
-def test_the_broken_lock_withdraws_recognition() -> None:
-    plain, end = reader(STORIES), world(STORIES)[-1].at
-    flags = {f for shipment in plain.facts for u in plain.statuses(shipment, end) for f in u.flags}
-    assert {"seal_failed:customs_lock", "recognition_withdrawn"} <= flags
+def test_the_broken_lock_withdraws_recognition_while_the_goods_are_there() -> None:
+    plain = reader(STORIES)
+    broken = [(shipment, known) for shipment, facts in plain.facts.items() for known, f in facts if f.key[:1] == ("seal",) and f.key[2] == "broken"]
+    assert broken
+    for shipment, known in broken:
+        there = [u for u in plain.statuses(shipment, known) if "recognition_withdrawn" in u.flags]
+        assert {u.authority for u in there} == {"KZ"}
+        assert all("seal_failed:customs_lock" in u.flags and "RECOGNITION_WITHDRAWN" in {f.code for f in u.findings} for u in there)
+        later = {u.side: u for u in plain.statuses(shipment, world(STORIES)[-1].at)}
+        assert all(later[u.side].state == "DEPARTED" and "recognition_withdrawn" not in later[u.side].flags for u in there)
