@@ -14,8 +14,9 @@ import msgspec
 
 from agents.embedded.processes import free_ports, spawn, tail
 
-SPLIT = (("intake", "trains", "sources", "custody"), ("documents", "clearance", "readiness", "ledger"))
-"""Two processes for two cores: what comes in and moves; what it means."""
+SPLIT = (("intake", "trains", "sources", "custody", "documents"), ("clearance", "readiness", "ledger"))
+"""Two processes for two cores: what comes in, moves and is filed; what it means. CUSTODY and DOCUMENTS share one, so that neither tells CLEARANCE its
+half of the story long before the other: a box that moves ahead of its papers looks as if it had left without a release."""
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS = 2.0
 
