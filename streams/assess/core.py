@@ -183,7 +183,7 @@ def status_of(
 
 def _inner(side: SideCase) -> Fact:
     """A state border inside a customs territory: only a movement is made there."""
-    return Fact(side=side.id, key=("route",), at=0, source=OURS, rank=Rank.AUTHORITY, value="not_required")
+    return Fact(side=side.id, key=("route",), at=NEVER, source=OURS, rank=Rank.AUTHORITY, value="not_required")
 
 
 def next_due(trip: Trip, raised: Raised, now: int) -> int | None:

@@ -11,7 +11,7 @@ from streams.assess.scopes import INNER
 from streams.reference.model import Reference
 from streams.rules.case import Case, FilingCase, SideCase, Trip
 from streams.rules.trn import open_transits
-from streams.status import Evidence, Seal, SideStatus, State
+from streams.status import Basis, Evidence, Seal, SideStatus, State
 from streams.status.states import evidence_of as of_fact
 from topics.events.outputs import (
     BasisSaid,
@@ -81,11 +81,19 @@ def _visit(status: SideStatus) -> int:
 
 
 def basis_of(status: SideStatus) -> BasisSaid:
-    """Whose word the state rests on: the newest of the evidence behind it."""
-    said = max(status.evidence, key=lambda e: (e.at, e.id, e.what), default=None)
+    """Whose word the state rests on: of a release the one that decides on the goods, else the newest of the evidence behind it."""
+    said = max(_deciding(status) or status.evidence, key=lambda e: (e.at, e.id, e.what), default=None)
     if status.basis.value == "INFERRED" or said is None:
         return BasisSaid(kind=status.basis.value, at=status.since if status.since != NEVER else None)
     return BasisSaid(kind=status.basis.value, source=said.source, code=said.code, number=said.number or _number(said), at=said.at, evidence=said.id)
+
+
+def _deciding(status: SideStatus) -> list[Evidence]:
+    """What decided, where the authority itself released: that a neighbour ends a transit later releases nothing (status-model section 6)."""
+    if status.state is not State.RELEASED or status.basis is not Basis.AUTHORITY:
+        return []
+    every = {id(s): s for s in status.scopes.values() if s.state is State.RELEASED}.values()
+    return [e for s in every for g in s.groups if g.decides for e in g.evidence]
 
 
 def _number(said: Evidence) -> str:
@@ -150,7 +158,7 @@ def seals_of(status: SideStatus) -> tuple[SealSaid, ...]:
 
 def evidence_of(trip: Trip, status: SideStatus, raised: Raised, side: SideCase) -> tuple[Said, ...]:
     """Everything that the status, its conditions and its findings rest on, each event's word once: what stands behind the state first."""
-    said = [evidence_said(e) for e in status.evidence[:EVIDENCE_MAX]]
+    said = [evidence_said(e) for e in status.evidence[:EVIDENCE_MAX] if e.at != NEVER]      # what the network itself says is no message
     have = {e.id for e in said}
     named = [i for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())) for i in f.evidence]
     for name in dict.fromkeys(named):
