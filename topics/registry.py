@@ -320,8 +320,8 @@ _FOLD_KEYS: Final = {"trains": "railway/number/date", "custody": "container", "d
 def _common(partitions: int) -> list[TopicSpec]:
     return [
         TopicSpec(name="clearance.status", kind="clearance_status", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
-                  config=_compacted(BYTES_STATE_MAX), readers=(OPS, RAILCLEAR), key="shipment", accepts=_STATUS_TAGS,
-                  description="Latest published status of every shipment: restores revisions. Internal: no outside party reads it."),
+                  config=_compacted(BYTES_STATE_MAX), readers=(OPS, RAILCLEAR), key="shipment|side", accepts=_STATUS_TAGS,
+                  description="Latest published status of every side of every shipment: restores revisions. Internal: no outside party reads it."),
         _outward("clearance.history", "clearance_history", (OPS,), partitions=partitions, key="shipment", days=7, accepts=_STATUS_TAGS,
                  description="Every published status. Internal: the ledger reads it."),
         _outward("train.readiness", "readiness", (OPS,), partitions=max(1, partitions // 8), key="run", days=7, accepts=("train.readiness",),
