@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -70,13 +69,13 @@ def wait_for(condition: object, seconds: float) -> bool:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, object]]]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     """One whole run over every corridor, its data kept."""
     directory = tmp_path_factory.mktemp("kept")
     process = start("--for", "45s", "--trains", "13", "--json", "--keep", str(directory), tmp=tmp_path_factory.mktemp("tmp"))
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, f"exit {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
-    yield directory, msgspec.json.decode(out.strip().splitlines()[-1])
+    return directory, msgspec.json.decode(out.strip().splitlines()[-1])
 
 
 def test_every_record_is_accounted_for_and_the_dead_letters_are_those_that_were_sent(kept: tuple[Path, dict[str, object]]) -> None:
