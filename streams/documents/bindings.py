@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from streams.documents.inputs import Inputs
 from streams.kept import at_of, event_id
 from topics.events.internal import Binding
 from topics.events.trade import ContainerLoaded, Stuffing
+from topics.identifiers import BadIdentifier, parse_container
 
 CUSTODY = "custody.in"
 
@@ -24,6 +26,17 @@ class Span(NamedTuple):
     start: ContainerLoaded | None
     """None: declared, not yet loaded as far as known."""
     end: ContainerLoaded | None
+
+
+@lru_cache(maxsize=65_536)
+def identifies(container: str) -> bool:
+    """Does this number tell one box from all others? One that is not of ISO 6346 (a filler, a slip of the pen) stands in any number of
+    declarations at once: it is flagged in its own shipment and ties nothing to it."""
+    try:
+        parse_container(container)
+    except BadIdentifier:
+        return False
+    return True
 
 
 def bindings_of(key: str, inputs: Inputs, cover: Coverage) -> Iterator[Saying]:
@@ -39,7 +52,7 @@ def bindings_of(key: str, inputs: Inputs, cover: Coverage) -> Iterator[Saying]:
 
 def _of_shipment(key: str, inputs: Inputs, v: Variant | None, shipment: str, loads: list[ContainerLoaded]) -> Iterator[Saying]:
     stuffed = {box.container: box for box in v.chosen.containers if box.container} if v is not None else {}
-    named = sorted({*stuffed, *(e.container for e in loads if e.container), *(e.replaces for e in loads if e.replaces)})
+    named = sorted(filter(identifies, {*stuffed, *(e.container for e in loads if e.container), *(e.replaces for e in loads if e.replaces)}))
     for container in named:
         declared_at = v.first.at if v is not None and container in stuffed else None
         for n, span in enumerate(spans(container, declared_at, loads)):
