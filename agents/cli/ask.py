@@ -1,6 +1,7 @@
 """`railclear status|train|side`: what people ask, by any identifier they have."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -71,23 +72,22 @@ async def _status(servers: where.Servers, identifier: str, *, json: bool) -> int
         shipment = found[0][0]
         updates = await ledger.statuses(shipment)
         alerts = await ledger.alerts(shipment)
-    zones = servers.zones()
     if json:
         print_json({"shipment": shipment, "sides": updates, "alerts": alerts})
         return 0
     first = updates[0] if updates else None
     out.print(f"[bold]{shipment}[/]  {first.document if first else ''}", highlight=False)
-    out.print(table(updates, zones))
+    out.print(table(updates, servers.zone))
     for alert in alerts:
         out.print(f"! {alert.name} {alert.side} since {stamp(alert.at)}: {alert.titles.get('en', '')} {alert.detail}", markup=False)
     return 0
 
 
-def table(updates: list[ClearanceUpdate], zones: dict[str, str]) -> Table:
+def table(updates: list[ClearanceUpdate], zone_of: Callable[[ClearanceUpdate], str]) -> Table:
     """Sides as rows, times in the border's own zone."""
     made = Table("side", "state", "basis", "since", "ETA", "margin", "missing", "next action")
     for u in updates:
-        zone = zones.get(u.authority, "UTC")
+        zone = zone_of(u)
         counts = " ".join(f"{n} {s}" for s, n in u.counts.items()) if len(u.counts) > 1 else ""
         basis = f"{u.basis.source} {u.basis.code}".strip() if u.basis.kind == "AUTHORITY" else u.basis.kind.lower()
         margin = "" if u.margin_minutes is None else f"{u.margin_minutes / 60:+.1f} h"
@@ -159,7 +159,7 @@ async def _side(servers: where.Servers, identifier: str, within_s: float | None,
     if json:
         print_json({"side": sides[0], "as_of": now, "shipments": ahead})
         return 0
-    zone = servers.zones().get(ahead[0].authority, "UTC") if ahead else "UTC"
+    zone = servers.zone(ahead[0]) if ahead else "UTC"
     made = Table("shipment", "document", "state", "ETA", "margin", "missing", "next action", title=f"{sides[0]}, as of {stamp(now, zone)}")
     for u in ahead:
         made.add_row(u.shipment, u.document, shown(u.state), "here" if u.present else stamp(u.eta[1], zone) if u.eta else "",

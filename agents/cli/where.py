@@ -5,6 +5,8 @@ The servers of a kept demo run for as long as the command does.
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
@@ -13,6 +15,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import KafkaError as ClientError
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -25,12 +28,15 @@ from agents.ledger.queries import Ledger
 from agents.ledger.writer import security_of
 from agents.provisioning import ProvisioningError
 from agents.settings import Settings, load
+from streams.network.calendar import side_zone
 from streams.reference.model import Reference
 from streams.reference.refused import ReferenceRefused
 from topics import registry
+from topics.events.outputs import ClearanceUpdate
 from topics.registry import Registry
 
 REACH_S = 30.0
+ADMIN_S = 5.0
 _opened = ExitStack()
 """Servers of a kept demo that this command started."""
 
@@ -56,9 +62,9 @@ class Servers:
         known = self.reference
         return registry.build(known.parties.values(), known.authorities.values(), known.crossings.values(), partitions=self.settings.partitions)
 
-    def zones(self) -> dict[str, str]:
-        """Authority -> its zone."""
-        return {a.code: a.zone for a in self.reference.authorities.values()}
+    def zone(self, said: ClearanceUpdate) -> str:
+        """Time zone in which a side's people live."""
+        return side_zone(self.reference, said.authority, said.crossing, said.office)
 
     def security(self) -> dict[str, Any]:
         """aiokafka's security arguments."""
@@ -127,6 +133,28 @@ async def ledger(servers: Servers) -> AsyncIterator[Ledger]:
         await opened.close()
 
 
+def _answering(bootstrap: str) -> list[str]:
+    """Those of the servers that take a connection: kafka-python leaves the socket of one that does not open. Raises TimeoutError when none does
+    within ADMIN_S, ValueError for what is no address."""
+    hosts = collect_hosts(bootstrap, randomize=False)
+    until = time.monotonic() + ADMIN_S
+    while True:
+        found = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, _ in hosts if _connects(host, port)]
+        if found:
+            return found
+        if time.monotonic() >= until:
+            raise TimeoutError("no server takes a connection")
+        time.sleep(0.2)
+
+
+def _connects(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=ADMIN_S):
+            return True
+    except OSError:
+        return False
+
+
 @contextmanager
 def admin(servers: Servers) -> Iterator[KafkaAdminClient]:
     """Kafka's admin client. Raises CliError when Kafka cannot be reached."""
@@ -138,7 +166,7 @@ def admin(servers: Servers) -> Iterator[KafkaAdminClient]:
         security = {"security_protocol": s.security_protocol, "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": s.sasl_username,
                     "sasl_plain_password": s.sasl_password, "ssl_cafile": s.ssl_cafile}
     try:
-        client = KafkaAdminClient(bootstrap_servers=s.bootstrap.split(","), bootstrap_timeout_ms=5_000, **security)
+        client = KafkaAdminClient(bootstrap_servers=_answering(s.bootstrap), bootstrap_timeout_ms=int(ADMIN_S * 1000), **security)
     except (KafkaError, OSError, ValueError) as error:
         raise CliError(f"Kafka at {s.bootstrap} does not answer: {error}") from error
     try:
