@@ -146,8 +146,8 @@ class Worker:
         s, begun = self.settings, time.monotonic()
         security = security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
         admin = AIOKafkaAdminClient(bootstrap_servers=s.bootstrap, **security)
-        await admin.start()
         try:
+            await admin.start()
             while missing := sorted(self.topics() - set(await admin.list_topics())):
                 if time.monotonic() - begun > TOPICS_SECONDS_MAX:
                     raise SettingsError(f"{len(missing)} topics are missing, the first is {missing[0]}: make them with railclear topics apply")
@@ -158,10 +158,10 @@ class Worker:
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Ends the process. Raises SettingsError when the cluster lacks topics."""
         self.health.start()
-        asyncio.run(self._await_topics())
         s = self.settings
-        log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])
         try:
+            asyncio.run(self._await_topics())
+            log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])
             if self.app is not None:
                 faust_app.run(self.app, self.settings.log_level.lower())
             elif self.ledger is not None:

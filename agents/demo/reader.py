@@ -54,9 +54,9 @@ class Reader:
     async def drained(self, say: Callable[[int], None] = lambda _: None, seconds_max: float = DRAIN_SECONDS_MAX) -> None:
         """Until every record of every input is committed by its stage and nothing new comes. Raises NotDrained."""
         consumer, admin = self._consumer(), AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **self.security)
-        await consumer.start()
-        await admin.start()
         try:
+            await consumer.start()
+            await admin.start()
             limit, steady, before = time.monotonic() + seconds_max, 0, -1
             while steady < STEADY_ROUNDS:
                 wanted = await ends(consumer, stage_of(self.registry))
@@ -84,8 +84,8 @@ class Reader:
         also = [n for n in ("clearance.history",) if n in self.registry.topics]
         auditor = Auditor(stages)
         consumer = self._consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             last = await ends(consumer, [*stages, *outcomes, *letters, *also])
             wanted = {tp: end for tp, end in last.items() if end > 0}
             consumer.assign(list(wanted))

@@ -79,8 +79,8 @@ class Watch:
         """Until cancelled."""
         consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
                                     isolation_level="read_committed", fetch_max_wait_ms=200, max_partition_fetch_bytes=4 << 20, **(security or {}))
-        await consumer.start()
         try:
+            await consumer.start()
             while True:
                 for tp, records in (await consumer.getmany(timeout_ms=300, max_records=2000)).items():
                     for record in records:
