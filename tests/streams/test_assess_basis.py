@@ -1,4 +1,4 @@
-"""On whose word a state is said to rest, and since when."""
+"""On whose word a state is said to rest, since when, and what a wrong container number does to it."""
 from __future__ import annotations
 
 import functools
@@ -6,7 +6,7 @@ from typing import Any
 
 from streams.assess import assess
 from streams.reference.model import Mapped, Reference, SideRow
-from tests.streams.border_world import BOX, ROWS, T0, doc, presence, reference, shipment
+from tests.streams.border_world import BOX, KZ_ENTRY, ROWS, T0, box, doc, presence, reference, shipment
 from topics.events.outputs import ClearanceUpdate
 from topics.facts import HOUR, Fact, Rank, merge
 
@@ -63,3 +63,14 @@ def test_a_border_inside_a_territory_is_not_required_since_no_instant() -> None:
             assert said.since is None
             assert said.basis.at is None
             assert not [e for e in said.evidence if e.at <= 0]
+
+
+def test_a_number_that_is_no_container_number_is_flagged_and_takes_what_is_said_of_the_whole() -> None:
+    for number, flagged in (("CONTAINER1", True), (BOX[:-1] + "1", True), (BOX, False)):
+        facts = [shipment(containers=[box(number)], enrolments=[]), doc(KZ_ENTRY, "pi", "P1", "registered", T0, "KZ"),
+                 presence(KZ_ENTRY, "presented", T0 + HOUR, source="KZ", rank=Rank.AUTHORITY, scope=""),
+                 doc(KZ_ENTRY, "td", "T1", "released", T0 + 2 * HOUR, "KZ")]
+        found = assess("S1", list(merge({}, facts).values()), reference(), (), T0 + 3 * HOUR, "pack")
+        said = next(u for u in found.updates if u.side == KZ_ENTRY)
+        assert said.state == "RELEASED"
+        assert ("CONTAINER_NUMBER_INVALID" in {f.code for f in said.findings}) is flagged
