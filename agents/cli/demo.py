@@ -76,7 +76,7 @@ def _print(summary: Summary, *, json: bool) -> None:
     for state, count in summary.statuses.items():
         table.add_row(shown(state), str(count))
     out.print(table)
-    out.print(f"{summary.trains} trains, {summary.shipments} shipments, {summary.sides} sides, {summary.updates} updates, "
+    out.print(f"{summary.trains} journeys in {summary.train_runs} train runs, {summary.shipments} shipments, {summary.sides} sides, {summary.updates} updates, "
               f"first status after {summary.first_status_s} s")
     out.print(f"alerts: {', '.join(f'{n} {name}' for name, n in summary.alerts.items()) or 'none'}")
     out.print(f"dead letters: {summary.dead_letters} (the simulator sent {summary.expected_dead_letters} bad records), waiting: {summary.waiting}")

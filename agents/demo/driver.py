@@ -22,6 +22,8 @@ class Driver:
         self.producer = producer
         self.sent = 0
         self.dead_letters_expected = 0
+        self.journeys: set[int] = set()
+        """Simulated journeys that have begun: each is one train after another, renumbered at every border."""
         self.at = 0
         """Simulated instant of the last message sent, microseconds UTC."""
         self.behind_s = 0.0
@@ -44,6 +46,8 @@ class Driver:
             self.sent += 1
             self.dead_letters_expected += message.expect == "dead_letter"
             self.at = message.at
+            if message.train >= 0:
+                self.journeys.add(message.train)
             if len(waiting) >= IN_FLIGHT_MAX:
                 waiting = await _settled(waiting)
         await self.producer.flush()

@@ -60,6 +60,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The last line of `--json`."""
 
     trains: int
+    """Journeys from end to end."""
+    train_runs: int
+    """Trains as railways name them: a journey is renumbered at every border, split and re-formed at gauge breaks."""
     shipments: int
     statuses: dict[str, int]
     """State -> published updates with it."""
@@ -191,7 +194,7 @@ def summary(account: Account, driver: Driver, watch: Watch, behind: int, speed: 
     """The numbers of the run."""
     corridors = sorted({t.corridor for t in watch.trains.values() if t.corridor})
     return Summary(
-        trains=len({(t.railway, t.number, t.date) for t in watch.trains.values() if not t.run.startswith("yard:")}), shipments=watch.shipments,
+        trains=len(driver.journeys), train_runs=sum(not t.run.startswith("yard:") for t in watch.trains.values()), shipments=watch.shipments,
         statuses=dict(sorted(watch.published.items())), sides=len(watch.last), updates=watch.updates, dead_letters=account.dead_letters,
         expected_dead_letters=driver.dead_letters_expected, waiting=account.waiting, unaccounted=account.unaccounted,
         first_status_s=round(watch.first_status_s, 1) if watch.first_status_s is not None else None, corridors=corridors, records=account.records,
