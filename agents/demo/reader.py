@@ -109,18 +109,23 @@ class Reader:
     async def ledger_behind(self, dsn: str, seconds_max: float = 60.0) -> int:
         """Records of the ledger's topics that PostgreSQL has not, after waiting for it; 0 when it has all."""
         consumer = self._consumer()
-        await consumer.start()
-        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
         try:
-            limit = time.monotonic() + seconds_max
-            while True:
-                wanted = await ends(consumer, self.ledger_topics)
-                rows = await connection.fetch("select topic, part, next_offset from ledger_offset")
-                have = {(row["topic"], row["part"]): row["next_offset"] for row in rows}
-                behind: int = sum(max(0, end - have.get((tp.topic, tp.partition), 0)) for tp, end in wanted.items())
-                if behind == 0 or time.monotonic() > limit:
-                    return behind
-                await asyncio.sleep(0.3)
+            await consumer.start()
+            connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
+            try:
+                return await self._behind(consumer, connection, seconds_max)
+            finally:
+                await connection.close()
         finally:
-            await connection.close()
             await consumer.stop()
+
+    async def _behind(self, consumer: AIOKafkaConsumer, connection: asyncpg.Connection, seconds_max: float) -> int:
+        limit = time.monotonic() + seconds_max
+        while True:
+            wanted = await ends(consumer, self.ledger_topics)
+            rows = await connection.fetch("select topic, part, next_offset from ledger_offset")
+            have = {(row["topic"], row["part"]): row["next_offset"] for row in rows}
+            behind: int = sum(max(0, end - have.get((tp.topic, tp.partition), 0)) for tp, end in wanted.items())
+            if behind == 0 or time.monotonic() > limit:
+                return behind
+            await asyncio.sleep(0.3)
