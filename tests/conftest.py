@@ -1,4 +1,4 @@
-"""Servers for every test that needs one: started once in a session, real, on this machine."""
+"""Servers for every test that needs one: real, on this machine, new for each module."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,9 +8,10 @@ import pytest
 from agents.embedded import EmbeddedServers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded() -> Iterator[EmbeddedServers]:
-    """Running Kafka and PostgreSQL: `embedded.bootstrap`, `embedded.dsn`. Shared, so each test takes topic names and a schema of its own.
+    """Running Kafka and PostgreSQL: `embedded.bootstrap`, `embedded.dsn`. Shared by the tests of a module only: modules make the registry's topics with
+    partition counts of their own, and two seconds of start are cheaper than a test that depends on who came before it.
 
     Java's cache is used if this machine has it, but not recorded here: that would take a core from the tests for ten seconds."""
     with EmbeddedServers(aot="use") as servers:

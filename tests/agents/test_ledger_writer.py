@@ -228,7 +228,8 @@ def signal_all(postmaster: int, what: signal.Signals) -> None:
     """Its children lead sessions of their own."""
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     for pid in (postmaster, *map(int, children)):
-        os.kill(pid, what)
+        with contextlib.suppress(ProcessLookupError):  # a child that has just ended
+            os.kill(pid, what)
 
 
 async def test_postgresql_stopped_frozen_or_killed_is_waited_for_and_then_caught_up_with(embedded: EmbeddedServers, producer: AIOKafkaProducer) -> None:
