@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +67,7 @@ class Worker:
         self.ledger: LedgerWriter | None = self._ledger() if "ledger" in settings.stages else None
         self.flows = [self.published.watch(flow) for flow in self._flows()]
         self.hub = Hub()
+        self._own_data = "" if settings.data_dir or not self.flows else tempfile.mkdtemp(prefix="railclear-faust-")
         self.app: Any = self._app() if self.flows else None
         self.health = HealthServer(self, metrics.registry_for(metrics.Watched(self.hub, self.partitions, self.published, self.ledger, self.pack)),
                                    settings.http_host, settings.http_port)
@@ -100,7 +103,7 @@ class Worker:
         app = faust_app.build(faust_app.TransportSettings(
             group=self.group, bootstrap=s.bootstrap, session_timeout_s=s.session_timeout_s, heartbeat_s=s.heartbeat_s, commit_interval_s=s.commit_interval_s,
             fetch_wait_ms=s.fetch_wait_ms, sasl_username=s.sasl_username if secure else "", sasl_password=s.sasl_password if secure else "",
-            ssl_cafile=s.ssl_cafile, data_dir=s.data_dir,
+            ssl_cafile=s.ssl_cafile, data_dir=s.data_dir or self._own_data,
         ))
         for flow in self.flows:
             faust_plugin.register(app, flow)
@@ -170,3 +173,5 @@ class Worker:
             log.info("interrupted")
         finally:
             self.health.stop()
+            if self._own_data:
+                shutil.rmtree(self._own_data, ignore_errors=True)  # nothing in it is needed again

@@ -51,8 +51,9 @@ class Crew:
         for stages, port in zip(SPLIT, ports, strict=True):
             log = self.directory / f"worker-{stages[0]}.log"
             with log.open("ab") as out:
+                data = {"RAILCLEAR_DATA_DIR": str(self.directory / f"faust-{stages[0]}")}  # goes with the demo's data, also after a kill
                 process = spawn([sys.executable, "-m", "agents.cli", "worker", "--stages", ",".join(stages), "--http-port", str(port), *self._arguments],
-                                cwd=Path.cwd(), out=out, env=environment)
+                                cwd=Path.cwd(), out=out, env=environment | data)
             self.members.append(Member(stages, port, log, process))
 
     def wait(self) -> None:
