@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from streams.kept import event_id, instant, micros
+from streams.masks import MASKED
 from streams.reference.model import CodeRow, FactTemplate, Reference
 from streams.reference.templates import when_parts
 from streams.reference.words import DOCUMENT_KINDS
@@ -100,8 +101,10 @@ def agency_facts(notice: AgencyNotice, about: About) -> tuple[Fact, ...]:
 
 
 def limit_fact(authority: str, record: str, scope: str) -> Fact:
-    """That words of this country's authorities were left out because there were too many: its sides are neither movable nor ready."""
-    return Fact(side=EVERYWHERE, key=("limit", authority), at=0, source="railclear", rank=Rank.SENSOR, record=record, scope=scope)
+    """That words of this country's authorities were left out because there were too many, or are masked (`mask:` before the name): its sides
+    are neither movable nor ready."""
+    code = authority.removeprefix(MASKED)
+    return Fact(side=EVERYWHERE, key=("limit" if code == authority else "masked", code), at=0, source="railclear", rank=Rank.SENSOR, record=record, scope=scope)
 
 
 def filing_kind(document: DocumentRef | None, row: CodeRow | None = None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, doubted, full, judge, prove
-from streams.assess.fresh import Sources, freshness, sources_of, unmasked
+from streams.assess.fresh import MASKED, Sources, freshness, sources_of, unmasked
 from streams.assess.memo import Memo, by_slot, derived
 from streams.assess.notes import declared
 from streams.assess.presence import presence
@@ -87,6 +87,10 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(say.update for say in self.says)
 
 
+DOUBTS = {"limit": "", "masked": MASKED}
+"""Facts that say that words of an authority are not among the facts, and what is put before its name."""
+
+
 def assess(
     shipment: str, facts: Iterable[Fact], reference: Reference, broadcasts: Iterable[msgspec.Struct], now: int, pack: str,
     previous: Previous | None = None, memo: Memo | None = None, in_order: bool = False
@@ -97,7 +101,7 @@ def assess(
     """
     facts, public, previous = tuple(facts), tuple(broadcasts), previous or Previous()
     living, masked = unmasked(facts, public)
-    doubts = (*previous.limited, *masked, *sorted({f"@{f.key[1]}" for f in living if f.key[0] == "limit"}))
+    doubts = (*previous.limited, *masked, *sorted({f"{DOUBTS[f.key[0]]}@{f.key[1]}" for f in living if f.key[0] in DOUBTS}))
     if not in_order:
         living = sorted(living, key=by_slot)
     closures = {b.crossing: b for b in public if isinstance(b, CrossingCondition)}

@@ -7,19 +7,20 @@ from typing import TypeVar
 import msgspec
 
 from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, limit_fact, row_of, weight_of
-from streams.custody.inputs import Input, State, add, arrivals, decode, encode, silences, words
+from streams.custody.inputs import Aside, Input, State, add, arrivals, dealt, decode, encode, silences, words
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
 from streams.custody.seals import seal_facts
 from streams.custody.spans import Span, spans_of
 from streams.custody.trip import joined, trip_facts, whereabouts
 from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, closing, difference, fact
-from streams.fold import Fate, Fold, Outcome, Step, World
+from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import at_of, corrected, event_id, outcome
+from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.customs import CustomsNotice
-from topics.events.internal import Binding, CustodyIn, Movement
+from topics.events.internal import Binding, CustodyIn, MaskFacts, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
 from topics.facts import DAY, EVERYWHERE, Fact
 
@@ -38,6 +39,7 @@ class CustodyFold(Fold[State, Input]):
     name = "custody"
     input_topic = "custody.in"
     state_topic = "custody.state"
+    broadcasts = (MaskFacts,)
 
     def decode(self, value: bytes) -> Input:
         event: Input = codec.decode(value, CustodyIn)
@@ -49,10 +51,15 @@ class CustodyFold(Fold[State, Input]):
     def decode_state(self, data: bytes) -> State:
         return decode(data)
 
+    def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
+        if not isinstance(event, MaskFacts):
+            raise TypeError(f"custody takes no broadcast of type {type(event).__name__}")
+        return mask_slot(event)
+
     def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
         held, reference = state or State(), world.reference
-        merged, outcomes, counted = _merged(held, events, reference, now)
+        merged, outcomes, counted = _merged(held, events, reference, now, masks_of(world.broadcasts))
         touched = now if counted else held.touched
         limits = reference.limits
         merged, dropped = _retired(merged, touched, now, limits.binding_retire_days * DAY, limits.retire_days_max * DAY)
@@ -77,9 +84,14 @@ class CustodyFold(Fold[State, Input]):
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 
-def _merged(held: State, events: Sequence[Input], reference: Reference, now: int) -> tuple[State, list[Outcome], int]:
-    state, outcomes, counted = held.copy(), list[Outcome](), 0
+def _merged(held: State, events: Sequence[Input], reference: Reference, now: int, masks: Masks) -> tuple[State, list[Outcome], int]:
+    state, outcomes, counted = held.copy() if held.mark == mark(masks) else dealt(held.copy(), masks), list[Outcome](), 0
     for index, event in enumerate(events):
+        if covered(masks, event):
+            state, fate = _set_aside(state, event, reference)
+            counted += fate is None
+            outcomes.append(Outcome(index, Fate.WAITING, REASON) if fate is None else outcome(index, fate, LIMIT))
+            continue
         limited = len(state.limited)
         row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
         fate = add(state, event, lambda e: weight_of(e, reference), repeatable=row is not None and row.repeatable)
@@ -87,6 +99,12 @@ def _merged(held: State, events: Sequence[Input], reference: Reference, now: int
         if fate is not None:
             outcomes.append(outcome(index, fate, LIMIT))
     return msgspec.structs.replace(state, arrived=arrivals(held, state, now)) if counted else state, outcomes, counted
+
+
+def _set_aside(state: State, event: Input, reference: Reference) -> tuple[State, Fate | None]:
+    aside = state.aside or Aside().copy()
+    fate = add(aside, event, lambda e: weight_of(e, reference))
+    return msgspec.structs.replace(state, aside=aside), fate
 
 
 def _sayings(container: str, state: State, spans: list[Span], reference: Reference) -> Iterator[Saying]:
@@ -113,7 +131,10 @@ def _facts(container: str, state: State, span: Span, reference: Reference) -> It
     for event in state.terminal.values():
         if span.holds(at_of(event)):
             yield from _terminal(container, event, direction, reference)
-    for authority in state.limited:
+    aside = state.aside or Aside()
+    apart: list[CustomsNotice | AgencyNotice] = [*aside.notices.values(), *aside.agencies.values()]
+    masked = [e for e in apart if span.holds(at_of(e)) and not silences(e, container)]
+    for authority in sorted(state.limited | authorities(masked)):
         yield limit_fact(authority, "", container)
     for word in words(container, state):
         if not span.holds(at_of(word)):

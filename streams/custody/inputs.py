@@ -6,9 +6,11 @@ from typing import TypeVar
 
 import msgspec
 
+from streams import masks as masking
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, identity, keep, keep_weightiest, put, speaking, tag_of
+from streams.kept import at_of, digest, identity, keep, keep_weightiest, order, put, speaking, tag_of
+from streams.masks import Masks
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Binding, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
@@ -33,6 +35,21 @@ W = TypeVar("W", CustomsNotice, AgencyNotice)
 Input = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice
 
 
+class Aside(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Inputs that masks cover, in tables as those of the state."""
+
+    terminal: dict[str, TerminalEvent] = {}
+    seals: dict[str, SealEvent] = {}
+    notices: dict[str, CustomsNotice] = {}
+    agencies: dict[str, AgencyNotice] = {}
+    limited: dict[str, bool] = {}
+
+    def copy(self) -> Aside:
+        """A copy whose tables may be changed."""
+        return Aside(terminal=dict(self.terminal), seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies),
+                     limited=dict(self.limited))
+
+
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """The state of one key."""
 
@@ -54,28 +71,47 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Authorities of which a word was left out because there were too many."""
     waiting_since: int | None = None
     """When it first had an authority's word and no shipment to say it of."""
+    aside: Aside | None = None
+    """What masks cover: kept, without effect."""
+    mark: bytes = b""
+    """The masks by which the inputs were dealt out (streams.masks)."""
 
     def copy(self) -> State:
         """A copy whose tables may be changed."""
         return msgspec.structs.replace(self, bindings=dict(self.bindings), runs=dict(self.runs), terminal=dict(self.terminal),
                                        seals=dict(self.seals), notices=dict(self.notices), agencies=dict(self.agencies),
-                                       limited=dict(self.limited))
+                                       limited=dict(self.limited), aside=self.aside.copy() if self.aside is not None else None)
 
 
 def arrivals(before: State, after: State, now: int) -> dict[str, int]:
     """When each input came that is kept; a run's latest picture counts."""
     found = {name: now if run is not before.runs.get(name) else before.arrived.get(name, now) for name, run in after.runs.items()}
-    for table in (after.terminal, after.seals, after.notices, after.agencies):
+    aside = after.aside or Aside()
+    for table in (after.terminal, after.seals, after.notices, after.agencies, aside.terminal, aside.seals, aside.notices, aside.agencies):
         found |= {name: before.arrived.get(name, now) for name in table}
     return found
 
 
-def add(state: State, event: Input, weight: Callable[[CustomsNotice | AgencyNotice], int], *, repeatable: bool = False) -> Fate | None:
+def dealt(state: State, masks: Masks) -> State:
+    """The inputs dealt out anew, as these masks want it: those that count and those set aside, in tables that may be changed."""
+    away = state.aside or Aside()
+    terminal = masking.dealt(state.terminal, away.terminal, masks, highest=True)
+    notices = masking.dealt(state.notices, away.notices, masks, highest=False)
+    agencies = masking.dealt(state.agencies, away.agencies, masks, highest=False)
+    seals: tuple[dict[str, SealEvent], dict[str, SealEvent]] = ({}, {})
+    for seal in sorted((*state.seals.values(), *away.seals.values()), key=order):
+        _seal(seals[masking.covered(masks, seal)], seal)
+    aside = Aside(terminal=terminal[1], seals=seals[1], notices=notices[1], agencies=agencies[1], limited=dict(away.limited))
+    return msgspec.structs.replace(state, terminal=terminal[0], seals=seals[0], notices=notices[0], agencies=agencies[0],
+                                   aside=aside if aside != Aside() else None, mark=masking.mark(masks))
+
+
+def add(state: State | Aside, event: Input, weight: Callable[[CustomsNotice | AgencyNotice], int], *, repeatable: bool = False) -> Fate | None:
     """Merge one input into a copied state. None when it changed something; REFUSED means that a limit is reached."""
     match event:
-        case Movement():
+        case Movement() if isinstance(state, State):
             return _message(state.runs, event.run, event, lambda m: m.seq, RUNS_MAX)
-        case Binding():
+        case Binding() if isinstance(state, State):
             return _message(state.bindings, f"{event.record}|{event.shipment}", event, lambda m: m.version, BINDINGS_MAX)
         case SealEvent():
             return _seal(state.seals, event)
@@ -101,7 +137,7 @@ def words(container: str, state: State) -> list[CustomsNotice | AgencyNotice]:
 
 
 def _word(
-    state: State, held: dict[str, W], event: W, weight: Callable[[CustomsNotice | AgencyNotice], int], repeatable: bool = False
+    state: State | Aside, held: dict[str, W], event: W, weight: Callable[[CustomsNotice | AgencyNotice], int], repeatable: bool = False
 ) -> Fate | None:
     fate, gone = keep_weightiest(held, event, NOTICES_MAX, weight, heavy=HEAVY, most_heavy=HEAVY_MAX, repeatable=repeatable)
     if gone is not None:

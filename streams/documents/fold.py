@@ -8,15 +8,16 @@ import msgspec
 from streams.codes import UNKNOWN_CODE, row_of, weight_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
-from streams.documents.inputs import FORWARDED_MAX, HEAVY, HEAVY_MAX, Behind, Input, Inputs, State, decode, encode, put_message, silences
+from streams.documents.inputs import FORWARDED_MAX, HEAVY, HEAVY_MAX, Behind, Input, Inputs, State, dealt, decode, encode, put_message, silences
 from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
-from streams.fold import Fate, Fold, Outcome, Step, World
+from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import corrected, event_id, outcome
+from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.base import Event
 from topics.events.customs import CustomsNotice
-from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, DocumentsIn, Forwarded
+from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, DocumentsIn, Forwarded, MaskFacts
 from topics.events.sites import AgencyNotice
 from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
 from topics.facts import DAY
@@ -34,6 +35,7 @@ class DocumentsFold(Fold[State, Input]):
     name = "documents"
     input_topic = DOCUMENTS
     state_topic = "documents.state"
+    broadcasts = (MaskFacts,)
 
     def decode(self, value: bytes) -> Input:
         event: Input = codec.decode(value, DocumentsIn)
@@ -45,10 +47,15 @@ class DocumentsFold(Fold[State, Input]):
     def decode_state(self, data: bytes) -> State:
         return decode(data)
 
+    def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
+        if not isinstance(event, MaskFacts):
+            raise TypeError(f"documents take no broadcast of type {type(event).__name__}")
+        return mask_slot(event)
+
     def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
         held, limits = state or State(), world.reference.limits
-        merged, outcomes, counted = _merged(held, key, events, world.reference)
+        merged, outcomes, counted = _merged(held, key, events, world.reference, masks_of(world.broadcasts))
         quiet, gone = held.touched + limits.retire_days * DAY, held.touched + limits.retire_days_max * DAY
         if not counted and held.touched and now >= quiet:
             return _retired(held, key, world.reference, tuple(outcomes), gone, now)
@@ -70,7 +77,9 @@ class DocumentsFold(Fold[State, Input]):
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 
-def _merged(held: State, key: str, events: Sequence[Input], reference: Reference) -> tuple[State, list[Outcome], int]:
+def _merged(held: State, key: str, events: Sequence[Input], reference: Reference, masks: Masks) -> tuple[State, list[Outcome], int]:
+    held = held if held.mark == mark(masks) else dealt(held, masks)
+    aside = None if held.aside is None else held.aside.copy()
     own, forwarded, aliases = held.own.copy(), dict(held.forwarded), dict(held.aliases)
     outcomes: list[Outcome] = []
     counted = 0
@@ -82,12 +91,17 @@ def _merged(held: State, key: str, events: Sequence[Input], reference: Reference
                 own.limited[event.event.authority] = True
         elif isinstance(event, AliasFound):
             fate = put_message(aliases, document_key(event.other), event, FORWARDED_MAX)
+        elif covered(masks, event):
+            aside = aside or Inputs().copy()
+            fate = aside.add(event, key, reference)
+            if fate is None:
+                outcomes.append(Outcome(index, Fate.WAITING, REASON))
         else:
             fate = own.add(event, key, reference)
         counted += fate is None or len(own.limited) > limited       # that a word was left out must be told
         if fate is not None:
             outcomes.append(outcome(index, fate, LIMIT))
-    return msgspec.structs.replace(held, own=own, forwarded=forwarded, aliases=aliases), outcomes, counted
+    return msgspec.structs.replace(held, own=own, forwarded=forwarded, aliases=aliases, aside=aside), outcomes, counted
 
 
 def _room(event: Forwarded, reference: Reference) -> int:
@@ -104,6 +118,9 @@ class _See:
         self.key, self.reference = key, reference
         inputs = _everything(state, reference)
         inputs.limited |= {authority: True for told in state.aliases.values() for authority in told.limited}
+        if state.aside is not None:
+            apart: list[CustomsNotice | AgencyNotice] = [*state.aside.notices.values(), *state.aside.agencies.values()]
+            inputs.limited |= authorities(apart)
         claim = best_claim(key, state.own, state.aliases)
         others = other_numbers(key, inputs, state.aliases)
         self.canonical = state.canonical or claim.key

@@ -1,15 +1,18 @@
 """What DOCUMENTS keeps of one document: a merge of its inputs in which order and repetition do not matter."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
+from streams import masks as masking
 from streams.codes import row_of, weight_of
 from streams.derived import Said
 from streams.documents.slim import slim
 from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
+from streams.masks import Masks
 from streams.reference.model import Reference
 from topics.events.base import DocumentRef, Event
 from topics.events.customs import CustomsNotice
@@ -26,6 +29,8 @@ TEXT_KEPT = 200
 ANSWERS_MAX = 50
 LOADS_MAX = 400
 """Loadings and unloadings: a block train's note has fifty boxes, each loaded, unloaded and perhaps swapped."""
+LODGING = frozenset({"lodge", "amend", "correct"})
+"""Actions that make a party the filer."""
 PARTIES_MAX = 8
 """Parties that lodge or declare under one number."""
 LINKS_MAX = 50
@@ -119,8 +124,7 @@ class Inputs(msgspec.Struct, array_like=True):
     def _filing(self, event: FilingLodged) -> Fate | None:
         if _crowded(self.first, "filing|", event.source):
             return Fate.REFUSED
-        lodging = event.action in ("lodge", "amend", "correct")
-        earlier = lodging and _earlier(self.first, f"filing|{event.source}", event)
+        earlier = event.action in LODGING and _earlier(self.first, f"filing|{event.source}", event)
         fate = put(self.filings, f"{event.source}|{event.action}", event)
         return None if earlier else fate
 
@@ -177,6 +181,12 @@ def _earlier(first: dict[str, First], name: str, event: Event) -> bool:
     return True
 
 
+def _first(table: dict[str, First], name: str, mine: First) -> None:
+    held = table.get(name)
+    if held is None or (mine.at, mine.id) < (held.at, held.id):
+        table[name] = mine
+
+
 def variant(document: DocumentRef) -> str:
     """What tells two documents of one number apart."""
     return "/".join((document.issuer, document.station, document.date)).strip("/").upper()
@@ -210,6 +220,36 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Stub only: shipment -> what was known of it when the document retired."""
     canonical: str = ""
     """Stub only: the canonical key as it was when the document retired."""
+    aside: Inputs | None = None
+    """What masks cover of the inputs under this number: kept, without effect."""
+    mark: bytes = b""
+    """The masks by which the inputs were dealt out (streams.masks)."""
+
+
+def dealt(state: State, masks: Masks) -> State:
+    """The inputs under this number dealt out anew, as these masks want it. Of what only folds say nothing moves. The earliest word of a party is
+    the earliest of those that are kept."""
+    away = state.aside or Inputs()
+    own, aside = state.own.copy(), Inputs(limited=dict(away.limited))
+    for name, highest in TABLES.items():
+        for layer, table in zip((own, aside), masking.dealt(getattr(state.own, name), getattr(away, name), masks, highest=highest), strict=True):
+            setattr(layer, name, table)
+    own.first = {}
+    for held in (state.own, away):
+        for name, first in held.first.items():
+            _first(aside.first if masking.covers_id(masks, first.id, first.at) else own.first, name, first)
+    for layer in (own, aside):
+        for filing in layer.filings.values():
+            if filing.action in LODGING:
+                _earlier(layer.first, f"filing|{filing.source}", filing)
+        for name, said in layer.declared.items():
+            _earlier(layer.first, f"declared|{name}", said)
+    return msgspec.structs.replace(state, own=own, aside=None if aside.empty else aside, mark=masking.mark(masks))
+
+
+TABLES: Mapping[str, bool] = {"declared": True, "filings": True, "notices": False, "answers": False, "agencies": False, "loads": True, "links": True,
+                              "silencing": False}
+"""Tables of what outside parties say, and whether the highest of a slot stays (else what comes again is one input, with its earliest time)."""
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

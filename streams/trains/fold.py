@@ -9,12 +9,14 @@ from streams.codes import UNKNOWN_CODE, row_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import micros, outcome
+from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
 from streams.trains.inputs import ORIGINS_MAX, Input, RunInputs, State, decode, encode, fix_of, origin_of
+from streams.trains.masked import dealt
 from streams.trains.run import Closures, Run
 from topics import codec
 from topics.events.customs import CustomsNotice
-from topics.events.internal import Inherited, TrainsIn
+from topics.events.internal import Inherited, MaskFacts, TrainsIn
 from topics.events.rail import PositionReported
 from topics.events.sites import CrossingCondition
 from topics.facts import DAY, MINUTE
@@ -33,7 +35,7 @@ class TrainsFold(Fold[State, Input]):
     name = "trains"
     input_topic = "trains.in"
     state_topic = "trains.state"
-    broadcasts = (CrossingCondition,)
+    broadcasts = (CrossingCondition, MaskFacts)
 
     def decode(self, value: bytes) -> Input:
         event: Input = codec.decode(value, TrainsIn)
@@ -47,6 +49,8 @@ class TrainsFold(Fold[State, Input]):
 
     def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
         """One slot per crossing and direction; which of `both` and one direction holds is a matter of time."""
+        if isinstance(event, MaskFacts):
+            return mask_slot(event)
         if not isinstance(event, CrossingCondition):
             raise TypeError(f"trains take no broadcast of type {type(event).__name__}")
         return BroadcastSlot(f"crossing:{event.crossing}:{event.direction}", (micros(event.event_time), event.version))
@@ -55,13 +59,14 @@ class TrainsFold(Fold[State, Input]):
         """Merge, derive, say the difference."""
         held, reference = state or State(), world.reference
         limits = reference.limits
-        runs, outcomes, counted = _merged(held, key, events, reference, now)
+        masks = masks_of(world.broadcasts)
+        runs, aside, outcomes, counted = _merged(held, key, events, reference, now, masks)
         quiet = limits.binding_retire_days * DAY
         if held.waiting_since is not None:
             quiet += AFTER_WAITING                       # whoever waits in vain is told before the run is forgotten
         if not counted and held.touched and now >= held.touched + quiet:
             return Step(None, closing(held.said, after_time(held.version, held.touched, now)), tuple(outcomes))
-        see = _See(key, runs, world)
+        see = _See(key, runs, world, aside)
         since = held.waiting_since if see.waits and held.waiting_since is not None else now if see.waits else None
         give_up = None if since is None else since + limits.waiting_days_max * DAY
         sayings = see.sayings
@@ -74,15 +79,16 @@ class TrainsFold(Fold[State, Input]):
         due = min((d for d in (give_up, touched + quiet if touched else None) if d is not None and d > now), default=None)
         if not (counted or emits or since != held.waiting_since):
             return Step(state, (), tuple(outcomes), due, changed=False)
-        after = State(version=version, touched=touched, runs=runs, said=said, waiting_since=since)
+        after = State(version=version, touched=touched, runs=runs, said=said, waiting_since=since, aside=aside, mark=mark(masks))
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 
 def _merged(
-    held: State, key: str, events: Sequence[Input], reference: Reference, now: int
-) -> tuple[dict[str, RunInputs], list[Outcome], int]:
-    runs, outcomes, counted = dict(held.runs), list[Outcome](), 0
-    copied: set[str] = set()
+    held: State, key: str, events: Sequence[Input], reference: Reference, now: int, masks: Masks
+) -> tuple[dict[str, RunInputs], dict[str, RunInputs], list[Outcome], int]:
+    layers = (dict(held.runs), dict(held.aside)) if held.mark == mark(masks) else dealt(held.runs, held.aside, masks, reference)
+    outcomes, counted = list[Outcome](), 0
+    copied: set[tuple[bool, str]] = set()
     latest = now + reference.limits.position_max_ahead_minutes * MINUTE
     for index, event in enumerate(events):
         if isinstance(event, PositionReported) and fix_of(event).at > latest:
@@ -90,25 +96,30 @@ def _merged(
             continue
         fates: list[Fate | None] = []
         row = row_of(reference, event) if isinstance(event, CustomsNotice) else None
+        masked = covered(masks, event)
+        runs = layers[masked]
         for origin in origin_of(event, key):
-            if origin not in copied:
+            if (masked, origin) not in copied:
                 if origin not in runs and len(runs) >= ORIGINS_MAX:
                     fates.append(Fate.REFUSED)
                     continue
                 runs[origin] = runs[origin].copy() if origin in runs else RunInputs()
-                copied.add(origin)
+                copied.add((masked, origin))
             fates.append(runs[origin].add(event, key, reference, origin=origin, repeatable=row is not None and row.repeatable))
         if None in fates:
             counted += 1
+            if masked:
+                outcomes.append(Outcome(index, Fate.WAITING, REASON))
         else:
             outcomes.append(outcome(index, next(f for f in fates if f is not None), LIMIT))
-    return {o: r for o, r in runs.items() if r != RunInputs()}, outcomes, counted
+    runs, aside = ({o: r for o, r in layer.items() if r != RunInputs()} for layer in layers)
+    return runs, aside, outcomes, counted
 
 
 class _See:
     """The runs that the inputs under one train name add up to."""
 
-    def __init__(self, key: str, runs: dict[str, RunInputs], world: World) -> None:
+    def __init__(self, key: str, runs: dict[str, RunInputs], world: World, aside: dict[str, RunInputs]) -> None:
         self.reference = world.reference
         closures = Closures([c for c in world.broadcasts.values() if isinstance(c, CrossingCondition)])
         origins = sorted(o for o in runs if o)
@@ -118,7 +129,8 @@ class _See:
             parts = {origins[0]: runs[origins[0]].merged(runs[""], key, world.reference)}
         else:
             parts = {o: r for o, r in runs.items() if o or not self.two}
-        self.runs = {o: Run(key, o, parts[o], world.reference, closures) for o in sorted(parts)}
+        masked = authorities(e for r in aside.values() for e in r.notices.values())
+        self.runs = {o: Run(key, o, parts[o], world.reference, closures, tuple(sorted(masked))) for o in sorted(parts)}
         self.sayings: list[Saying] = [s for run in self.runs.values() for s in run.sayings()]
         if self.unsaid:
             self.sayings.append(alert(f"IdentityAmbiguous/{key}", "IdentityAmbiguous", "warning", 0,

@@ -136,8 +136,7 @@ class RunInputs(msgspec.Struct, array_like=True):
             case PositionReported():
                 return self._position(event, reference)
             case TrainAnnounced():
-                stops = [s.place for s in event.stops]
-                earlier = self._heard(First(at_of(event), event_id(event), stops[0] if stops else "", event.crossings))
+                earlier = self._heard(_first_of(event))
                 return _either(earlier, put(self.announced, event.source, event))
             case ConsistReported():
                 return recorded(self.consists, event, CONSISTS_MAX)
@@ -168,7 +167,7 @@ class RunInputs(msgspec.Struct, array_like=True):
 
     def _formed(self, event: TrainFormed, child: bool) -> Fate | None:
         if child:
-            earlier = self._heard(First(at_of(event), event_id(event), event.place, event.crossings))
+            earlier = self._heard(_first_formed(event))
             return _either(earlier, put(self.formed, event.source, event))
         name = f"{train_key(event.train)}|{event.train.origin}|{event.source}"
         if name not in self.spawned and len(self.spawned) >= FORMED_MAX:
@@ -237,6 +236,35 @@ class RunInputs(msgspec.Struct, array_like=True):
         self.latest = latest
         return None if None in fates else Fate.DUPLICATE if Fate.DUPLICATE in fates else Fate.SUPERSEDED
 
+    # -- dealing out anew by masks (streams/trains/masked.py) ---------------------------------------------------------------
+    def unrecorded(self) -> list[Fix]:
+        """Positions without a record of their source."""
+        return sorted({*self.squares.values(), *self.latest, *(f for few in (*self.stations.values(), *self.zones.values()) for f in few)}, key=lambda f: f.key)
+
+    def place(self, fix: Fix, reference: Reference) -> None:
+        """Take in a position again."""
+        if fix.station:
+            self._station(fix)
+        else:
+            self._somewhere(fix, reference)
+
+    def place_recorded(self, slot: str, version: int, fix: Fix) -> None:
+        """Take in a position with a record again."""
+        self._recorded(slot, version, fix)
+
+    def hear(self, first: First) -> None:
+        """Take in the earliest plan again."""
+        self._heard(first)
+
+    def settle(self) -> None:
+        """The bounds that hold after every input, and the earliest plan of those that are kept."""
+        for name in sorted(self.delays, key=lambda n: order(self.delays[n]))[:-DELAYS_MAX]:
+            del self.delays[name]
+        for said in self.announced.values():
+            self._heard(_first_of(said))
+        for formed in self.formed.values():
+            self._heard(_first_formed(formed))
+
     def merged(self, other: RunInputs, key: str, reference: Reference) -> RunInputs:
         """Both, as if their inputs had come together."""
         out = self.copy()
@@ -286,6 +314,14 @@ def _into(table: dict[str, tuple[Fix, ...]], name: str, held: tuple[Fix, ...], f
     return None
 
 
+def _first_of(event: TrainAnnounced) -> First:
+    return First(at_of(event), event_id(event), event.stops[0].place if event.stops else "", event.crossings)
+
+
+def _first_formed(event: TrainFormed) -> First:
+    return First(at_of(event), event_id(event), event.place, event.crossings)
+
+
 def _either(earlier: bool, fate: Fate | None) -> Fate | None:
     return None if earlier else fate
 
@@ -313,6 +349,10 @@ class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     said: Said = {}
     waiting_since: int | None = None
     """When it first had positions and no route, or a name that may mean two trains."""
+    aside: dict[str, RunInputs] = {}
+    """What masks cover, by stated origin: kept, without effect."""
+    mark: bytes = b""
+    """The masks by which the inputs were dealt out (streams.masks)."""
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

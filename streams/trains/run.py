@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from streams.codes import FIRST_VISIT, About, facts_of, row_of
+from streams.codes import FIRST_VISIT, About, facts_of, limit_fact, row_of
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import OF_TERMINAL
 from streams.derived import Saying, alert
@@ -20,7 +20,7 @@ from streams.trains.stones import Way, way_of
 from topics.events.internal import Inherited, Milestone, Movement, RunProfile
 from topics.events.rail import TrainFormed
 from topics.events.sites import CrossingCondition
-from topics.facts import DAY, HOUR, MINUTE, Fact
+from topics.facts import DAY, HOUR, MINUTE, WHOLE, Fact
 from topics.identifiers import run_id, train_key, train_name
 
 CUSTODY, READINESS, TRAINS = "custody.in", "readiness.in", "trains.in"
@@ -49,7 +49,8 @@ class Closures:
 class Run:
     """What a run's inputs add up to."""
 
-    def __init__(self, key: str, origin: str, inputs: RunInputs, reference: Reference, closures: Closures) -> None:
+    def __init__(self, key: str, origin: str, inputs: RunInputs, reference: Reference, closures: Closures, masked: tuple[str, ...] = ()) -> None:
+        self.masked = masked
         self.key, self.origin, self.inputs, self.reference = key, origin, inputs, reference
         self.railway, self.number, self.date = _parts(key)
         self.id = run_id(self.railway, self.number, self.date, origin)
@@ -159,7 +160,7 @@ class Run:
 
     def _conveyance(self) -> tuple[Fact, ...]:
         """Authorities' and terminals' words about the whole train."""
-        found: list[Fact] = []
+        found = [limit_fact(authority, self.id, WHOLE) for authority in self.masked]
         about = About(kind="conveyance", number=self.id, record=self.id)
         for notice in self.inputs.words(train_name(self.railway, self.number, self.date)):
             row = row_of(self.reference, notice)

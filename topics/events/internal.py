@@ -306,12 +306,12 @@ class RunProfile(Message, frozen=True, kw_only=True, tag="run.profile"):
 
 TrainsIn = (
     TrainAnnounced | ConsistReported | PositionReported | HandOverSheet | TrainFormed | WagonSetOut | TrainRerouted | TrainDelayed
-    | CustomsNotice | CrossingCondition | TerminalEvent | Inherited
+    | CustomsNotice | CrossingCondition | TerminalEvent | Inherited | MaskFacts
 )
-CustodyIn = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice
+CustodyIn = Movement | Binding | SealEvent | TerminalEvent | CustomsNotice | AgencyNotice | MaskFacts
 DocumentsIn = (
     FilingLodged | RequestAnswered | CustomsNotice | DocumentBound | DocumentLinked | AliasFound | ShipmentDeclared | AgencyNotice | ContainerLoaded
-    | DocumentAsked | Forwarded
+    | DocumentAsked | Forwarded | MaskFacts
 )
 ClearanceIn = ShipmentFacts | ShipmentDeclared | FreshnessChanged | MaskFacts | CrossingCondition | RiskIndicator
 ReadinessIn = Joined | StatusSummary | RunProfile
