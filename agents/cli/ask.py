@@ -107,7 +107,8 @@ async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
     sides: dict[str, dict[str, Any]] = {}
     for found in updates.values():
         for u in found:
-            row = sides.setdefault(u.side, {"side": u.side, "order": u.order, "shipments": 0, "movable": 0, "states": {}, "missing": {}, "eta": None})
+            fresh = {"side": u.side, "order": u.order, "shipments": 0, "movable": 0, "states": {}, "missing": {}, "eta": None, "zone": servers.zone(u)}
+            row = sides.setdefault(u.side, fresh)
             row["shipments"] += 1
             row["movable"] += u.movable
             row["states"][u.state] = row["states"].get(u.state, 0) + 1
@@ -121,7 +122,8 @@ async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
     made = Table("side", "movable", "states", "missing filings", "ETA")
     for r in rows:
         states = "\n".join(f"{n} {shown(s)}" for s, n in sorted(r["states"].items()))
-        made.add_row(r["side"], f"{r['movable']} of {r['shipments']}", states, ", ".join(f"{n} {k}" for k, n in r["missing"].items()), stamp(r["eta"]))
+        missing = ", ".join(f"{n} {k}" for k, n in r["missing"].items())
+        made.add_row(r["side"], f"{r['movable']} of {r['shipments']}", states, missing, stamp(r["eta"], r["zone"]))
     out.print(made)
     return 0
 
@@ -159,7 +161,11 @@ async def _side(servers: where.Servers, identifier: str, within_s: float | None,
     if json:
         print_json({"side": sides[0], "as_of": now, "shipments": ahead})
         return 0
-    zone = servers.zone(ahead[0]) if ahead else "UTC"
+    if not ahead:
+        within = f" within {within_s / 3600:g} h of {stamp(now)}" if within_s is not None else f" as of {stamp(now)}"
+        out.print(f"{sides[0]}: nothing stands or is expected there{within}; {len(updates)} shipments have this side on their route")
+        return 0
+    zone = servers.zone(ahead[0])
     made = Table("shipment", "document", "state", "ETA", "margin", "missing", "next action", title=f"{sides[0]}, as of {stamp(now, zone)}")
     for u in ahead:
         made.add_row(u.shipment, u.document, shown(u.state), "here" if u.present else stamp(u.eta[1], zone) if u.eta else "",

@@ -18,8 +18,11 @@ from topics import codec
 
 T = TypeVar("T")
 
+WIDTH = 160
+"""Columns of tables that go to a file or a pipe: there no terminal says how wide it is."""
+
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 # Blue, orange, vermilion and grey of the Okabe-Ito palette; every colour is doubled by a sign, so that none is needed.
 STYLES = {"good": "#0072B2", "open": "#E69F00", "bad": "#D55E00 bold", "quiet": "dim"}

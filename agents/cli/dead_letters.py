@@ -35,9 +35,10 @@ def register(app: typer.Typer) -> None:
         if json:
             print_json([summary(x) for x in letters])
             return
-        table = Table("id", "received", "stage", "code", "field", "sender", "reason")
+        table = Table("received", "stage", "code", "field", "sender", "reason")
+        table.add_column("id: hand it to show and replay", no_wrap=True)
         for x in letters:
-            table.add_row(name(x), stamp(x.timestamp * 1000), x.stage, x.code, x.path, x.party, x.reason[:80])
+            table.add_row(stamp(x.timestamp * 1000), x.stage, x.code, x.path, x.party, x.reason[:80], name(x))
         out.print(table)
         out.print(f"{len(letters)} dead letters")
 

@@ -52,8 +52,10 @@ async def _demo(options: DemoOptions, *, stay: bool) -> int:
         summary = await demo.run()
         finished = True
         _print(summary, json=options.json)
+        if options.keep is not None or stay:
+            _hint(demo.worth_asking, options.keep or demo.servers.data)
         if stay:
-            err.print(f"Everything keeps running; ask it with --at {options.keep or demo.servers.data}. Ctrl-C stops.", markup=False)
+            err.print("Everything keeps running. Ctrl-C stops.")
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
         return 0 if summary.well else 1
@@ -84,3 +86,12 @@ def _print(summary: Summary, *, json: bool) -> None:
     out.print(f"{sign} {summary.records} records read independently, {summary.unaccounted} unaccounted for; ledger behind by {summary.ledger_behind}")
     for fault in summary.faults:
         out.print(f"  {fault}", markup=False)
+
+
+def _hint(asked: tuple[str, str, str], data: Path) -> None:
+    """Commands to copy, with names that this run really has."""
+    lines = zip(("explain", "side", "train"), asked, strict=True)
+    err.print("Ask it, here or from another terminal:")
+    for command, name in lines:
+        if name:
+            err.print(f"  railclear {command} {name} --at {data}", markup=False, soft_wrap=True)

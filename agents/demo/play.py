@@ -93,6 +93,8 @@ class Demo:
         self.options, self.console = options, console
         self.servers = EmbeddedServers(keep=options.keep, partitions=options.partitions, on_progress=self._say)
         self.crew: Crew | None = None
+        self.worth_asking = ("", "", "")
+        """After a run: a shipment, a side and a train to ask the other commands about."""
 
     def _say(self, text: str) -> None:
         self.console.print(f"  {text}", markup=False)
@@ -174,6 +176,7 @@ class Demo:
         final = Watch(watch.began)
         account = await reader.account(final.take)
         final.first_status_s, final.alerts, final.raised, final.trains = watch.first_status_s, watch.alerts, watch.raised, watch.trains
+        self.worth_asking = final.worth_asking()
         return summary(account, driver, final, behind, speed)
 
     async def stop(self, *, kill: bool) -> None:

@@ -75,6 +75,14 @@ class Watch:
         """How many sides are in each state now."""
         return Counter(state for _, state in self.last.values())
 
+    def worth_asking(self) -> tuple[str, str, str]:
+        """A shipment (rather one that an authority stopped), a side (the busiest) and a train as `RAILWAY/NUMBER/DATE`: empty when there is none."""
+        stopped = ("HELD", "CONTROL_ORDERED", "UNDER_CONTROL", "REFUSED", "FILING_REJECTED")
+        shipment = min(((s[1] not in stopped, key[0]) for key, s in self.last.items()), default=(True, ""))[1]
+        side = max(Counter(side for _, side in self.last).items(), key=lambda found: (found[1], found[0]), default=("", 0))[0]
+        train = max((t for t in self.trains.values() if t.railway and t.number), key=lambda t: (t.containers, t.run), default=None)
+        return shipment, side, f"{train.railway}/{train.number}/{train.date}" if train else ""
+
     async def follow(self, bootstrap: str, security: dict[str, Any] | None = None) -> None:
         """Until cancelled."""
         consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",

@@ -65,6 +65,10 @@ class Cast:
         return sorted(found) + sorted(p for p, code in self._authorities.items() if code in countries and p not in self._roles)
 
 
+NO_TRAIN = -1
+"""Journey index of what concerns no train: the network's own messages."""
+
+
 class Pen:
     """Writes one journey's events down, in any order of time; the world sorts them."""
 
@@ -76,7 +80,7 @@ class Pen:
     def message_id(self) -> str:
         """The next id; unique in the world together with the journey's number."""
         self._count += 1
-        return f"J{self.index:05d}-{self._count:06d}"
+        return f"{'N' if self.index == NO_TRAIN else f'J{self.index:05d}'}-{self._count:06d}"
 
     def say(self, kind: type[E], source: str, at: int, /, *, key: str = "", sent_at: int | None = None, story: str = "", **fields: Any) -> E:
         """Write an event of `source` that happened `at`. It is sent a little later unless `sent_at` says when."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from streams.reference.model import Reference
 from streams.simulate.clockwork import hours
 from streams.simulate.options import SimOptions
-from streams.simulate.pen import Cast, Pen
+from streams.simulate.pen import NO_TRAIN, Cast, Pen
 from streams.simulate.route import Way
 from streams.simulate.sent import Draft
 from streams.simulate.zones import local
@@ -45,7 +45,7 @@ class Closures:
         """Closed and open again."""
         if not self.crossing or not cast.has("network"):
             return
-        pen, party = Pen(cast, 99_999), cast.who("network")
+        pen, party = Pen(cast, NO_TRAIN), cast.who("network")
         pen.say(CrossingCondition, party, self.since, key=self.crossing, story="closure", crossing=self.crossing, state="closed", reason="BORDER_CLOSED",
                 expected_until=local(self.until, ""))
         pen.say(CrossingCondition, party, self.until, key=self.crossing, story="closure", crossing=self.crossing, state="open", reason="")
