@@ -14,7 +14,7 @@ from topics.codec import BYTES_IN_MAX
 from topics.disclosure import for_reader as for_reader
 
 Kind = Literal["inbound", "fold_in", "state", "border", "office", "territory", "restricted", "status", "refusals", "outcomes", "dead_letters",
-               "clearance_status", "clearance_history", "readiness", "alerts"]
+               "clearance_status", "clearance_history", "readiness", "alerts", "acts"]
 
 RAILCLEAR: Final = "railclear"
 """Principal of railclear's own workers: the only writer of everything that is not inbound."""
@@ -29,6 +29,8 @@ PARTITIONS: Final = 24
 """Partitions of a fold's input and state, fixed at creation. A demo takes 4."""
 
 DEAD_LETTERS: Final = "dead.letters"
+ACTS: Final = "operations.acts"
+"""What operators have done, as accepted: workers read it to know what is paused, the ledger keeps it."""
 RESTRICTED_DEAD_LETTERS: Final = "dead.letters.restricted"
 
 HOUR_MS: Final = 3_600_000
@@ -125,6 +127,7 @@ ACCEPTS: Final[dict[str, tuple[str, ...]]] = {
     "agency": ("agency.notice", "heartbeat"),
     "risk": ("risk.indicator", "heartbeat"),
     "network": ("network.crossing", "heartbeat"),
+    "operations": ("operations.retract", "operations.pause", "operations.drain", "operations.reopen", "heartbeat"),
 }
 """What each role may say. A railway is also a carrier: it issues consignment notes, files and reads ЗПУ seals (FilingRow.role `railway`)."""
 
@@ -137,6 +140,7 @@ INBOUND: Final[dict[str, str]] = {
     "agency": "agency.notices",
     "risk": "risk.indicators",
     "network": "network.control",
+    "operations": "operations.control",
 }
 """First words of a role's inbound topics; the party (or authority) follows."""
 
@@ -328,6 +332,9 @@ def _common(partitions: int) -> list[TopicSpec]:
                  description="How ready the boxes on board a train are for every side ahead."),
         _outward("ops.alerts", "alerts", (OPS,), partitions=1, key="alert key", days=30, accepts=("ops.alert",),
                  description="Alerts that open and resolve; the ledger and Alertmanager take them from here."),
+        TopicSpec(name=ACTS, kind="acts", partitions=1, config={**_compacted(BYTES_STATE_MAX), **_APPEND_TIME}, bytes_max=BYTES_STATE_MAX,
+                  readers=(OPS, RAILCLEAR), key="what the act is about", accepts=ACCEPTS["operations"],
+                  description="Acts of operators as accepted, the latest of each subject: what is paused, drained, retracted, reopened."),
         TopicSpec(name=DEAD_LETTERS, kind="dead_letters", partitions=1, config=_deleted(30, BYTES_DEAD_MAX), bytes_max=BYTES_DEAD_MAX,
                   readers=(OPS, RAILCLEAR), key="topic/partition/offset", accepts=("dead.letter",),
                   description="Refused records with their bytes, headers, position and reason."),

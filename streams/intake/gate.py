@@ -19,6 +19,7 @@ from topics.codec import VALUE_SHOWN_MAX, Refusal, Refused
 from topics.events.base import Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import SourceHeard
+from topics.events.operations import FeedPaused, FeedRetracted, OperatorAct
 from topics.events.outputs import DeadLetter, RefusalNotice
 from topics.events.rail import HandOverSheet, PositionReported
 from topics.events.sites import AgencyNotice, CrossingCondition
@@ -33,6 +34,8 @@ STRICT_ROLES: Final = frozenset({"railway", "terminal", "seals", "trade"})
 """Whose own JSON must have right container numbers; an authority's or agency's cannot be mended by us, so it is flagged."""
 COVERT_ROLES: Final = frozenset({"risk"})
 """Not even that they have spoken is known outside (design section 5): no freshness, dead letters in a topic of their own."""
+OPERATIONS: Final = "operations"
+"""Role of railclear's own operators: they are no source whose silence means anything."""
 UNMAPPED_CROSSING: Final = "UNMAPPED_CROSSING"
 UNMAPPED_AUTHORITY: Final = "UNMAPPED_AUTHORITY"
 
@@ -147,6 +150,8 @@ class Intake:
             raise Refused("MISSING_FIELD", "$.code", "", "a notice carries its official code")
         if isinstance(event, CrossingCondition) and event.crossing not in self._reference.crossings:
             raise Refused("UNKNOWN_CROSSING", "$.crossing", event.crossing, "no such crossing in the reference")
+        if isinstance(event, OperatorAct):
+            self._operable(event)
         if isinstance(event, HandOverSheet) and event.crossing not in self._reference.crossings:
             return [UNMAPPED_CROSSING]
         if isinstance(event, FilingLodged | RequestAnswered) and event.authority not in self._reference.authorities:
@@ -154,6 +159,18 @@ class Intake:
         if isinstance(event, PositionReported) and event.station and event.station not in self._reference.places:
             return ["UNMAPPED_STATION"]
         return []
+
+
+    def _operable(self, act: OperatorAct) -> None:
+        """Operators act on feeds that there are, never on their own. Raises Refused UNKNOWN_PARTY, OWN_FEED, BAD_VALUE."""
+        if isinstance(act, FeedPaused | FeedRetracted):
+            party = self._registry.parties.get(act.feed)
+            if party is None:
+                raise Refused("UNKNOWN_PARTY", "$.feed", act.feed, "no such party in the registry")
+            if party.role == OPERATIONS:
+                raise Refused("OWN_FEED", "$.feed", act.feed, "the operators' own acts can be neither paused nor retracted")
+        if isinstance(act, FeedRetracted) and act.until < act.since:
+            raise Refused("BAD_VALUE", "$.until", act.until, "before since")
 
 
 def _clearer(refusal: Refusal, data: bytes | None) -> Refusal:
@@ -196,7 +213,7 @@ def _result(party: PartySpec, records: Sequence[Record], times: Sequence[int], j
 
 def _heard(party: PartySpec, times: Sequence[int], judged: Sequence[_Judged]) -> tuple[SourceHeard, ...]:
     spoken = [(checks.micros(event.event_time), at) for at, one in zip(times, judged, strict=True) for event in one.events]
-    if not spoken or party.role in COVERT_ROLES:
+    if not spoken or party.role in (*COVERT_ROLES, OPERATIONS):
         return ()
     return (SourceHeard(source=party.id, last_event=max(at for at, _ in spoken), heard_at=max(at for _, at in spoken)),)
 

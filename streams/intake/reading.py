@@ -19,7 +19,7 @@ from topics.registry import PartySpec
 
 FORMAT_HEADER: Final = "railclear-format"
 """Record header that names an outside format (`ncts5`, `digitraffic`, `json`); without it the bytes are looked at."""
-INSTANTS: Final = frozenset({"event_time", "arrives", "departs", "answer_by", "valid_until", "valid_from", "until", "expected_until"})
+INSTANTS: Final = frozenset({"event_time", "arrives", "departs", "answer_by", "valid_until", "valid_from", "since", "until", "expected_until"})
 """Fields that hold a time, in any event: read in the party's configured zone when they carry none."""
 ID_CHARS: Final = 120
 DEPTH_MAX: Final = 64

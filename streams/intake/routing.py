@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Final
 
 from streams.fold import EVERY_PARTITION, Emit
+from streams.kept import event_id, micros
 from topics.codec import Refused
 from topics.events.base import DocumentRef, Event, Heartbeat, TrainRef
 from topics.events.customs import CustomsNotice
+from topics.events.internal import MaskFacts, SourcePaused
+from topics.events.operations import FeedPaused, FeedRetracted, InputDrained, OperatorAct, ShipmentReopened
 from topics.events.rail import (
     ConsistReported,
     HandOverSheet,
@@ -21,12 +24,14 @@ from topics.events.rail import (
 from topics.events.sites import AgencyNotice, CrossingCondition, RiskIndicator, SealEvent, TerminalEvent
 from topics.events.trade import ContainerLoaded, DocumentLinked, FilingLodged, RequestAnswered, ShipmentDeclared
 from topics.identifiers import BadIdentifier, compact, document_key, parse_document_key, parse_train_key, train_key
-from topics.registry import fold_topic
+from topics.registry import ACTS, fold_topic
 
 TRAINS: Final = fold_topic("trains")
 CUSTODY: Final = fold_topic("custody")
 DOCUMENTS: Final = fold_topic("documents")
 CLEARANCE: Final = fold_topic("clearance")
+MASKED: Final = (TRAINS, CUSTODY, DOCUMENTS, CLEARANCE)
+"""Folds that keep what outside parties said."""
 EVERYBODY: Final = "*"
 """Key of what concerns everybody: one copy to every partition."""
 
@@ -45,7 +50,26 @@ def route(event: Event) -> tuple[Emit, ...]:
         return (_everybody(CLEARANCE, event), _everybody(TRAINS, event))
     if isinstance(event, RiskIndicator):
         return (_everybody(CLEARANCE, event),)
+    if isinstance(event, OperatorAct):
+        return _of_operators(event)
     return tuple(Emit(topic, key, event) for topic, key in _addresses(event))
+
+
+def _of_operators(act: OperatorAct) -> tuple[Emit, ...]:
+    """The act itself for those who keep and watch acts, and what it means for the folds."""
+    if isinstance(act, FeedRetracted):
+        mask = MaskFacts(source=act.feed, since=micros(act.since), until=micros(act.until), record=act.record or act.id, version=act.version,
+                         lifted=act.undone, origin=event_id(act))
+        told = tuple(Emit(topic, EVERYBODY, mask, partition=EVERY_PARTITION) for topic in MASKED)
+        return (Emit(ACTS, f"retract/{mask.record}", act), *told)
+    if isinstance(act, FeedPaused):
+        at = micros(act.received_time or act.event_time)
+        pause = SourcePaused(source=act.feed, paused=act.paused, at=at, id=act.id, reason=act.reason[:200], origin=event_id(act))
+        return (Emit(ACTS, f"pause/{act.feed}", act), Emit(fold_topic("sources"), act.feed, pause))
+    if isinstance(act, ShipmentReopened):
+        return (Emit(ACTS, f"reopen/{act.shipment}", act),)
+    assert isinstance(act, InputDrained), type(act)
+    return (Emit(ACTS, "drain", act),)
 
 
 def _everybody(topic: str, event: Event) -> Emit:

@@ -35,7 +35,7 @@ CONVENTIONS: frozenset[str] = frozenset({"CTC", "EAEU", "TIR"})
 FILER_ROLES: frozenset[str] = frozenset({
     "carrier", "declarant", "railway", "holder", "terminal", "exporter", "importer", "sea_carrier", "consignee", "forwarder",
 })
-PARTY_ROLES: frozenset[str] = frozenset({"railway", "terminal", "seals", "trade", "agency", "risk", "network", "customs"})
+PARTY_ROLES: frozenset[str] = frozenset({"railway", "terminal", "seals", "trade", "agency", "risk", "network", "customs", "operations"})
 PLACE_KINDS: frozenset[str] = frozenset({"station", "terminal", "port", "hub", "town", "office"})
 """town: a point that only shapes the line between stations."""
 AGREEMENT_KINDS: frozenset[str] = frozenset({"gtt", "aeo_mra", "recognition", "exchange", "green_lane", "joint", "sstl", "transit"})

@@ -34,7 +34,7 @@ PARTIES = (
     _party("ktz", "railway", "KZ"), _party("cr", "railway", "CN"), _party("vr", "railway", "FI", zone="Europe/Helsinki"),
     _party("dostyk-terminal", "terminal", "KZ", places=("dostyk",)), _party("any-terminal", "terminal", "KZ"), _party("locks", "seals", "CN"),
     _party("forwarder", "trade", "DE"), _party("zoned-forwarder", "trade", "DE", zone="Europe/Berlin"), _party("kz-vet", "agency", "KZ"),
-    _party("desk", "network"),
+    _party("desk", "network"), _party("ops-desk", "operations"),
 )
 
 REFERENCE = Reference(
@@ -60,6 +60,11 @@ def topic_of(party: str) -> str:
 def event(type: str, source: str, **fields: Any) -> dict[str, Any]:
     """An event as a party writes it: one minute before it is received."""
     return {"type": type, "source": source, "id": "m-1", "event_time": "2026-03-01T10:59:00Z", **fields}
+
+
+def act(type: str, **fields: Any) -> dict[str, Any]:
+    """What an operator does, and why."""
+    return event(type, "ops-desk", **{"by": "duty officer", "reason": "the feed's clock ran ahead", **fields})
 
 
 def train(railway: str = "ktz", **more: Any) -> dict[str, Any]:
@@ -94,4 +99,5 @@ def put(value: Any, party: str = "", *, key: bytes | None = None, headers: tuple
     return result
 
 
-__all__ = ["BOX", "BOX_2", "CROSSING", "HOUR", "INTAKE", "NOW", "REFERENCE", "REGISTRY", "consist", "event", "notice", "position", "put", "record", "train"]
+__all__ = ["BOX", "BOX_2", "CROSSING", "HOUR", "INTAKE", "NOW", "REFERENCE", "REGISTRY", "act", "consist", "event", "notice", "position", "put",
+           "record", "train"]

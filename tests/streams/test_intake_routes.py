@@ -11,12 +11,13 @@ from streams.fold import EVERY_PARTITION, Fate
 from streams.intake import Intake
 from streams.intake.reading import INSTANTS
 from streams.intake.routing import route
-from tests.streams.intake_world import BOX, CROSSING, INTAKE, NOW, REFERENCE, REGISTRY, consist, event, notice, position, put, record, topic_of, train
+from tests.streams.intake_world import BOX, CROSSING, INTAKE, NOW, REFERENCE, REGISTRY, act, consist, event, notice, position, put, record, topic_of, train
 from tests.topics.samples import samples
 from topics import codec
 from topics.events.base import Event
 from topics.events.customs import CustomsNotice
-from topics.events.internal import ClearanceIn, CustodyIn, DocumentsIn, SourceHeard, TrainsIn
+from topics.events.internal import ClearanceIn, CustodyIn, DocumentsIn, SourceHeard, SourcesIn, TrainsIn
+from topics.events.operations import OperationsEvent
 from topics.events.outside import OutsideEvent
 from topics.events.rail import PositionReported
 from topics.events.trade import FilingLodged, ShipmentDeclared
@@ -54,8 +55,14 @@ ROUTES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     (event("network.crossing", "desk", crossing=CROSSING, state="closed"), [("clearance.in", "*"), ("trains.in", "*")]),
     (event("risk.indicator", "risk-kz", authority="KZ", valid_from="2026-03-01T00:00:00Z", valid_until="2026-04-01T00:00:00Z"), [("clearance.in", "*")]),
     (event("heartbeat", "ktz"), []),
+    (act("operations.retract", feed="customs-kz", since="2026-02-28T00:00:00Z", until="2026-03-01T00:00:00Z", record="R-1"),
+     [("operations.acts", "retract/R-1"), ("trains.in", "*"), ("custody.in", "*"), ("documents.in", "*"), ("clearance.in", "*")]),
+    (act("operations.pause", feed="ktz"), [("operations.acts", "pause/ktz"), ("sources.in", "ktz")]),
+    (act("operations.drain"), [("operations.acts", "drain")]),
+    (act("operations.reopen", shipment="SABCDEFGHIJKL"), [("operations.acts", "reopen/SABCDEFGHIJKL")]),
 ]
-INPUTS = {"trains.in": TrainsIn, "custody.in": CustodyIn, "documents.in": DocumentsIn, "clearance.in": ClearanceIn}
+INPUTS = {"sources.in": SourcesIn, "operations.acts": OperationsEvent, "trains.in": TrainsIn, "custody.in": CustodyIn, "documents.in": DocumentsIn,
+          "clearance.in": ClearanceIn}
 
 
 @pytest.mark.parametrize(("value", "addresses"), ROUTES, ids=[f"{i}-{row[0]['type']}" for i, row in enumerate(ROUTES)])

@@ -253,6 +253,17 @@ class SourceHeard(Message, frozen=True, kw_only=True, tag="source.heard"):
     heard_at: int
 
 
+class SourcePaused(Message, frozen=True, kw_only=True, tag="source.paused"):
+    """Intake -> SOURCES: an operator has paused a source, or lets it be read again. The latest act counts."""
+
+    source: str
+    paused: bool
+    at: int
+    id: str = ""
+    """Id of the act: of two at one instant the higher counts."""
+    reason: str = ""
+
+
 class Joined(Message, frozen=True, kw_only=True, tag="aboard"):
     """CUSTODY -> READINESS: a container is on (or no longer on) a run or in a yard (run id `yard:PLACE`)."""
 
@@ -315,4 +326,4 @@ DocumentsIn = (
 )
 ClearanceIn = ShipmentFacts | ShipmentDeclared | FreshnessChanged | MaskFacts | CrossingCondition | RiskIndicator
 ReadinessIn = Joined | StatusSummary | RunProfile
-SourcesIn = SourceHeard
+SourcesIn = SourceHeard | SourcePaused
