@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from agents.cli import where
 from agents.cli.common import At, CliError, Config, Dsn, Json, examples, out, parse_duration, print_json, run_async, shown, stamp
@@ -85,7 +85,7 @@ async def _status(servers: where.Servers, identifier: str, *, json: bool) -> int
 
 def table(updates: list[ClearanceUpdate], zone_of: Callable[[ClearanceUpdate], str]) -> Table:
     """Sides as rows, times in the border's own zone."""
-    made = Table("side", "state", "basis", "since", "ETA", "margin", "missing", "next action")
+    made = Table(Column("side", overflow="fold", min_width=24), "state", "basis", "since", "ETA", "margin", "missing", "next action")
     for u in updates:
         zone = zone_of(u)
         counts = " ".join(f"{n} {s}" for s, n in u.counts.items()) if len(u.counts) > 1 else ""
@@ -119,7 +119,7 @@ async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
     if json:
         print_json({"train": identifier, "runs": runs, "shipments": shipments, "sides": rows})
         return 0
-    made = Table("side", "movable", "states", "missing filings", "ETA")
+    made = Table(Column("side", overflow="fold", min_width=24), "movable", "states", "missing filings", "ETA")
     for r in rows:
         states = "\n".join(f"{n} {shown(s)}" for s, n in sorted(r["states"].items()))
         missing = ", ".join(f"{n} {k}" for k, n in r["missing"].items())
