@@ -67,7 +67,8 @@ def unread(case: Case, reference: Reference, now: int) -> Finding | None:
 
 
 def differs(case: Case, reference: Reference, now: int) -> Finding | None:
-    """SEAL-04: the documents of this side name a seal that was broken or replaced on the way, until the new one is on them."""
+    """SEAL-04: the documents of this side name a seal that was broken or replaced on the way, until the new one is on them: an amendment that names it
+    counts once the authority has registered it."""
     if case.scope == WHOLE or not _here(case):
         return None
     wrong: list[str] = []
@@ -79,7 +80,7 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
         if broke == NEVER or not _later(case, broke):
             continue
         current = chain.seal if chain.replaced_at != NEVER and chain.replaced_at >= broke else ""
-        late = [name for name, seals, pending in _documents(case) if chain.first in seals and (current not in seals or pending)]
+        late = [name for name, seals, pending in _documents(case) if (chain.first in seals and current not in seals) or (pending and current in seals)]
         if late:
             wrong += late
             expected, old, since = current, chain.first, max(since, broke)
@@ -140,5 +141,5 @@ SEAL_RULES = (
     _rule("01", failed, "Seal failed", "封志失效", "Пломба нарушена"),
     _rule("02", unproven, "Seal unproven: visual check", "封志状态未证实：须目视检查", "Состояние пломбы не подтверждено: нужен осмотр", version=2),
     _rule("03", unread, "Seal not read here yet", "封志尚未在此读取", "Пломба здесь ещё не считана"),
-    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом", version=2),
+    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом", version=3),
 )

@@ -155,6 +155,19 @@ def test_later_sides_see_a_seal_that_differs_until_the_replacement_is_on_their_d
     assert "SEAL_DIFFERS" not in codes(at(look(amended, BY_THEN), side))
 
 
+@pytest.mark.parametrize(("side", "kind", "name"), [(BY_EXIT, "td", "TD"), (PL_ENTRY, "ens", "ENS")])
+def test_an_amendment_that_names_the_new_seal_counts_once_the_authority_has_registered_it(side: str, kind: str, name: str) -> None:
+    number, authority, at_once = {"td": "T1", "ens": "E1"}[kind], {"td": "KZ", "ens": "PL"}[kind], ARRIVAL + 57 * MINUTE
+    new = seal("opened_authorised", ARRIVAL + 50 * MINUTE, source="KZ", rank=Rank.AUTHORITY, side="*", until=ARRIVAL + 55 * MINUTE, new="L-200", act="A1")
+    place = f"@{authority}/doc/{kind}/{number}"
+    sent = doc(place, kind, number, "amendment_sent", at_once, "fwd", rank=Rank.FORWARDER)
+    lodged_only = [*renewed([*broken(), new], "L-200"), sent]
+    found = next(f for f in at(look(lodged_only, BY_THEN), side).findings if f.code == "SEAL_DIFFERS")
+    assert (found.present, found.expected) == (name, "L-200")
+    registered = [*lodged_only, doc(place, kind, number, "amended", at_once + MINUTE, authority)]
+    assert "SEAL_DIFFERS" not in codes(at(look(registered, BY_THEN), side))
+
+
 def renewed(facts: list[Fact], lock: str) -> list[Fact]:
     def fresh(f: Fact) -> Fact:
         if f.key[0] in ("filing", "shipment") and isinstance(f.value, dict):
