@@ -27,7 +27,7 @@ from topics.registry import DEAD_LETTERS
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TOPICS: Final = ("trains.in", "documents.in", "custody.in", "clearance.in", "clearance.history", "ops.alerts")
+TOPICS: Final = ("trains.in", "documents.in", "custody.in", "clearance.in", "clearance.history", "ops.alerts", "operations.acts")
 RECORDS_A_TRANSACTION_MAX: Final = 4000
 CONNECT_SECONDS_MAX: Final = 10.0
 BACKOFF_SECONDS_MAX: Final = 10.0

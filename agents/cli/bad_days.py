@@ -1,0 +1,104 @@
+"""`railclear drain|verify`: bring everything on the way to its end; prove that the ledger is what was written."""
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import typer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from agents.cli import where
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, err, examples, out, parse_duration, print_json, run_async
+from agents.cli.operations import As, By, DryRun, Reason, desk, who
+from agents.operations.acts import act_id
+from agents.operations.drain import Behind, Gauge, drained
+from topics.events.operations import InputDrained
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command(epilog=examples('drain --reason "new version" --at run/', 'drain --resume --reason "new version runs" --at run/', "drain --dry-run --json"))
+    def drain(
+        resume: Annotated[bool, typer.Option("--resume", help="Take input again.")] = False,
+        wait: Annotated[str, typer.Option("--wait", metavar="10m", help="How long to wait for the end of what is on the way.")] = "10m",
+        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+    ) -> None:
+        """Take no more input, and wait until no fold and not the ledger is behind. What comes meanwhile waits in Kafka until --resume.
+
+        Exit code 1: something is still behind when the time is over; input stays untaken.
+        """
+        seconds = parse_duration(wait)
+        said = {} if dry_run else who(by, reason)
+        servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
+        act = None if dry_run else InputDrained(source="", id=act_id("D"), draining=not resume, **said)
+        raise typer.Exit(run_async(_drain(servers, act, seconds, as_, resume=resume, json=json)))
+
+    @app.command(epilog=examples("verify --at run/", "verify --dsn postgresql://… --json"))
+    def verify(at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False) -> None:
+        """Recompute the ledger's hash chains and compare every row with its record. Exit code 1: something does not fit, named by place."""
+        servers = where.find(at, dsn=dsn, config=config, need="dsn")
+        raise typer.Exit(run_async(_verify(servers, json=json)))
+
+
+async def _drain(servers: where.Servers, act: InputDrained | None, seconds: float, party: str, *, resume: bool, json: bool) -> int:
+    async with AsyncExitStack() as stack:
+        d = await desk(stack, servers, party, ledger=bool(servers.settings.dsn))
+        if act is not None:
+            await d.act(_by(act, d.party))
+        if resume:
+            if json:
+                print_json({"draining": act is None, "id": "" if act is None else act.id})
+            else:
+                out.print("input would be taken again" if act is None else "input is taken again")
+            return 0
+        admin = AIOKafkaAdminClient(bootstrap_servers=servers.settings.bootstrap, **servers.security())
+        try:
+            await admin.start()
+            stack.push_async_callback(admin.close)
+            gauge = Gauge(d.registry, servers.settings.group, admin, d.consumer, d.ledger if servers.settings.dsn else None)
+            if act is None:
+                return _told(await gauge.measure(), drained_=False, dry_run=True, json=json)
+            last: list[Behind] = []
+            found = await drained(gauge, seconds, lambda now: _progress(now, last, quiet=json))
+        except KafkaError as error:
+            raise CliError(f"Kafka does not say how far everybody is: {error or type(error).__name__}", 1) from error
+    return _told(found or last[-1], drained_=found is not None, dry_run=False, json=json)
+
+
+def _by(act: InputDrained, party: str) -> InputDrained:
+    return InputDrained(source=party, id=act.id, event_time=act.event_time, by=act.by, reason=act.reason, draining=act.draining)
+
+
+def _progress(now: Behind, last: list[Behind], *, quiet: bool) -> None:
+    if not quiet and (not last or now != last[-1]):
+        behind = ", ".join(f"{topic} {n}" for topic, n in now.folds.items() if n) or "no fold"
+        err.print(f"behind: {behind}; ledger {now.ledger if now.ledger >= 0 else 'unknown'}; waiting outside {now.input}", markup=False, soft_wrap=True)
+    last.append(now)
+
+
+def _told(now: Behind, *, drained_: bool, dry_run: bool, json: bool) -> int:
+    if json:
+        print_json({"drained": drained_, "folds": now.folds, "ledger": now.ledger, "input": now.input})
+    elif drained_:
+        out.print(f"drained: no fold is behind, the ledger has everything; {now.input} records wait outside until railclear drain --resume", soft_wrap=True)
+    else:
+        behind = ", ".join(f"{topic} {n}" for topic, n in now.folds.items() if n) or "no fold"
+        out.print(f"{'now' if dry_run else 'not drained'}: behind are {behind}; ledger {now.ledger if now.ledger >= 0 else 'unknown'}; {now.input} records "
+                  "wait outside", markup=False, soft_wrap=True)
+    return 0 if drained_ or dry_run else 1
+
+
+async def _verify(servers: where.Servers, *, json: bool) -> int:
+    async with where.ledger(servers) as ledger:
+        found = await ledger.verify()
+    if json:
+        print_json(found)
+    else:
+        for fault in found.broken:
+            out.print(f"{fault.topic}/{fault.partition}/{fault.offset}: {fault.reason}", markup=False, soft_wrap=True)
+        fits = "every link and row fits" if not found.broken else f"{len(found.broken)} do not fit"
+        out.print(f"{found.records} records in {found.partitions} partitions: {fits}")
+    return 1 if found.broken else 0

@@ -1,0 +1,273 @@
+"""`railclear retract|pause|resume|reopen`: acts of operators, each with who and why, in a topic and in the ledger."""
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from agents.cli import where
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, environment, examples, out, parse_time, print_json, run_async, stamp
+from agents.ledger.queries import Ledger
+from agents.ledger.rows import micros
+from agents.operations.acts import ActRefused, NoEffectYet, act_id, acts_of, carry_out, operator_of
+from agents.operations.reopen import kept, messages
+from agents.operations.resend import Reach, Retraction, reach, resend
+from topics import codec
+from topics.events.operations import FeedPaused, FeedRetracted, OperatorAct, ShipmentReopened
+from topics.identifiers import BadIdentifier, parse_shipment_id
+from topics.registry import Registry
+
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the ledger.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decided it. Default: the user of this terminal.")]
+As = Annotated[str, typer.Option("--as", metavar="PARTY", help="The operators' party that acts, where the registry has several.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+CLEARANCE = "clearance.in"
+
+
+class Desk:
+    """Clients of one command, and the name of who acts."""
+
+    def __init__(self, servers: where.Servers, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, ledger: Ledger | None, party: str) -> None:
+        self.servers, self.producer, self.consumer, self._ledger = servers, producer, consumer, ledger
+        self.registry: Registry = servers.registry()
+        try:
+            self.party = operator_of(self.registry, party)
+        except ActRefused as refused:
+            raise CliError(str(refused)) from refused
+
+    @property
+    def ledger(self) -> Ledger:
+        assert self._ledger is not None, "opened for this command"
+        return self._ledger
+
+    def feed(self, name: str) -> str:
+        """A party that writes to railclear. Raises CliError."""
+        party = self.registry.parties.get(name)
+        if party is None:
+            near = [p for p in sorted(self.registry.parties) if name.lower() in p][:5]
+            raise CliError(f"{name!r} is no party of the registry" + (f"; near: {', '.join(near)}" if near else ""))
+        if party.role == "operations":
+            raise CliError(f"{name} is an operators' own party: its acts can be neither paused nor retracted")
+        return name
+
+    async def act(self, act: OperatorAct) -> None:
+        """Carry it out. Raises CliError: exit code 2 when intake refuses it, 1 when nobody has taken it yet."""
+        try:
+            await carry_out(act, self.registry, self.producer, self.consumer)
+        except ActRefused as refused:
+            raise CliError(f"refused: {refused}") from refused
+        except NoEffectYet as late:
+            raise CliError(str(late), 1) from late
+
+
+async def desk(stack: AsyncExitStack, servers: where.Servers, party: str, *, ledger: bool) -> Desk:
+    """Open what a command needs. Raises CliError."""
+    opened = await stack.enter_async_context(where.ledger(servers)) if ledger else None
+    producer = await stack.enter_async_context(where.producer(servers))
+    consumer = await stack.enter_async_context(where.consumer(servers))
+    return Desk(servers, producer, consumer, opened, party)
+
+
+def who(by: str, reason: str) -> dict[str, Any]:
+    """The fields of every act. Raises CliError when nobody or no reason is named."""
+    known = environment()
+    name = by or known.get("USER") or known.get("LOGNAME") or ""
+    if not name:
+        raise CliError("say who decides this with --by NAME")
+    if not reason.strip():
+        raise CliError("say why with --reason TEXT: it stands in the ledger")
+    return {"by": name, "reason": reason.strip(), "event_time": datetime.now(UTC)}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command(epilog=examples(
+        'retract --source customs-kz --from 2026-03-01T00:00:00+05:00 --to 2026-03-01T12:00:00+05:00 --reason "clock a day ahead" --dry-run --at run/',
+        'retract --undo R-0123456789ab --reason "the feed was right" --at run/', "retract --list --at run/ --json"))
+    def retract(
+        source: Annotated[str, typer.Option("--source", metavar="PARTY", help="The feed: a party of the registry.")] = "",
+        from_: Annotated[str, typer.Option("--from", metavar="T", help="First event time that is masked: ISO 8601 with zone.")] = "",
+        to: Annotated[str, typer.Option("--to", metavar="T", help="Last event time that is masked.")] = "",
+        undo: Annotated[str, typer.Option("--undo", metavar="ID", help="Lift this retraction: what it masks counts again.")] = "",
+        resend_: Annotated[str, typer.Option("--resend", metavar="ID", help="Only send again what this retraction had overwritten.")] = "",
+        list_: Annotated[bool, typer.Option("--list", help="Show retractions, lifted ones too.")] = False,
+        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+    ) -> None:
+        """Mask what a feed said of a time: it counts as absent everywhere, and what it had overwritten is sent again from the ledger.
+
+        Nothing is deleted: --undo brings it all back. Needs the ledger, and railclear's own principal for what is sent again.
+        Exit code 1: no intake runs, the act takes effect when one does.
+        """
+        if sum(map(bool, (source, undo, resend_, list_))) != 1:
+            raise CliError("say one of --source (with --from and --to), --undo, --resend and --list")
+        span = None
+        if source:
+            if not (from_ and to):
+                raise CliError("a retraction needs --from and --to: times of events, both included")
+            span = parse_time(from_), parse_time(to)
+            if span[1] < span[0]:
+                raise CliError(f"--to {to} is before --from {from_}")
+        said = {} if list_ or dry_run or resend_ else who(by, reason)
+        servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
+        if list_:
+            run_async(_list(servers, as_, json=json))
+        elif undo or resend_:
+            run_async(_again(servers, undo or resend_, said, as_, undo=bool(undo), dry_run=dry_run, json=json))
+        else:
+            assert span is not None
+            run_async(_retract(servers, source, span, said, as_, dry_run=dry_run, json=json))
+
+    @app.command(epilog=examples('pause ktz --reason "floods us with repeats" --at run/', "pause customs-kz --reason maintenance --dry-run --at run/"))
+    def pause(
+        source: Annotated[str, typer.Argument(metavar="PARTY", help="The feed: a party of the registry.")],
+        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
+    ) -> None:
+        """Let one party's records wait in Kafka: nothing is lost, others go on, its freshness is stale, and an alert opens after an hour."""
+        _pause(source, True, reason, by, as_, where.find(at, bootstrap=bootstrap, config=config, need="bootstrap"), dry_run=dry_run, json=json)
+
+    @app.command(epilog=examples('resume ktz --reason "repaired" --at run/'))
+    def resume(
+        source: Annotated[str, typer.Argument(metavar="PARTY", help="The feed: a party of the registry.")],
+        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
+    ) -> None:
+        """Read a paused party's records again, from where they were left."""
+        _pause(source, False, reason, by, as_, where.find(at, bootstrap=bootstrap, config=config, need="bootstrap"), dry_run=dry_run, json=json)
+
+    @app.command(epilog=examples('reopen SABCDEFGHIJKL --reason "late release of the broker" --at run/', "reopen SABCDEFGHIJKL --dry-run --at run/"))
+    def reopen(
+        shipment: Annotated[str, typer.Argument(metavar="ID", help="Shipment id, as railclear status shows it.")],
+        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+    ) -> None:
+        """Bring a retired shipment back to life from the ledger's facts: those that came after it retired count, too. Exit code 1: nothing known."""
+        try:
+            name = str(parse_shipment_id(shipment))
+        except BadIdentifier as bad:
+            raise CliError(f"{bad}; railclear status ANY-ID finds the shipment") from bad
+        said = {} if dry_run else who(by, reason)
+        servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
+        run_async(_reopen(servers, name, said, as_, dry_run=dry_run, json=json))
+
+
+# -- retract ---------------------------------------------------------------------------------------------------------------
+async def _retract(
+    servers: where.Servers, feed: str, span: tuple[datetime, datetime], said: dict[str, Any], party: str, *, dry_run: bool, json: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        d = await desk(stack, servers, party, ledger=True)
+        what = Retraction(feed=d.feed(feed), since=span[0], until=span[1])
+        counts = await _reach(d.ledger, what)
+        if dry_run:
+            _shown("would be masked", "", what, counts, counts.resent, json=json)
+            return
+        name = act_id("R")
+        await d.act(FeedRetracted(source=d.party, id=name, record=name, feed=what.feed, since=what.since, until=what.until, **said))
+        sent = await resend(d.ledger.pool, d.producer, what, name)
+        _shown("are masked", name, what, counts, sent, json=json)
+
+
+async def _again(servers: where.Servers, name: str, said: dict[str, Any], party: str, *, undo: bool, dry_run: bool, json: bool) -> None:
+    async with AsyncExitStack() as stack:
+        d = await desk(stack, servers, party, ledger=True)
+        act = next((a for a in await acts_of(d.consumer) if isinstance(a, FeedRetracted) and a.record == name), None)
+        if act is None:
+            raise CliError(f"no retraction {name}; railclear retract --list shows them")
+        if act.undone:
+            raise CliError(f"{name} is lifted already, by {act.by} at {stamp(micros(act.event_time))}")
+        what = Retraction(feed=act.feed, since=act.since, until=act.until)
+        counts, sent = await _reach(d.ledger, what), 0
+        if undo and not dry_run:
+            lifted = {**said, "id": act_id("U"), "record": name, "version": act.version + 1, "undone": True}
+            await d.act(FeedRetracted(source=d.party, feed=act.feed, since=act.since, until=act.until, **lifted))
+        elif not undo:
+            sent = counts.resent if dry_run else await resend(d.ledger.pool, d.producer, what, name)
+        word = ("would count" if dry_run else "count") + " again" if undo else "stay masked"
+        _shown(word, name, what, counts, sent, json=json)
+
+
+async def _reach(ledger: Ledger, what: Retraction) -> Reach:
+    try:
+        return await reach(ledger.pool, what)
+    except (TimeoutError, asyncpg.QueryCanceledError) as error:
+        raise CliError(f"the ledger does not answer in time: {error or type(error).__name__}", 1) from error
+
+
+def _shown(word: str, name: str, what: Retraction, counts: Reach, sent: int, *, json: bool) -> None:
+    if json:
+        print_json({"id": name, "feed": what.feed, "since": what.since, "until": what.until, "events": counts.events, "keys": counts.keys,
+                    "shipments": counts.shipments, "resent": sent, "first": counts.first, "last": counts.last})
+        return
+    out.print(f"{counts.events} events of {what.feed} from {stamp(micros(what.since))} to {stamp(micros(what.until))} {word}"
+              f"{f' by {name}' if name else ''}", markup=False, soft_wrap=True)
+    out.print(f"they reached {counts.keys} trains, containers and documents and {counts.shipments} shipments; sent again: {sent}", markup=False, soft_wrap=True)
+    if name and word == "are masked":
+        out.print(f"railclear retract --undo {name} brings them back", markup=False)
+
+
+async def _list(servers: where.Servers, party: str, *, json: bool) -> None:
+    async with AsyncExitStack() as stack:
+        d = await desk(stack, servers, party, ledger=False)
+        found = [a for a in await acts_of(d.consumer) if isinstance(a, FeedRetracted)]
+    if json:
+        print_json([{"id": a.record, "feed": a.feed, "since": a.since, "until": a.until, "lifted": a.undone, "by": a.by, "reason": a.reason,
+                     "at": a.event_time} for a in found])
+        return
+    for a in found:
+        state = "lifted" if a.undone else "in force"
+        out.print(f"{a.record}  {a.feed}  {stamp(micros(a.since))} to {stamp(micros(a.until))}  {state} by {a.by} at {stamp(micros(a.event_time))}: "
+                  f"{a.reason}", markup=False, soft_wrap=True)
+    if not found:
+        out.print("nothing was ever retracted")
+
+
+# -- pause, reopen -----------------------------------------------------------------------------------------------------------
+def _pause(source: str, paused: bool, reason: str, by: str, party: str, servers: where.Servers, *, dry_run: bool, json: bool) -> None:
+    said = {} if dry_run else who(by, reason)
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            d = await desk(stack, servers, party, ledger=False)
+            feed, name = d.feed(source), act_id("P")
+            held = next((a.paused for a in reversed(await acts_of(d.consumer)) if isinstance(a, FeedPaused) and a.feed == feed), False)
+            if not dry_run:
+                await d.act(FeedPaused(source=d.party, id=name, feed=feed, paused=paused, **said))
+            topic = d.registry.parties[feed].inbound
+        if json:
+            print_json({"id": "" if dry_run else name, "feed": feed, "topic": topic, "paused": held if dry_run else paused, "was_paused": held})
+        elif dry_run:
+            out.print(f"records of {topic} would {'wait' if paused else 'be read'}; now they {'wait' if held else 'are read'}")
+        else:
+            out.print(f"records of {topic} {'wait from now on: they are kept for 7 days' if paused else 'are read again'}")
+
+    run_async(work())
+
+
+async def _reopen(servers: where.Servers, shipment: str, said: dict[str, Any], party: str, *, dry_run: bool, json: bool) -> None:
+    async with AsyncExitStack() as stack:
+        d = await desk(stack, servers, party, ledger=True)
+        state = await kept(d.consumer, shipment)
+        if state is not None and state.retired_at is None:
+            raise CliError(f"{shipment} is not retired: its facts count as they come")
+        facts = await d.ledger.facts(shipment)
+        if not facts:
+            raise CliError(f"the ledger holds no fact of {shipment}", 1)
+        name = act_id("O")
+        if not dry_run:
+            act = ShipmentReopened(source=d.party, id=name, shipment=shipment, **said)
+            await d.act(act)
+            for message in messages(shipment, facts, name, micros(act.event_time), d.party):
+                await d.producer.send_and_wait(CLEARANCE, codec.encode(message), key=shipment.encode())
+    retired = "" if state is None or state.retired_at is None else stamp(state.retired_at)
+    if json:
+        print_json({"id": "" if dry_run else name, "shipment": shipment, "facts": len(facts), "retired": retired})
+    else:
+        was = f"retired {retired}" if retired else "forgotten"
+        out.print(f"{shipment}, {was}, {'would be' if dry_run else 'is'} reopened with {len(facts)} facts of the ledger", markup=False, soft_wrap=True)
