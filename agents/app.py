@@ -17,6 +17,8 @@ from agents import reference as reference_files
 from agents.http.health import HealthServer, Verdict
 from agents.intake import intake_flow
 from agents.ledger.writer import LedgerWriter, security_of
+from agents.operations import shadow
+from agents.operations.holding import Holding, catch_up, follow
 from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.partition import Partition
@@ -29,13 +31,14 @@ from streams.clearance import ClearanceFold
 from streams.custody import CustodyFold
 from streams.documents import DocumentsFold
 from streams.fold import Fold
+from streams.intake import STAGE as INTAKE
 from streams.readiness import ReadinessFold
 from streams.reference.model import Reference
 from streams.rules import pack_of
 from streams.sources import SourcesFold
 from streams.trains import TrainsFold
 from topics import registry as topic_registry
-from topics.registry import Registry
+from topics.registry import ACTS, Registry
 
 log = logging.getLogger(__name__)
 TOPICS_SECONDS_MAX = 60.0
@@ -65,7 +68,8 @@ class Worker:
         self.partitions: dict[str, dict[int, Partition[Any, Any]]] = {}
         self.published = metrics.Published()
         self.ledger: LedgerWriter | None = self._ledger() if "ledger" in settings.stages else None
-        self.flows = [self.published.watch(flow) for flow in self._flows()]
+        self.holding = Holding(self.registry)
+        self.flows = [self.published.watch(flow) for flow in self._placed(self._flows())]
         self.hub = Hub()
         self._own_data = "" if settings.data_dir or not self.flows else tempfile.mkdtemp(prefix="railclear-faust-")
         self.app: Any = self._app() if self.flows else None
@@ -92,10 +96,19 @@ class Worker:
                                        exactly_once=self.settings.exactly_once and name == "clearance"))
         return flows
 
+    def _placed(self, flows: list[Flow]) -> list[Flow]:
+        """Flows that let wait what operators want to wait; in the shadow, where they are told to."""
+        names = shadow.Names(self.registry)
+        placed = [shadow.shadowed(flow, names) for flow in flows] if self.settings.shadow else flows
+        for flow in placed:
+            if flow.name == INTAKE:
+                flow.held = self.holding.topics
+        return placed
+
     @property
     def group(self) -> str:
         """Consumer group of this set of stages. Members of one group must read the same topics, so the set is part of its name."""
-        return group_of(self.settings.group, self.settings.stages)
+        return group_of(self.settings.group + (shadow.GROUP if self.settings.shadow else ""), self.settings.stages)
 
     def _app(self) -> Any:
         s = self.settings
@@ -110,7 +123,14 @@ class Worker:
         self.hub = faust_plugin.hub_of(app)
         if self.ledger is not None:
             app.task(self._write_ledger)
+        if INTAKE in s.stages:
+            app.task(self._follow_acts)
         return app
+
+    async def _follow_acts(self) -> None:
+        """What operators pause and drain takes effect within a second, in every worker with intake."""
+        s = self.settings
+        await follow(self.holding, s.bootstrap, security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
 
     async def _write_ledger(self) -> None:
         """A failure of the writer that is not PostgreSQL being away is a bug: it ends the process like any other."""
@@ -142,7 +162,7 @@ class Worker:
     def topics(self) -> set[str]:
         """Topics that must exist before this worker can do anything: a consumer waits for a missing one without a word."""
         needed = {topic for flow in self.flows for topic in (*flow.topics, flow.state_topic, flow.revision_topic) if topic}
-        return needed | set(self.ledger.topics if self.ledger is not None else ())
+        return needed | set(self.ledger.topics if self.ledger is not None else ()) | ({ACTS} if INTAKE in self.settings.stages else set())
 
     async def _await_topics(self) -> None:
         """Raises SettingsError when topics are still missing after a minute."""
@@ -157,6 +177,8 @@ class Worker:
                 await asyncio.sleep(0.2)
         finally:
             await admin.close()
+        if INTAKE in s.stages:
+            await catch_up(self.holding, s.bootstrap, security)
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Ends the process. Raises SettingsError when the cluster lacks topics."""

@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Directory of TOML files that add a deployment's own parties, crossings, terminals, agreements."""
     pack: str = ""
     """Rule pack hash that must be active; a worker that lacks it stops. Empty: the pack it has."""
+    shadow: bool = False
+    """Run beside production: own groups, states and topics under `shadow.`; border outputs and alerts are not written (docs/operations.md)."""
     data_dir: str = ""
     """Local directory for Faust's own files; empty: a temporary one."""
 
@@ -95,6 +97,8 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
         raise SettingsError(f"{_setting_of(str(error))}: {error}") from error
     if unknown := [s for s in settings.stages if s not in STAGES]:
         raise SettingsError(f"stages: unknown stage {unknown[0]!r}. Known: {', '.join(STAGES)}")
+    if settings.shadow and "ledger" in settings.stages:
+        raise SettingsError("shadow: a shadow writes no ledger; name its stages without it")
     if settings.security_protocol == "SASL_SSL" and not (settings.sasl_username and settings.sasl_password and settings.ssl_cafile):
         raise SettingsError("security_protocol SASL_SSL needs sasl_username, sasl_password and ssl_cafile")
     if settings.heartbeat_s * 3 > settings.session_timeout_s:

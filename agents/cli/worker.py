@@ -25,14 +25,17 @@ def register(app: typer.Typer) -> None:
         clock_origin: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         clock_base: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         clock_speed: Annotated[float | None, typer.Option(help="See settings; demo only.")] = None,
+        shadow: Annotated[bool | None, typer.Option("--shadow", help="Beside production: everything but border outputs and alerts, under shadow.*.")] = None,
         log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
     ) -> None:
         """Run stages until stopped. Exit codes: 0 stopped, 2 a setting is wrong, 70 crash: restart it, nothing is lost."""
         arguments: dict[str, object] = {
             "bootstrap": bootstrap, "dsn": dsn, "stages": [s.strip() for s in stages.split(",") if s.strip()] or None, "partitions": partitions,
             "overlay": str(overlay) if overlay else None, "http_port": http_port, "clock_origin": clock_origin, "clock_base": clock_base,
-            "clock_speed": clock_speed, "log_level": log_level,
+            "clock_speed": clock_speed, "log_level": log_level, "shadow": shadow or None,
         }
+        if shadow and not stages:
+            arguments["stages"] = [stage for stage in STAGES if stage != "ledger"]
         if at is not None:
             from agents.cli import where
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -128,6 +128,8 @@ class Flow:
             raise ValueError(f"flow {name}: a keyed flow reads exactly one topic, a stateless one at least one")
         self.name, self.topics, self.work = name, tuple(topics), work
         self.state_topic, self.revision_topic, self.exactly_once = state_topic, revision_topic, exactly_once
+        self.held: Collection[str] = ()
+        """Topics whose records wait for now, by an operator's act: their lanes are given none."""
 
     async def prepare(self, link: Link, lane: Lane) -> None:
         """Make a lane ready. In transactions first fence the former owner, then trust its last commit, then restore.

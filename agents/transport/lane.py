@@ -108,6 +108,8 @@ class Lane:
     @property
     def wants(self) -> bool:
         """May it be given another batch? Credit based: this is the only back-pressure."""
+        if self.flow is not None and self.tp.topic in self.flow.held:
+            return False
         return self.ready and not self.closing and len(self.pending) < MAX_INFLIGHT
 
     @property
