@@ -24,12 +24,14 @@ from agents.runner.clock import Clock
 from agents.runner.partition import Partition
 from agents.runner.stage import fold_flow
 from agents.settings import Settings, SettingsError, group_of, required
-from agents.transport import faust_app, faust_plugin
+from agents.transport import census, faust_app, faust_plugin
 from agents.transport.flow import Flow
-from agents.transport.hub import Hub
+from agents.transport.hub import Hub, hub_of
 from streams.clearance import ClearanceFold
+from streams.clearance.publish import ALERTS
 from streams.custody import CustodyFold
 from streams.documents import DocumentsFold
+from streams.effects import Send
 from streams.fold import Fold
 from streams.intake import STAGE as INTAKE
 from streams.readiness import ReadinessFold
@@ -37,7 +39,9 @@ from streams.reference.model import Reference
 from streams.rules import pack_of
 from streams.sources import SourcesFold
 from streams.trains import TrainsFold
+from topics import codec
 from topics import registry as topic_registry
+from topics.events.outputs import Alert
 from topics.registry import ACTS, Registry
 
 log = logging.getLogger(__name__)
@@ -50,6 +54,18 @@ def folds() -> dict[str, Fold[Any, Any]]:
     """Every fold by its stage name."""
     made: Sequence[Fold[Any, Any]] = (TrainsFold(), CustodyFold(), DocumentsFold(), ClearanceFold(), ReadinessFold(), SourcesFold())
     return {fold.name: fold for fold in made}
+
+
+def leave(settings: Settings) -> str:
+    """Remove a static member from the group of its stages: the others take its partitions over at once. Returns the group.
+
+    Raises SettingsError, Refuses, KafkaError.
+    """
+    required(settings, "bootstrap", "instance")
+    s, group = settings, group_of(settings.group, settings.stages)
+    security = security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
+    census.leave({"bootstrap_servers": s.bootstrap.split(","), **security}, group, s.instance)
+    return group
 
 
 class Worker:
@@ -116,16 +132,25 @@ class Worker:
         app = faust_app.build(faust_app.TransportSettings(
             group=self.group, bootstrap=s.bootstrap, session_timeout_s=s.session_timeout_s, heartbeat_s=s.heartbeat_s, commit_interval_s=s.commit_interval_s,
             fetch_wait_ms=s.fetch_wait_ms, sasl_username=s.sasl_username if secure else "", sasl_password=s.sasl_password if secure else "",
-            ssl_cafile=s.ssl_cafile, data_dir=s.data_dir or self._own_data,
+            ssl_cafile=s.ssl_cafile, data_dir=s.data_dir or self._own_data, instance=s.instance, compression=s.compression.replace("none", ""),
+            snapshot_dir=str(Path(s.data_dir) / "state") if s.data_dir else "", snapshot_s=s.snapshot_s, version=self.pack,
         ))
         for flow in self.flows:
             faust_plugin.register(app, flow)
-        self.hub = faust_plugin.hub_of(app)
+        self.hub = hub_of(app)
+        self.hub.alert = self._refusal
         if self.ledger is not None:
             app.task(self._write_ledger)
         if INTAKE in s.stages:
             app.task(self._follow_acts)
         return app
+
+    def _refusal(self, where: str, why: str) -> Send:
+        """What people are told when this worker refuses to read a partition."""
+        at = self.clock.now(time.time_ns() // 1000)
+        alert = Alert(key=f"TransportRefused/{where}", name="TransportRefused", severity="critical", state="open", seq=at, at=at, detail=why,
+                      runbook="TransportRefused")
+        return Send(ALERTS, alert.key.encode(), codec.encode(alert))
 
     async def _follow_acts(self) -> None:
         """What operators pause and drain takes effect within a second, in every worker with intake."""
@@ -148,11 +173,12 @@ class Worker:
         reasons = []
         if self.flows:
             lanes = self.hub.health()
-            if not lanes:
+            if not lanes and self.hub.unowned():  # a spare member of a complete group is well
                 reasons.append("no partition is assigned: is the group readable, do the topics exist?")
             reasons += [f"{lane.topic}/{lane.partition} is not restored" for lane in lanes if not lane.ready][:20]
             if lanes and self.hub.flow_started_at == 0:
                 reasons.append("records do not flow yet")
+            reasons += self.hub.unowned()[:20]
         if self.ledger is not None and not self.ledger.connected:
             reasons.append("the ledger has no connection to PostgreSQL (statuses flow all the same)")
         critical = [r for r in reasons if not r.startswith("the ledger") or not self.flows]

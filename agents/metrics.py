@@ -52,6 +52,8 @@ class _Counted:
         self._inner, self._stage, self._counts = inner, stage, counts
         self.restore, self.restore_revision = inner.restore, inner.restore_revision
         self.restored, self.highest_offset, self.close = inner.restored, inner.highest_offset, inner.close
+        self.image, self.adopt, self.dump = inner.image, inner.adopt, inner.dump
+        self.floors, self.restore_floors = inner.floors, inner.restore_floors
 
     async def process(self, batch: Batch) -> Sequence[Effect]:
         return self._count(await self._inner.process(batch))

@@ -40,6 +40,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session_timeout_s: Annotated[float, msgspec.Meta(ge=2, le=300)] = 10.0
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.2, le=60)] = 1.0
     commit_interval_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 0.5
+    membership: Literal["dynamic", "static"] = "dynamic"
+    """`dynamic`: whoever ends, cleanly or not, leaves the group at once, and the others take over. `static`: a member under the name of `instance` that a
+    crash or restart leaves in the group until its session ends: its partitions wait for it. `railclear worker --leave` removes it."""
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{0,200}$")] = ""
+    """Name of a static member, one process each: the pod's or host's name."""
+    compression: Literal["none", "lz4", "zstd"] = "lz4"
+    """Of what railclear writes to Kafka."""
     exactly_once: bool = False
     """Transactions for CLEARANCE's outputs: hard fencing, higher latency."""
 
@@ -58,7 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shadow: bool = False
     """Run beside production: own groups, states and topics under `shadow.`; border outputs and alerts are not written (docs/operations.md)."""
     data_dir: str = ""
-    """Local directory for Faust's own files; empty: a temporary one."""
+    """Local directory for Faust's own files and for snapshots of the state; empty: a temporary one and no snapshots. Nothing in it is needed again."""
+    snapshot_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 300.0
+    """How often the state of each partition is copied to `data_dir`: a restore then reads only what was written since."""
 
     # Time
     clock_origin: int = 0
@@ -101,6 +110,8 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
         raise SettingsError("shadow: a shadow writes no ledger; name its stages without it")
     if settings.security_protocol == "SASL_SSL" and not (settings.sasl_username and settings.sasl_password and settings.ssl_cafile):
         raise SettingsError("security_protocol SASL_SSL needs sasl_username, sasl_password and ssl_cafile")
+    if (settings.membership == "static") != bool(settings.instance):
+        raise SettingsError("membership static needs the name of this member in instance, and dynamic has none")
     if settings.heartbeat_s * 3 > settings.session_timeout_s:
         raise SettingsError(f"heartbeat_s {settings.heartbeat_s} must be at most a third of session_timeout_s {settings.session_timeout_s}")
     return settings

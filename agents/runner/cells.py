@@ -12,6 +12,8 @@ import msgspec
 
 RESERVED = "\x00"
 """First character of the runner's own keys: `\\x00epoch` and `\\x00broadcast/<slot>`."""
+INPUT_KEY = f"{RESERVED}input"
+"""Which topic the state was made from: the transport's own record, no cell (`agents.transport.origin`)."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -136,6 +138,15 @@ class Cells:
         if old is None or (old[0].offset, old[0].seq) <= (header.offset, header.seq):
             self._cells[key] = header, data
             self.bytes_held += len(data) - (len(old[1]) if old else 0)
+
+    def image(self) -> dict[str, tuple[Header, bytes]]:
+        """All keys as they are now: a copy that later puts do not touch."""
+        return dict(self._cells)
+
+    def adopt(self, image: dict[str, tuple[Header, bytes]]) -> None:
+        """Begin with an image instead of nothing; later records of the topic come through `restore`."""
+        self._cells = dict(image)
+        self.bytes_held = sum(len(data) for _, data in image.values())
 
     def restored(self) -> None:
         """After the last record: put the due times in order, from headers alone."""

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from agents.runner.broadcasts import Broadcasts
-from agents.runner.cells import RESERVED, Cells, Header, ObjectCache, pack
+from agents.runner.cells import INPUT_KEY, RESERVED, Cells, Header, ObjectCache, pack
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft
 from streams.effects import Effect, Record
@@ -64,6 +64,13 @@ class Input(msgspec.Struct, Generic[E], frozen=True):
     event: E
 
 
+class Image(msgspec.Struct, frozen=True):
+    """State of a partition at one moment, to begin with when it comes back: every key, and the revisions the world has seen beyond them."""
+
+    cells: dict[str, tuple[Header, bytes]]
+    floors: dict[str, int]
+
+
 class Partition(Generic[S, E]):
     """Call `restore` for each state record, `restored` once, then `batch`, `tick`, `sweep` in any order, one at a time."""
 
@@ -93,7 +100,9 @@ class Partition(Generic[S, E]):
     # -- restore ---------------------------------------------------------------------------------------------------------
     def restore(self, key: bytes, value: bytes | None) -> None:
         """One record of the state topic, in log order. Raises BadState."""
-        self.cells.restore(key.decode(), value)
+        name = key.decode()
+        if name != INPUT_KEY:
+            self.cells.restore(name, value)
 
     def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None:
         """One record of the revision topic: what the world has seen may be ahead of the state that a crash left."""
@@ -101,6 +110,15 @@ class Partition(Generic[S, E]):
         if REVISION_HEADER in found and KEY_HEADER in found:
             key = found[KEY_HEADER].decode()
             self._floors[key] = max(self._floors.get(key, 0), int(found[REVISION_HEADER]))
+
+    def image(self) -> Image | None:
+        """What restoring the topic as far as it was written would give; None while something in memory was not handed over for writing."""
+        return None if self._left_over else Image(self.cells.image(), dict(self._floors))
+
+    def adopt(self, image: Image) -> None:
+        """Begin with an image; then `restore` the records written since, in log order, and call `restored`."""
+        self.cells.adopt(image.cells)
+        self._floors = dict(image.floors)
 
     def restored(self) -> None:
         """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from agents.runner.cells import ObjectCache
+from agents.runner.cells import ObjectCache, pack
 from agents.runner.clock import Clock
-from agents.runner.partition import Limits, Partition
+from agents.runner.draft import KEY_HEADER, REVISION_HEADER
+from agents.runner.partition import Image, Limits, Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Stateless
 from streams.effects import Effect
@@ -31,11 +32,31 @@ def wall_us() -> int:
 class FoldWork:
     """One lane of a fold: `agents.transport.flow.Work` over a Partition."""
 
-    def __init__(self, partition: Partition[Any, Any], wall: Callable[[], int] = wall_us) -> None:
+    def __init__(
+        self, partition: Partition[Any, Any], wall: Callable[[], int] = wall_us, live: dict[int, Partition[Any, Any]] | None = None
+    ) -> None:
         self.partition = partition
-        self._wall = wall
+        self._wall, self._live = wall, live if live is not None else {}
         self.restore, self.restore_revision = partition.restore, partition.restore_revision
-        self.restored, self.highest_offset, self.close = partition.restored, partition.highest_offset, partition.close
+        self.restored, self.highest_offset = partition.restored, partition.highest_offset
+        self.image, self.adopt = partition.image, partition.adopt
+
+    def close(self) -> None:
+        """Free the decoded objects, and the partition itself unless a newer lane took its place."""
+        self.partition.close()
+        if self._live.get(self.partition.number) is self.partition:
+            del self._live[self.partition.number]
+
+    def dump(self, image: Image) -> Iterator[tuple[bytes, bytes]]:
+        """An image as the records that `restore` takes."""
+        return ((key.encode(), pack(header, data)) for key, (header, data) in image.cells.items())
+
+    def floors(self, image: Image) -> dict[str, int]:
+        return image.floors
+
+    def restore_floors(self, floors: Mapping[str, int]) -> None:
+        for key, revision in floors.items():
+            self.restore_revision(((REVISION_HEADER, str(revision).encode()), (KEY_HEADER, key.encode())))
 
     async def process(self, batch: Batch) -> Sequence[Effect]:
         return self.partition.batch(batch.records)
@@ -85,7 +106,7 @@ def fold_flow(
         partition = live[tp.partition] = Partition(
             fold, reference, tp.partition, clock=clock, cache=shared, limits=limits, rule_pack=rule_pack
         )
-        return FoldWork(partition)
+        return FoldWork(partition, live=live)
 
     return Flow(
         fold.name,

@@ -43,6 +43,8 @@ class LeaseLost(Exception):
 
 def submit(link: Link, flow: Flow, lane: Lane, effects: Sequence[Effect]) -> None:
     """Begin to carry out effects after all earlier ones of this lane. Returns at once: the next batch may be worked on meanwhile."""
+    if effects:
+        lane.submitted += 1  # counted also when the lane is closed: then its memory is ahead of Kafka and cannot be kept
     if lane.open and effects:
         lane.tail = asyncio.ensure_future(_publish(link, flow, lane, lane.tail, effects))
         lane.tail.add_done_callback(_no_bug)
@@ -62,6 +64,7 @@ async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[No
             await _in_transaction(link, lane, effects)
         else:
             await _at_least_once(link, lane, effects)
+        lane.settled += 1
         lane.progress.publish_seconds += time.monotonic() - began
     except LeaseLost:
         log.warning("lane %s generation %s is closed: its last batch is left to the next owner", lane.tp, lane.generation)
@@ -77,18 +80,18 @@ async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect]) -> N
     for effect in effects:
         match effect:
             case Await():
-                await _settle(waiting)
+                await _settle(lane, waiting)
                 waiting = []
                 await _leased(link, lane)
             case Ack(_, _, end):
-                await _settle(waiting)
+                await _settle(lane, waiting)
                 waiting = []
                 if lane.open:
                     lane.ack(end)
                     link.wake()
             case _:
                 waiting += await asyncio.wait_for(_write(producer, lane, effect), PUBLISH_TIMEOUT_S)
-    await _settle(waiting)
+    await _settle(lane, waiting)
 
 
 async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
@@ -107,7 +110,7 @@ async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect]) -> 
         await asyncio.wait_for(producer.send_offsets_to_transaction(offsets, link.group), PUBLISH_TIMEOUT_S)
     # aiokafka waits for its commit on a shielded future, without a limit of its own.
     await asyncio.wait_for(producer.commit_transaction(), PUBLISH_TIMEOUT_S)
-    await _settle(waiting)
+    await _settle(lane, waiting)
     if end is not None and lane.open:
         lane.ack(end)
         link.wake()
@@ -121,9 +124,13 @@ async def _leased(link: Link, lane: Lane) -> None:
         raise LeaseLost
 
 
-async def _settle(waiting: Sequence[Any]) -> None:
-    if waiting:
-        await asyncio.wait_for(asyncio.gather(*waiting), PUBLISH_TIMEOUT_S)
+async def _settle(lane: Lane, waiting: Sequence[Any]) -> None:
+    if not waiting:
+        return
+    for said in await asyncio.wait_for(asyncio.gather(*waiting), PUBLISH_TIMEOUT_S):
+        # A batch's metadata has the offset of its first record; -1 when the broker knew it from an earlier try.
+        if said.topic in lane.sure and said.partition == lane.tp.partition and said.offset >= 0:
+            lane.sure[said.topic] = max(lane.sure[said.topic], said.offset)
 
 
 async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import ssl
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -11,6 +12,8 @@ import msgspec
 
 from agents.transport import faust_plugin
 from agents.transport.batch import BATCH_RECORDS_MAX
+from agents.transport.hub import hub_of
+from agents.transport.keeper import Keeper
 
 MEBIBYTE = 1 << 20
 
@@ -31,8 +34,17 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """With it: SASL_SSL and SCRAM-SHA-512."""
     sasl_password: str = ""
     ssl_cafile: str = ""
+    instance: str = ""
+    """Static membership under this name (a crash stays in the group until the session ends); empty: dynamic, who ends leaves at once."""
+    compression: str = ""
+    """Of everything that is written: `lz4`, `zstd`, or empty for none."""
     data_dir: str = ""
     """Faust's own files; empty: a temporary directory (nothing in it is needed again)."""
+    snapshot_dir: str = ""
+    """Where lanes leave their state for a shorter restore; empty: nowhere."""
+    snapshot_s: float = 300.0
+    version: str = ""
+    """Rule pack and state format: snapshots of another are not used."""
 
 
 def build(settings: TransportSettings) -> Any:
@@ -48,7 +60,9 @@ def build(settings: TransportSettings) -> Any:
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=BATCH_RECORDS_MAX,  # a batch of that many takes about 40 ms; more only adds latency
         consumer_max_fetch_size=4 * MEBIBYTE,  # per partition and fetch: the largest input still comes alone
-        consumer_auto_offset_reset="earliest",  # a new group reads everything; "latest" would lose what came before its first commit
+        consumer_auto_offset_reset="none",  # lanes choose where to begin; an offset that the log does not have must never be skipped silently
+        consumer_group_instance_id=settings.instance or None,
+        producer_compression_type=settings.compression or None,
         producer_linger=0,  # batches are built by hand, waiting only delays them
         producer_max_batch_size=512 * 1024,
         producer_max_request_size=9 * MEBIBYTE,  # a dead letter of a 4 MiB input is up to 6 MiB of base64 and names
@@ -62,7 +76,9 @@ def build(settings: TransportSettings) -> Any:
         autodiscover=False,  # stages are registered by the composition root
         worker_redirect_stdouts=False,
     )
-    faust_plugin.hub_of(app).fetch_wait_ms = settings.fetch_wait_ms
+    hub = hub_of(app)
+    hub.fetch_wait_ms = settings.fetch_wait_ms
+    hub.keeper = Keeper(settings.group, Path(settings.snapshot_dir) if settings.snapshot_dir else None, settings.version, settings.snapshot_s)
     return app
 
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -19,10 +20,14 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from agents.transport.batch import Batch
-from agents.transport.fatal import Refuses, fatal
+from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSeen
+from agents.transport.fatal import Refuses, before_exit, fatal
+from agents.transport.faust_thread import Thread
 from agents.transport.flow import Flow
-from agents.transport.hub import Hub
+from agents.transport.hub import hub_of
+from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
+from agents.transport.origin import Bounds
 
 log = logging.getLogger(__name__)
 
@@ -31,85 +36,16 @@ DRAIN_S = 5.0
 """How long a rebalance waits for batches in flight."""
 COMMIT_TIMEOUT_S = 10.0
 COMMIT_FAILING_S = 20.0
-LEASE_MARGIN_S = 2.0
+TOPICS_S = 120.0
+"""A broker that has not described its topics by then will not; the process ends."""
+ALERT_S = 5.0
+SNAPSHOTS_AT_EXIT_S = 10.0
 TURN_S = 0.25
 """Ticks: how often a lane is asked whether something is due."""
 TURN_PRESSING_S = 0.1
 """While a sweep is under way: one slice per lane and 100 ms."""
 
 TRANSPORTS.aliases[SCHEME] = "agents.transport.faust_plugin:Transport"
-
-
-def hub_of(app: Any) -> Hub:
-    """The hub of a Faust app, made on first use."""
-    hub = getattr(app, "railclear_hub", None)
-    if hub is None:
-        hub = app.railclear_hub = Hub()
-    return hub
-
-
-class Thread(driver.AIOKafkaConsumerThread):
-    """Runs aiokafka's consumer and its heartbeats in a thread of its own, so a handler that blocks does not lose the membership."""
-
-    app: Any
-    beat = 0.0
-    """When the last good heartbeat (or join) was *sent*, boot clock."""
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        coordinator = getattr(self._consumer, "_coordinator", None)
-        if coordinator is None or self.app.client_only:
-            return
-        send = coordinator._do_heartbeat
-
-        async def heartbeat() -> bool:
-            sent = boot_clock()
-            good = await send()
-            # Good is also the answer while a rebalance is under way: the broker still counts us as the owner then.
-            if good:
-                self.beat = sent
-            return good
-
-        coordinator._do_heartbeat = heartbeat
-
-    def lease(self) -> bool:
-        """Still surely a member? False: paused or cut off so long that the broker may have given our partitions away."""
-        return boot_clock() - self.beat < self.app.conf.broker_session_timeout - LEASE_MARGIN_S
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = hub_of(self.app).fetch_wait_ms  # Faust hard-codes 1500
-        consumer._isolation_level = "read_committed"  # a stage upstream may write in transactions; costs nothing otherwise
-        return consumer
-
-    async def fetch(self, want: set[TopicPartition], assignment: Any, timeout: float) -> tuple[Mapping[Any, Any], Mapping[Any, tuple[int, int]]]:
-        """Records per partition, and (position, high water) of the wanted ones.
-
-        aiokafka's fetched_records waits through a rebalance and then returns records of the NEW assignment, its position already moved
-        past them. So every fetch is tied to the assignment it was asked for; otherwise the position is put back. There is no await
-        between the return and the check.
-        """
-        consumer = self._ensure_consumer()
-        if consumer._subscription.subscription.assignment is not assignment:
-            return {}, {}
-        records = await self._fetch_records(consumer, want, timeout=timeout, max_records=consumer._max_poll_records)
-        if consumer._subscription.subscription.assignment is not assignment:
-            for tp, fetched in records.items():
-                consumer.seek(tp, fetched[0].offset)
-            return {}, {}
-        marks = {}
-        for tp in want:
-            state = assignment.state_value(tp)
-            if state is not None and state.has_valid_position and state.highwater is not None:
-                marks[tp] = (state.position, state.highwater)
-        return records, marks
-
-    async def rewind(self, tp: TopicPartition) -> None:
-        """In the consumer's thread: read the committed offset anew and go on from there."""
-        consumer = self._ensure_consumer()
-        offset = await consumer.committed(tp)
-        if offset:
-            consumer.seek(tp, offset)
 
 
 class Consumer(driver.Consumer):
@@ -124,9 +60,15 @@ class Consumer(driver.Consumer):
         self.committing = asyncio.Lock()
         self.failing_since = 0.0
         self.group: str = self.app.conf.id
+        self.observer = Observer(self.client_settings, self.group)
+        self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
+        self._given_up: list[Lane] = []
+        self._bounds: asyncio.Future[Mapping[TopicPartition, Bounds]] | None = None
 
     def _new_consumer_thread(self) -> Thread:
-        return Thread(self, loop=self.loop, beacon=self.beacon)
+        thread = Thread(self, loop=self.loop, beacon=self.beacon)
+        before_exit(thread.leave)
+        return thread
 
     # -- Link --------------------------------------------------------------------------------------------------------------
     def client_settings(self) -> Mapping[str, Any]:
@@ -146,8 +88,25 @@ class Consumer(driver.Consumer):
     def wake(self) -> None:
         self.hub.wake.set()
 
-    async def rewind(self, tp: TopicPartition) -> None:
-        await self._thread.call_thread(self._thread.rewind, tp)
+    @property
+    def keeper(self) -> Keeper:
+        return self.hub.keeper
+
+    async def bounds_of(self, tp: TopicPartition, anew: bool) -> Bounds:
+        if anew or self._bounds is None:
+            found: Mapping[TopicPartition, Bounds] = await self._thread.call_thread(self._thread.bounds, [tp])
+            return found[tp]
+        return (await asyncio.shield(self._bounds))[tp]
+
+    async def known_topics(self) -> Mapping[str, TopicSeen]:
+        assert self._seen is not None, "partitions were assigned"
+        return await asyncio.shield(self._seen)
+
+    async def _look_at_topics(self) -> Mapping[str, TopicSeen]:
+        return await self.observer.topics(self.hub.known_topics(), TOPICS_S)
+
+    async def seek_lane(self, lane: Lane, offset: int) -> None:
+        await self._thread.call_thread(self._thread.seek_to, lane.tp, offset, lane.assignment)
 
     # -- input ---------------------------------------------------------------------------------------------------------------
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
@@ -167,7 +126,10 @@ class Consumer(driver.Consumer):
         wait = timeout if len(want) == len(lanes) else 0.02
         records, marks = await self._thread.call_thread(self._thread.fetch, want, assignment, wait)
         for tp, (position, highwater) in marks.items():
-            lanes[tp].progress.position, lanes[tp].progress.highwater = position, highwater
+            lane = lanes[tp]
+            lane.progress.position, lane.progress.highwater = position, highwater
+            if tp not in records and not lane.pending and lane.flow is not None and self.hub.lanes.get(tp) is lane:
+                await lane.flow.rest(self, lane, position)
         for tp, fetched in records.items():
             lane = lanes[tp]
             if not fetched or lane.closing or self.hub.lanes.get(tp) is not lane:
@@ -231,6 +193,8 @@ class Consumer(driver.Consumer):
         self._thread.beat = boot_clock()
         self.hub.generation = generation_id
         self.hub.rebalances += 1
+        self._seen = asyncio.ensure_future(self._look_at_topics())
+        self._bounds = asyncio.ensure_future(self._thread.call_thread(self._thread.bounds, list(assigned))) if assigned else None
         for tp in assigned:
             lane = self.hub.lanes[tp] = Lane(tp, generation_id, self.hub.flows.get(tp.topic))
             lane.assignment = assignment
@@ -249,7 +213,19 @@ class Consumer(driver.Consumer):
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, a lane that cannot be restored ends the process
             if lane.open and not self.app.should_stop and self.hub.lanes.get(lane.tp) is lane:
+                if isinstance(error, Refuses):
+                    await self._alert(f"{lane.tp.topic}/{lane.tp.partition}", str(error))
                 fatal(f"restore {lane.tp}", error)
+
+    async def _alert(self, where: str, why: str) -> None:
+        """Tell people before the process ends; the refusal itself does not depend on it."""
+        if self.hub.alert is None:
+            return
+        send = self.hub.alert(where, why)
+        try:
+            await asyncio.wait_for(self.producer().send_and_wait(send.topic, send.value, key=send.key), ALERT_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("the alert of the refusal is not sent: %r", error)
 
     async def quiesce(self) -> None:
         """Let batches in flight finish, commit, then close the lanes for good."""
@@ -257,7 +233,7 @@ class Consumer(driver.Consumer):
         for lane in lanes:
             lane.closing = True
         end = boot_clock() + DRAIN_S
-        while any(lane.in_flight for lane in lanes) and boot_clock() < end:
+        while any(lane.in_flight or lane.queued for lane in lanes) and boot_clock() < end:
             await asyncio.sleep(0.005)
         try:
             await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
@@ -266,6 +242,9 @@ class Consumer(driver.Consumer):
         for lane in lanes:
             lane.open = False
         self.hub.lanes.clear()
+        self._given_up = lanes or self._given_up
+        kept = sum(self.keeper.keep(lane) for lane in lanes)
+        log.info("%d partitions given up, %d of them kept for their return", len(lanes), kept)
         for lane in lanes:
             if lane.task is not None:
                 lane.task.cancel()
@@ -278,6 +257,12 @@ class Consumer(driver.Consumer):
 
     async def on_stop(self) -> None:
         await self.quiesce()
+        if self.keeper.directory is not None:
+            try:
+                await asyncio.wait_for(asyncio.gather(*(self.keeper.write_kept(lane) for lane in self._given_up)), SNAPSHOTS_AT_EXIT_S)
+            except TimeoutError:
+                log.warning("not all snapshots could be written in %.0f s", SNAPSHOTS_AT_EXIT_S)
+        self.observer.close()
         await super().on_stop()
 
     # -- background ------------------------------------------------------------------------------------------------------------
@@ -288,6 +273,39 @@ class Consumer(driver.Consumer):
             complaint = self.hub.complaint()
             if complaint is not None and not self.should_stop:
                 fatal(complaint)
+            self.keeper.forget()
+
+    @Service.task
+    async def _census(self) -> None:
+        """Who owns the wanted partitions, and are the topics still those that were read at the start?"""
+        while not self.should_stop:
+            found = await self.observer.census(self.hub.wanted_topics())
+            if found is not None:
+                self.hub.census, seen = found
+                await self._same_topics(seen)
+            await self.sleep(CENSUS_EAGER_S if self.hub.unowned() else CENSUS_S)
+
+    async def _same_topics(self, seen: Mapping[str, TopicSeen]) -> None:
+        if self._seen is None or not self._seen.done() or self._seen.cancelled() or self._seen.exception() is not None:
+            return
+        for name, before in self._seen.result().items():
+            now = seen.get(name)
+            if now is None or not now.partitions or not before.partitions:
+                continue
+            if before.id != now.id or before.partitions != now.partitions:
+                why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was read"
+                if before.id != now.id or (self.hub.flows[name].state_topic if name in self.hub.flows else True):
+                    await self._alert(name, why)
+                    fatal("topics", Refuses(why))
+
+    @Service.task
+    async def _snapshots(self) -> None:
+        """One lane after the other, so that at most one waits for its publication."""
+        while not self.should_stop:
+            await self.sleep(1.0)
+            for lane in list(self.hub.lanes.values()):
+                if self.keeper.due(lane) and not self.should_stop:
+                    await self.keeper.hold_and_write(lane)
 
     @Service.task
     async def _turns(self) -> None:
@@ -322,13 +340,25 @@ def register(app: Any, flow: Flow) -> Any:
     hub.add(flow)
     channel = app.topic(*flow.topics, key_serializer="raw", value_serializer="raw")
 
+    working: set[asyncio.Future[None]] = set()
+
+    def done(task: asyncio.Future[None]) -> None:
+        working.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            fatal("agent", error)
+
     async def work(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
             lane = hub.lanes.get(message.tp)
             if lane is None or lane.closing or lane.generation != message.generation_id:
                 continue  # given up: the next owner reads it
-            await flow.batch(app.consumer, lane, Batch(message.topic, message.partition, message.value))
+            # A task per batch: a lane whose work or output stalls keeps its own records waiting and nobody else's. The lane's lock
+            # is taken in the order of these tasks, and its credit bounds their number.
+            lane.queued += 1
+            task = asyncio.ensure_future(flow.batch(app.consumer, lane, Batch(message.topic, message.partition, message.value)))
+            working.add(task)
+            task.add_done_callback(done)
             await asyncio.sleep(0)
 
     return app.agent(channel, name=f"railclear.{flow.name}")(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -12,14 +12,18 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from agents.transport.batch import Batch, submit
-from agents.transport.lane import Lane
+from agents.transport.census import TopicSeen, same_counts
+from agents.transport.keeper import Keeper
+from agents.transport.lane import QUIET_S, Lane, boot_clock
+from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
 from agents.transport.restore import RESTORE_TIMEOUT_S, restore
-from streams.effects import Effect
+from streams.effects import Ack, Await, Effect, PutState
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
-TRANSACTION_TIMEOUT_MS = 30_000
+TRANSACTION_TIMEOUT_MS = 10_000
+"""A worker that dies in a transaction stalls the readers of its outputs for so long at most (less when its successor fences it)."""
 
 
 class Link(Protocol):
@@ -47,8 +51,21 @@ class Link(Protocol):
         """A lane has room again."""
         ...
 
-    async def rewind(self, tp: TopicPartition) -> None:
-        """Read the committed offset anew and go on from there."""
+    async def bounds_of(self, tp: TopicPartition, anew: bool) -> Bounds:
+        """What is committed and where the log begins and ends; `anew`: not what the whole assignment was told at its start."""
+        ...
+
+    async def seek_lane(self, lane: Lane, offset: int) -> None:
+        """Read on from there."""
+        ...
+
+    async def known_topics(self) -> Mapping[str, TopicSeen]:
+        """All topics of this process as they were at the start of this assignment."""
+        ...
+
+    @property
+    def keeper(self) -> Keeper:
+        """What is left of partitions that were given up."""
         ...
 
 
@@ -60,6 +77,24 @@ class Work(Protocol):
     def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None: ...
 
     def restored(self) -> None: ...
+
+    def image(self) -> Any | None:
+        """Everything restored and processed, as a copy; None while something of it was not handed over for writing, or when there is no state."""
+        ...
+
+    def adopt(self, image: Any) -> None:
+        """Begin with an image; what was written since comes through `restore`."""
+        ...
+
+    def dump(self, image: Any) -> Iterator[tuple[bytes, bytes]]:
+        """An image as records that `restore` takes."""
+        ...
+
+    def floors(self, image: Any) -> dict[str, int]:
+        """Revisions of an image that the world has seen beyond its state, by key."""
+        ...
+
+    def restore_floors(self, floors: Mapping[str, int]) -> None: ...
 
     def highest_offset(self) -> int:
         """Highest input offset that the restored state has applied, -1 = none."""
@@ -101,6 +136,19 @@ class Stateless:
 
     def restored(self) -> None: ...
 
+    def image(self) -> None:
+        return None
+
+    def adopt(self, image: Any) -> None: ...
+
+    def dump(self, image: Any) -> Iterator[tuple[bytes, bytes]]:
+        return iter(())
+
+    def floors(self, image: Any) -> dict[str, int]:
+        return {}
+
+    def restore_floors(self, floors: Mapping[str, int]) -> None: ...
+
     def highest_offset(self) -> int:
         return -1
 
@@ -132,29 +180,61 @@ class Flow:
         """Topics whose records wait for now, by an operator's act: their lanes are given none."""
 
     async def prepare(self, link: Link, lane: Lane) -> None:
-        """Make a lane ready. In transactions first fence the former owner, then trust its last commit, then restore.
+        """Make a lane ready. In transactions first fence the former owner, then trust its last commit; restore; then choose where to read.
 
-        Raises Refuses when topics do not fit together.
+        Raises Refuses when topics do not fit together or records are gone that were not read.
         """
         began = time.monotonic()
+        seen = await link.known_topics()
+        lane.ids = tuple(seen[topic].id for topic in (*self.topics[:1], self.state_topic, self.revision_topic) if topic) if self.state_topic else ()
+        if self.state_topic:
+            same_counts(self.name, {t: seen[t].partitions for t in (lane.tp.topic, self.state_topic, self.revision_topic) if t})
         if self.exactly_once:
-            lane.producer = AIOKafkaProducer(
-                **link.producer_settings(),
-                transactional_id=f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}",
-                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            )
-            await asyncio.wait_for(lane.producer.start(), START_TIMEOUT_S)
-            await link.rewind(lane.tp)
+            await self._fence(link, lane)
         work = lane.work = self.work(lane.tp)
         if self.state_topic:
-            await asyncio.wait_for(restore(link.client_settings(), self, lane, work), RESTORE_TIMEOUT_S)
-            log.info("lane %s generation %s: %d records in %.2f s", lane.tp, lane.generation, lane.progress.restored_records, time.monotonic() - began)
+            known = await asyncio.wait_for(restore(link.client_settings(), self, lane, work, link.keeper), RESTORE_TIMEOUT_S)
+            await self._identify(link, lane, known, InputIdentity(lane.tp.topic, seen[lane.tp.topic].id))
+            log.info("lane %s generation %s: %d records from %s in %.2f s", lane.tp, lane.generation, lane.progress.restored_records,
+                     lane.progress.source, time.monotonic() - began)
         else:
             work.restored()
+        state = f"{self.state_topic}/{lane.tp.partition}"
+        bounds = await link.bounds_of(lane.tp, self.exactly_once)
+        lane.next = start_of(f"{lane.tp.topic}/{lane.tp.partition}", state, bounds, work.highest_offset())
+        lane.committed = bounds.committed  # nothing yet: where we begin is committed too, or a later deletion could not be told from a new group
+        await link.seek_lane(lane, lane.next)
+
+    async def _fence(self, link: Link, lane: Lane) -> None:
+        lane.producer = AIOKafkaProducer(
+            **link.producer_settings(),
+            transactional_id=f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
+        await asyncio.wait_for(lane.producer.start(), START_TIMEOUT_S)
+
+    async def _identify(self, link: Link, lane: Lane, known: InputIdentity | None, now: InputIdentity) -> None:
+        """The state says which input it was made from; a new one is told now. Raises Refuses."""
+        if known is not None:
+            same_input(f"{self.state_topic}/{lane.tp.partition}", known, now)
+        elif now.id:
+            record = PutState(self.state_topic, lane.tp.partition, ((INPUT_KEY, record_of(now)),))
+            submit(link, self, lane, (record, Await()))
+
+    async def rest(self, link: Link, lane: Lane, position: int) -> None:
+        """Nothing is in flight and the reader has passed markers: they are done with too."""
+        if self.exactly_once:
+            quiet = boot_clock() - lane.delivered_at > QUIET_S
+            if quiet and lane.next is not None and position > max(lane.next, lane.idle_position) and lane.clean:
+                lane.idle_position = position
+                submit(link, self, lane, (Ack(lane.tp.topic, lane.tp.partition, position),))
+        else:
+            lane.rest(position)
 
     async def batch(self, link: Link, lane: Lane, batch: Batch) -> None:
         """Work on one batch, then begin to publish what it says."""
         async with lane.lock:
+            lane.queued -= 1
             if lane.work is None or lane.closing:
                 return
             submit(link, self, lane, await lane.work.process(batch))

@@ -2,13 +2,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 from aiokafka.structs import TopicPartition
 
+from agents.transport.census import STALE_S, Census
 from agents.transport.flow import Flow
+from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
+from streams.effects import Send
 
 STUCK_S = 120.0
 """Watchdog: a batch that is not acknowledged for so long ends the process."""
@@ -29,6 +33,14 @@ class LaneHealth(msgspec.Struct, frozen=True):
     pending: int
 
 
+def hub_of(app: Any) -> Hub:
+    """The hub of a Faust app, made on first use."""
+    hub: Hub | None = getattr(app, "railclear_hub", None)
+    if hub is None:
+        hub = app.railclear_hub = Hub()
+    return hub
+
+
 class Hub:
     """Flows by topic, lanes by partition. Lives on the app; nothing is global."""
 
@@ -42,6 +54,11 @@ class Hub:
         self.rebalances = 0
         self.fetch_wait_ms = 100
         """How long the broker may hold a fetch that finds nothing."""
+        self.census: Census | None = None
+        """Who owned the wanted partitions when the broker was last asked."""
+        self.keeper = Keeper("")
+        self.alert: Callable[[str, str], Send] | None = None
+        """Makes the alert of a refusal from where and why; None: there is nobody to tell."""
 
     def add(self, flow: Flow) -> None:
         """A topic has one flow per process: two stages that read the same topic need two processes (two groups)."""
@@ -51,7 +68,24 @@ class Hub:
             self.flows[topic] = flow
 
     def wanted_topics(self) -> set[str]:
+        """Topics of which every partition must have an owner."""
         return set(self.flows)
+
+    def known_topics(self) -> set[str]:
+        """Those, and the state and revision topics."""
+        return self.wanted_topics() | {t for flow in self.flows.values() for t in (flow.state_topic, flow.revision_topic) if t}
+
+    def unowned(self) -> list[str]:
+        """What is wrong with the assignment: wanted partitions that nobody reads. A member alone cannot see it, the broker can."""
+        census = self.census
+        if census is None or boot_clock() - census.at > STALE_S:
+            return ["the broker has not said who owns which partition"]
+        found = [f"topic {name} does not exist or may not be described" for name in census.missing]
+        if census.stable:
+            found += [f"{tp.topic}/{tp.partition} is read by nobody in the group" for tp in census.orphans]
+        else:
+            found.append("the group is being rebalanced")
+        return found
 
     def health(self) -> list[LaneHealth]:
         """Every assigned lane."""

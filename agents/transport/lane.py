@@ -39,6 +39,7 @@ class Progress:
         "restored_at",
         "restored_records",
         "sends",
+        "source",
         "state_bytes",
         "state_records",
     )
@@ -47,6 +48,8 @@ class Progress:
         self.assigned_at = boot_clock()
         self.ready_at = self.acked_at = self.restored_at = self.publish_seconds = 0.0
         self.batches = self.records = self.sends = self.state_records = self.state_bytes = self.restored_records = 0
+        self.source = ""
+        """Where the restore began: `memory`, `disk` or `topic`."""
         self.position = -1
         """Next offset that will be handed over; -1 = unknown."""
         self.highwater = -1
@@ -84,6 +87,18 @@ class Lane:
         """End of the contiguous acknowledged prefix."""
         self.committed: int | None = None
         self.delivered_at = boot_clock()
+        self.holding = False
+        """Given no new records for a moment: its state is about to be copied."""
+        self.submitted = self.settled = 0
+        """Publications begun, and those whose every record is durable."""
+        self.queued = 0
+        """Batches handed over whose work has not begun."""
+        self.ids: tuple[str, ...] = ()
+        """Topic ids of input, state and revision topic."""
+        self.sure: dict[str, int] = {}
+        """Of the state and the revision topic: everything below this offset is in memory. Never too high."""
+        self.idle_position = -1
+        """Exactly-once: the position that was last committed without records."""
         self.progress = Progress()
 
     def deliver(self, end: int, records: int) -> None:
@@ -105,12 +120,25 @@ class Lane:
             self.since = time.monotonic()
         self.progress.acked_at = boot_clock()
 
+    def rest(self, position: int) -> None:
+        """Nothing is in flight and the reader stands at `position`: what lies before it is transaction markers, and is done with too.
+
+        Committing it keeps the group's offset from falling below a log whose last records were read and then deleted.
+        """
+        if not self.pending and self.next is not None and position > self.next:
+            self.next = position
+
     @property
     def wants(self) -> bool:
         """May it be given another batch? Credit based: this is the only back-pressure."""
         if self.flow is not None and self.tp.topic in self.flow.held:
             return False
-        return self.ready and not self.closing and len(self.pending) < MAX_INFLIGHT
+        return self.ready and not self.closing and not self.holding and len(self.pending) < MAX_INFLIGHT
+
+    @property
+    def clean(self) -> bool:
+        """All that was ever begun here is durable: memory is no further than Kafka."""
+        return not self.pending and not self.queued and not self.in_flight and self.submitted == self.settled
 
     @property
     def in_flight(self) -> bool:

@@ -1,14 +1,15 @@
-"""Read a lane's state from its compacted topic, and refuse topics that do not fit together."""
+"""Bring a lane's state back: from what was kept in memory or on disk and the tail of the state topic, or from the topic alone."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from agents.transport.fatal import Refuses
+from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
+from agents.transport.origin import INPUT_KEY, InputIdentity, identity_of
 
 if TYPE_CHECKING:
     from agents.transport.flow import Flow, Work
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 RESTORE_TIMEOUT_S = 600.0
 
 
-async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work) -> None:
-    """Feed all state records, then the revisions the world has seen, then check the input. Raises Refuses, aiokafka errors."""
+async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work, keeper: Keeper) -> InputIdentity | None:
+    """Give `work` its state and the revisions the world has seen. Returns which input the state was made from, None if it does not say.
+
+    Raises BadState, aiokafka errors.
+    """
     consumer = AIOKafkaConsumer(
         group_id=None,
         enable_auto_commit=False,
@@ -29,48 +33,52 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work)
     )
     try:
         await consumer.start()
-        await _same_partitions(consumer, flow, lane)
         state = TopicPartition(flow.state_topic, lane.tp.partition)
-        async for record in _all(consumer, state, lane):
-            if record.key is not None:
+        topics = [state, *([TopicPartition(flow.revision_topic, lane.tp.partition)] if flow.revision_topic else [])]
+        begins, ends = await consumer.beginning_offsets(topics), await consumer.end_offsets(topics)
+        starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
+        lane.sure = {tp.topic: ends[tp] for tp in topics}
+        async for record in _from(consumer, state, starts[state], ends[state], lane):
+            if record.key == INPUT_KEY and record.value is not None:
+                known = known or identity_of(record.value)  # the first one: a later writer may already have been wrong
+            elif record.key is not None:
                 work.restore(record.key, record.value)
-        if flow.revision_topic:
-            async for record in _all(consumer, TopicPartition(flow.revision_topic, lane.tp.partition), lane):
+        for revisions in topics[1:]:
+            async for record in _from(consumer, revisions, starts[revisions], ends[revisions], lane):
                 work.restore_revision(record.headers)
         work.restored()
-        await _same_input(consumer, flow, lane, work.highest_offset())
+        return known
     finally:
         await consumer.stop()
 
 
-async def _all(consumer: Any, tp: TopicPartition, lane: Lane) -> Any:
-    """Every record of one partition up to its present end. The position, not the records, says when that is: markers take offsets."""
+async def _base(
+    flow: Flow, lane: Lane, work: Work, keeper: Keeper, topics: list[TopicPartition], begins: Mapping[Any, int], ends: Mapping[Any, int]
+) -> tuple[dict[TopicPartition, int], InputIdentity | None]:
+    """What this process or machine still has of the state, and where the tails begin. What reaches beyond a topic's end is not of it."""
+
+    def fits(*starts: int) -> bool:
+        return all(begins[tp] <= start <= ends[tp] for tp, start in zip(topics, starts, strict=False))
+
+    own = InputIdentity(lane.tp.topic, lane.ids[0]) if lane.ids else None
+    if (kept := keeper.take(flow, lane, fits)) is not None:
+        work.adopt(kept.image)
+        lane.progress.source = "memory"
+        return dict(zip(topics, (kept.state_next, kept.revision_next), strict=False)), own
+    if (head := await keeper.load(flow, lane, work, fits)) is not None:
+        lane.progress.source = "disk"
+        return dict(zip(topics, (head.state_next, head.revision_next), strict=False)), own
+    lane.progress.source = "topic"
+    return {tp: begins[tp] for tp in topics}, None
+
+
+async def _from(consumer: Any, tp: TopicPartition, start: int, end: int, lane: Lane) -> AsyncIterator[Any]:
+    """Every record of one partition from `start` up to `end`. The position, not the records, says when that is: markers take offsets."""
     consumer.assign([tp])
-    await consumer.seek_to_beginning(tp)
-    end = (await consumer.end_offsets([tp]))[tp]
+    consumer.seek(tp, start)
     while lane.open and await consumer.position(tp) < end:
         for records in (await consumer.getmany(timeout_ms=200, max_records=5000)).values():
             lane.progress.restored_records += len(records)
             lane.progress.restored_at = boot_clock()
             for record in records:
                 yield record
-
-
-async def _same_partitions(consumer: Any, flow: Flow, lane: Lane) -> None:
-    counts = {}
-    for topic in filter(None, (lane.tp.topic, flow.state_topic, flow.revision_topic)):
-        await consumer._client._wait_on_metadata(topic)
-        counts[topic] = len(consumer.partitions_for_topic(topic) or ())
-    if len(set(counts.values())) != 1:
-        said = ", ".join(f"{topic} has {n}" for topic, n in counts.items())
-        raise Refuses(f"stage {flow.name} needs topics of equal partition counts, but {said}: state would be orphaned")
-
-
-async def _same_input(consumer: Any, flow: Flow, lane: Lane, highest: int) -> None:
-    """The per-key offset rule needs stable input offsets: on a topic made anew everything below the old offsets would be skipped silently."""
-    end = (await consumer.end_offsets([lane.tp]))[lane.tp]
-    if highest >= end:
-        raise Refuses(
-            f"{flow.state_topic}/{lane.tp.partition} has applied input offset {highest}, but {lane.tp.topic}/{lane.tp.partition} ends at {end}: "
-            "the input topic was deleted or restored from elsewhere. Give the stage a new state topic or restore the input."
-        )

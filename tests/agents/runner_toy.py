@@ -113,7 +113,7 @@ def topics_of(fold: Summing) -> tuple[str, ...]:
     return fold.input_topic, fold.state_topic, fold.revision_topic, f"{fold.name}.out", f"outcomes.{fold.name}"
 
 
-def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str]) -> Any:
+def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str], **settings: Any) -> Any:
     """An app with one summing stage per name and a stateless stage that copies `outside` and `outside.two` to the first one's input."""
     from agents.runner.draft import outcomes_of
     from agents.runner.stage import fold_flow, stateless_flow
@@ -122,7 +122,7 @@ def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str])
     from agents.transport.faust_plugin import register
     from streams.effects import Ack, Effect, Send, plan
 
-    app = build(TransportSettings(group=group, bootstrap=bootstrap, session_timeout_s=6, heartbeat_s=0.5, commit_interval_s=0.2))
+    app = build(TransportSettings(**{"group": group, "bootstrap": bootstrap, "session_timeout_s": 6, "heartbeat_s": 0.5, "commit_interval_s": 0.2, **settings}))
     for name in names:
         register(app, fold_flow(Summing(name, f"{name}.in"), NO_REFERENCE, exactly_once=exactly_once))
 
@@ -136,8 +136,8 @@ def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str])
     return app
 
 
-if __name__ == "__main__":  # a worker process: BOOTSTRAP GROUP EXACTLY_ONCE NAME…
+if __name__ == "__main__":  # a worker process: BOOTSTRAP GROUP EXACTLY_ONCE NAME…; more transport settings as JSON in RAILCLEAR_TOY
     from agents.transport.faust_app import run
 
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    run(worker(sys.argv[1], sys.argv[2], sys.argv[3] == "1", sys.argv[4:]))
+    run(worker(sys.argv[1], sys.argv[2], sys.argv[3] == "1", sys.argv[4:], **msgspec.json.decode(os.environ.get("RAILCLEAR_TOY", "{}"))))

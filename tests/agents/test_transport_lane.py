@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport import lane as lane_module
 from agents.transport.batch import submit
-from agents.transport.faust_plugin import Thread, hub_of, register
+from agents.transport.faust_plugin import register
+from agents.transport.faust_thread import Thread
 from agents.transport.flow import Flow, Stateless
-from agents.transport.hub import NOT_READY_S, STUCK_S, Hub
+from agents.transport.hub import NOT_READY_S, STUCK_S, Hub, hub_of
 from agents.transport.lane import MAX_INFLIGHT, QUIET_S, Lane
 from streams.effects import Ack, PutState, Send, plan
 
@@ -81,27 +82,29 @@ class Recorder:
 
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.open: list[asyncio.Future[None]] = []
+        self.open: list[asyncio.Future[Any]] = []
+        self.offset = 0
 
-    def _future(self, what: str) -> asyncio.Future[None]:
+    def _future(self, what: str) -> asyncio.Future[Any]:
         self.log.append(what)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.open.append(future)
         return future
 
-    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[None]:
+    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Any]:
         return self._future(topic)
 
     def create_batch(self) -> Any:
         return SimpleNamespace(append=lambda **_: True)
 
-    async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[None]:
+    async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
         return self._future(topic)
 
     async def confirm(self) -> None:
         waiting, self.open = self.open, []
-        for future in waiting:
-            future.set_result(None)
+        for future, topic in zip(waiting, self.log[-len(waiting):] if waiting else (), strict=True):
+            self.offset += 1
+            future.set_result(RecordMetadata(topic, 0, TopicPartition(topic, 0), self.offset, 0, 0, 0))
         for _ in range(50):
             await asyncio.sleep(0)
 

@@ -1,0 +1,154 @@
+"""What the transport refuses instead of skipping, and what it says of itself: recreated input, deleted records, topics nobody reads."""
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka.structs import TopicPartition
+from kafka.admin import NewTopic
+from kafka.structs import OffsetAndMetadata
+
+from agents.runner.cells import INPUT_KEY
+from agents.transport.census import Observer, admin
+from agents.transport.fatal import EXIT_REFUSED
+from agents.transport.origin import InputIdentity, identity_of
+from tests.agents.runner_toy import Add, topics_of
+from tests.integration.runner_bench import LONG, PARTITIONS, Bench
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bench(embedded: Any, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(embedded.bootstrap, tmp_path) as made:
+        yield made
+
+
+async def totals(bench: Bench, wanted: dict[str, int]) -> None:
+    async def there() -> bool:
+        return {k: s.total for k, s in (await bench.states()).items()} == wanted
+
+    await bench.until(there, f"the totals {wanted}")
+
+
+async def worked(bench: Bench) -> None:
+    """A worker has read three records of partition 0 and ended cleanly."""
+    for number in range(3):
+        await bench.send(f"{bench.name}.in", "a", Add(id=number, n=1), 0)
+    worker = bench.worker()
+    await totals(bench, {"a": 3})
+    worker.terminate()
+    assert worker.wait(LONG) == 0, bench.said_by_workers()
+
+
+async def test_the_state_says_which_input_it_was_made_from(bench: Bench) -> None:
+    await worked(bench)
+    asked = bench.admin()
+    id_now = str(asked.describe_topics([f"{bench.name}.in"])[0]["topic_id"])
+    asked.close()
+    said = [identity_of(r.value) for r in await bench.read(bench.fold.state_topic) if r.key == INPUT_KEY.encode()]
+    assert said == [InputIdentity(f"{bench.name}.in", id_now)] * PARTITIONS, "one record per partition, written once"
+    bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=9, n=1), 0)
+    await totals(bench, {"a": 4})
+    assert len([r for r in await bench.read(bench.fold.state_topic) if r.key == INPUT_KEY.encode()]) == PARTITIONS
+
+
+async def test_an_input_made_anew_is_refused_although_it_is_longer_than_before(bench: Bench) -> None:
+    await worked(bench)
+    asked = bench.admin()
+    asked.delete_topics([f"{bench.name}.in"])
+    end = time.monotonic() + LONG
+    while not asked.describe_topics([f"{bench.name}.in"])[0]["error_code"]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    asked.create_topics([NewTopic(f"{bench.name}.in", PARTITIONS, 1)], wait_for_metadata=True)
+    asked.close()
+    for number in range(20):
+        await bench.send(f"{bench.name}.in", "a", Add(id=number, n=1), 0)
+    await bench.producer.flush()
+    worker = bench.worker()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert "the input was deleted and made anew, or mirrored" in bench.said_by_workers()
+    assert {k: s.total for k, s in (await bench.states()).items()} == {"a": 3}
+
+
+async def test_records_that_were_deleted_before_they_were_read_are_never_skipped(bench: Bench) -> None:
+    await worked(bench)
+    for number in range(10, 15):
+        await bench.send(f"{bench.name}.in", "a", Add(id=number, n=1), 0)
+    await bench.producer.flush()
+    asked = bench.admin()
+    asked.delete_records({TopicPartition(f"{bench.name}.in", 0): 5})
+    worker = bench.worker()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert "offsets 3 to 4 were deleted before they were read" in bench.said_by_workers()
+    # A person decides what becomes of the gap, and says so by setting the group's offset.
+    asked.alter_group_offsets(bench.name, {TopicPartition(f"{bench.name}.in", 0): OffsetAndMetadata(5, "", -1)})
+    asked.close()
+    bench.worker()
+    await totals(bench, {"a": 6})
+
+
+async def test_records_that_were_read_and_then_deleted_are_no_gap(bench: Bench) -> None:
+    await worked(bench)
+    asked = bench.admin()
+    asked.delete_records({TopicPartition(f"{bench.name}.in", 0): 3})
+    asked.close()
+    bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=10, n=1), 0)
+    await totals(bench, {"a": 4})
+
+
+async def test_a_running_worker_refuses_an_input_that_grows(bench: Bench) -> None:
+    worker = bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=1, n=1), 0)
+    await totals(bench, {"a": 1})
+    asked = bench.admin()
+    asked.create_partitions({f"{bench.name}.in": PARTITIONS + 1})
+    asked.close()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert "REFUSED to start" in bench.said_by_workers()
+
+
+async def test_the_broker_says_which_wanted_partitions_nobody_reads(bench: Bench) -> None:
+    odd = f"{bench.name}odd"
+    bench.create(*topics_of(type(bench.fold)(odd, f"{odd}.in")))
+    bench.worker()
+    observer = Observer(lambda: {"bootstrap_servers": bench.bootstrap.split(",")}, bench.name)
+    wanted = {f"{bench.name}.in"}
+
+    async def whole() -> bool:
+        found = await observer.census(wanted)
+        return found is not None and found[0].stable and found[0].members == 1 and not found[0].orphans
+
+    await bench.until(whole, "an owner of every partition")
+    found = await observer.census({*wanted, f"{odd}.in", f"{bench.name}.none"})
+    assert found is not None
+    assert found[0].orphans == tuple(TopicPartition(f"{odd}.in", p) for p in range(PARTITIONS))
+    assert found[0].missing == (f"{bench.name}.none",)
+    observer.close()
+
+
+async def test_a_broker_that_does_not_answer_gives_no_census_and_no_error() -> None:
+    observer = Observer(lambda: {"bootstrap_servers": ["127.0.0.1:1"]}, "g")
+    task = asyncio.ensure_future(observer.census({"t"}))
+    assert await asyncio.wait_for(task, LONG) is None
+    observer.close()
+
+
+async def test_the_broker_knows_every_member_by_the_name_it_was_given(bench: Bench) -> None:
+    bench.worker(instance="host-1")
+    asked = admin({"bootstrap_servers": bench.bootstrap.split(",")})
+
+    async def joined() -> bool:
+        group: Any = (await asyncio.to_thread(asked.describe_groups, [bench.name]))[bench.name]
+        return [m["group_instance_id"] for m in group["members"]] == ["host-1"]
+
+    await bench.until(joined, "the static member")
+    asked.close()
