@@ -40,8 +40,8 @@ bench: $(STAMP)  ## benchmarks against reference programs (docs/benchmarks.md)
 soak: $(STAMP)  ## long runs: 300,000 walked histories against the oracle (resumable)
 	$(BIN)/python -m tests.sim.oracle 300000 $(ARGS)
 
-chaos: $(STAMP)  ## kill servers and workers
-	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+chaos: $(STAMP)  ## kill and freeze brokers, PostgreSQL and workers (docs/reliability.json; half an hour)
+	$(BIN)/python -m tests.chaos --report docs/reliability.json $(ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock

@@ -15,8 +15,9 @@ from topics.events.outputs import BatchOutcomes, DeadLetter
 
 Place = tuple[str, int]
 APPLIED = "applied"
-REPEATED = frozenset({APPLIED, "duplicate"})
-"""Said of one offset, these two are one outcome: what was applied before a crash is a repeat after it."""
+REPEATED = (APPLIED, "waiting", "duplicate")
+"""Said of one offset, these are one outcome, the first of them: what was applied before a crash is a repeat after it; and what waits for a word that
+follows it is applied at once when, after a crash, both come in one batch."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -98,10 +99,10 @@ class Auditor:
         if not fates:
             faults.append(f"{where}: no outcome")
             return "unaccounted"
-        if len(fates) > 1 and not fates <= REPEATED:
+        if len(fates) > 1 and not fates.issubset(REPEATED):
             faults.append(f"{where}: two outcomes that differ, {', '.join(sorted(fates))}")
             return "unaccounted"
-        fate = APPLIED if fates <= REPEATED and APPLIED in fates else next(iter(fates))
+        fate = next((said for said in REPEATED if said in fates), None) or next(iter(fates))
         if fate in ("refused", "parked"):
             letters = self._letters.get((topic, partition, offset))
             if not letters:

@@ -54,9 +54,16 @@ def test_only_redelivered_is_no_outcome() -> None:
 
 def test_two_outcomes_that_differ_are_a_fault() -> None:
     made = auditor()
-    said = (ExceptionalOutcome(offset=1, fate="waiting"),)
+    said = (ExceptionalOutcome(offset=1, fate="superseded"),)
     made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=1, last=1, count=1, exceptions=said))
     assert made.account().unaccounted == 1
+
+
+def test_waiting_before_a_crash_and_applied_after_it_in_a_longer_batch_is_one_outcome() -> None:
+    made = auditor()
+    said = (ExceptionalOutcome(offset=1, fate="waiting"),)
+    made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=1, last=1, count=1, exceptions=said))
+    assert (made.account().unaccounted, made.account().applied, made.account().waiting) == (0, 5, 0)
 
 
 def test_a_refusal_needs_a_dead_letter_with_the_original_bytes() -> None:

@@ -1,0 +1,91 @@
+"""`python -m tests.chaos [--report PATH] [--only WORD] [--list]`: the full set, a line per scenario; exit code 1 when anything is lost or wrong."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import stock_faust
+from tests.chaos.carry import carry
+from tests.chaos.plan import Row, Scenario
+from tests.chaos.report import merge
+from tests.chaos.scenarios import SHORT, SHORT_EXACTLY, full
+
+ROOT = Path(__file__).resolve().parents[2]
+STOCK = "stock Faust"
+
+
+def main() -> int:
+    """0: all well. 1: something was lost or wrong, or a run did not come to its end. 130: interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--report", type=Path, metavar="PATH", help="merge the rows into this JSON file, after each scenario")
+    parser.add_argument("--only", metavar="WORD", default="", help="scenarios whose name and mode contain this")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every run's log there")
+    parser.add_argument("--list", action="store_true", help="only say what there is")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    chosen = [s for s in (*full(), SHORT, SHORT_EXACTLY) if arguments.only in label(s) and (arguments.only or s not in (SHORT, SHORT_EXACTLY))]
+    if arguments.list:
+        print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
+        return 0
+    try:
+        return 0 if _run_all(chosen, arguments.report, arguments.keep, stock=arguments.only in STOCK) else 1
+    except KeyboardInterrupt:
+        print("stopped; everything started here has been ended", file=sys.stderr)
+        return 130
+
+
+def _as_interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def label(scenario: Scenario) -> str:
+    """How a scenario is chosen and shown."""
+    return f"{scenario.name} ({scenario.mode})"
+
+
+def version() -> str:
+    """Of the code that runs, as git names it."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
+
+
+def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, *, stock: bool) -> bool:
+    well, count = True, len(chosen) + stock
+    for number, scenario in enumerate(chosen, 1):
+        print(f"[{number}/{count}] {label(scenario)}", flush=True)
+        try:
+            row = asyncio.run(carry(scenario, lambda text: print(text, flush=True), keep))
+        except Exception:  # noqa: BLE001  # one scenario that cannot run must not hide the others
+            traceback.print_exc()
+            well = False
+            continue
+        well &= row.well
+        print(f"[{number}/{count}] {line(row)}", flush=True)
+        if report is not None:
+            merge(report, [row], None, version())
+    if stock:
+        print(f"[{count}/{count}] {STOCK}, the same crash test", flush=True)
+        told = stock_faust.compare()
+        print(f"[{count}/{count}] {STOCK}: {told['lost']} of {told['valid']} lost; railclear's transport: {told['ours_lost']}", flush=True)
+        well &= told["lost"] > 0 and told["ours_lost"] == 0
+        if report is not None:
+            merge(report, [], told, version())
+    return well
+
+
+def line(row: Row) -> str:
+    """A row for people."""
+    said = (f"{'ok   ' if row.well else 'WRONG'} {row.name} ({row.mode}): {row.inputs} messages, {row.poison} poison, {row.records} records; lost {row.lost}, "
+            f"wrong {row.wrong_keys}, backwards {row.backwards}, repeated {row.repeated_revisions}, duplicates {row.duplicates}; "
+            f"{row.worker_restarts} restarts, progress after {row.first_progress_s} s; {row.seconds:.0f} s")
+    return "\n    ".join([said, *row.faults])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

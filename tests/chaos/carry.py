@@ -1,0 +1,228 @@
+"""Carries a scenario out: servers and workers up, messages sent, faults done at their time, everything drained, everything checked."""
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from agents.demo.reader import NotDrained, Reader
+from agents.ledger.verify import verify
+from agents.ledger.writer import TOPICS as LEDGER_TOPICS
+from agents.runner.clock import Clock
+from agents.settings import STAGES
+from tests.chaos.checks import Found, check, first_progress_s
+from tests.chaos.load import Load, messages
+from tests.chaos.logs import Logs, read
+from tests.chaos.plan import Act, Row, Scenario
+from tests.chaos.site import GROUP, Site, Worker
+from tests.sim.worlds import topics
+
+Say = Callable[[str], None]
+DRAIN_S: Final = 100.0
+LEDGER_S: Final = 60.0
+
+
+class Run:
+    """One scenario on one site."""
+
+    def __init__(self, scenario: Scenario, say: Say = print, keep: Path | None = None) -> None:
+        self.scenario, self.say, self.keep = scenario, say, keep
+        self.site = Site(workers=scenario.workers, exactly_once=scenario.exactly_once, secured=scenario.secured)
+        self.instants: list[int] = []
+        """When waiting counts from, ms UTC: of a kill when it is done, of what has an end when it is over."""
+        self.faults: list[str] = []
+
+    async def row(self) -> Row:
+        """Raises EmbeddedError, TimeoutError when the site does not come up."""
+        begun = time.monotonic()
+        what, base = messages(self.scenario.trains, self.scenario.seed)
+        clock = Clock(origin=time.time_ns() // 1000, base=base)
+        load: Load | None = None
+        found, logs = Found(), Logs()
+        try:
+            await asyncio.to_thread(self.site.start, clock.origin, clock.base)
+            self.say(f"  {self.scenario.name}: up after {time.monotonic() - begun:.0f} s, {len(what)} messages in {self.scenario.seconds:.0f} s")
+            load = Load(self.site.quorum.bootstrap, self.site.client(), what)
+            await load.start()
+            await self._play(load)
+            await self._drain()
+            logs, kept = await self._all()
+            self._save(logs)
+            found = await asyncio.to_thread(check, logs, load.acknowledged, clock, kept)
+        finally:
+            if load is not None:
+                await load.stop()
+            said = self.site.said()
+            left = await asyncio.to_thread(self.site.close)
+        if self.faults or found.faults:
+            self.say(said)
+        poison = load.poison if load is not None else set()
+        return Row(
+            name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
+            poison=len(poison), records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
+            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, worker_restarts=self.site.restarts,
+            first_progress_s=first_progress_s(logs, self.instants), faults=(*self.faults, *found.faults, *left))
+
+    # -- the run -------------------------------------------------------------------------------------------------------------
+    async def _play(self, load: Load) -> None:
+        supervising = asyncio.create_task(self._supervise())
+        try:
+            loading = asyncio.create_task(load.run(self.scenario.seconds))
+            begun = time.monotonic()
+            acting = [asyncio.create_task(self._act(act, begun)) for act in self.scenario.acts]
+            await asyncio.gather(loading, *acting)
+        finally:
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.to_thread(self.site.supervise)
+            await asyncio.sleep(0.1)
+
+    async def _drain(self) -> None:
+        """Until every stage has read all, and the ledger has written all."""
+        supervising = asyncio.create_task(self._supervise())
+        site = self.site
+        reader = Reader(site.quorum.bootstrap, topics(), (GROUP,), (*LEDGER_TOPICS, *(f"outcomes.{s}" for s in STAGES if s != "ledger")), site.client())
+        try:
+            await reader.drained(seconds_max=DRAIN_S)
+            behind = await reader.ledger_behind(site.postgres.dsn, LEDGER_S)
+            if behind:
+                self.faults.append(f"the ledger lacks {behind} records")
+        except NotDrained as error:
+            self.faults.append(str(error))
+        finally:
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+
+    async def _all(self) -> tuple[Logs, dict[tuple[str, int], tuple[int, bytes]]]:
+        """The log, and where the ledger stands."""
+        names = {spec.name for kind in ("inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts")
+                 for spec in topics().by_kind(kind)}  # type: ignore[arg-type]  # kinds are literals
+        logs = await read(self.site.quorum.bootstrap, self.site.client(), names)
+        connection = await asyncpg.connect(self.site.postgres.dsn, timeout=10, command_timeout=60)
+        try:
+            rows = await connection.fetch("select topic, part, next_offset, hash from ledger_offset")
+            self.faults += [f"ledger {b.topic}/{b.partition}/{b.offset}: {b.reason}" for b in (await verify(connection)).broken]
+        finally:
+            await connection.close()
+        return logs, {(row["topic"], row["part"]): (row["next_offset"], row["hash"]) for row in rows}
+
+    def _save(self, logs: Logs) -> None:
+        """For looking into a fault: all records, msgpack."""
+        if self.keep is not None:
+            self.keep.mkdir(parents=True, exist_ok=True)
+            file = self.keep / f"{self.scenario.name.replace(' ', '-')}-{self.scenario.mode.replace(' ', '-')}.msgpack"
+            file.write_bytes(msgspec.msgpack.encode([list(records) for records in logs.parts.values()]))
+
+    # -- the acts ------------------------------------------------------------------------------------------------------------
+    async def _act(self, act: Act, begun: float) -> None:
+        await asyncio.sleep(max(0.0, begun + act.at - time.monotonic()))
+        kind = act.whom.partition(":")[0]
+        if kind == "worker" or act.do == "join":
+            await self._worker(act)
+        elif kind == "postgres":
+            await self._postgres(act)
+        elif kind == "topic":
+            await self._rights(act)
+        elif act.whom == "two brokers":
+            await self._brokers(act, [2, 3])
+        else:
+            await self._brokers(act, [await asyncio.to_thread(self.site.node, act.whom)])
+
+    def _now(self) -> None:
+        self.instants.append(time.time_ns() // 1_000_000)
+
+    async def _worker(self, act: Act) -> None:
+        site = self.site
+        worker = site.spare[int(act.whom.partition(":")[2])] if act.do == "join" else site.workers[int(act.whom.partition(":")[2])]
+        self.say(f"  {act.do} {worker.name}")
+        if act.do == "kill":
+            worker.signal(signal.SIGKILL)
+            self._now()
+        elif act.do == "freeze":
+            worker.signal(signal.SIGSTOP)
+            self._now()
+            await asyncio.sleep(act.seconds)
+            worker.signal(signal.SIGCONT)
+        elif act.do == "join":
+            site.hire(worker)
+            await asyncio.sleep(act.seconds)
+            site.dismiss(worker)
+            self._now()
+        else:
+            await self._leave(worker, act.seconds)
+
+    async def _leave(self, worker: Worker, seconds: float) -> None:
+        self.site.dismiss(worker)
+        self._now()
+        await asyncio.sleep(seconds)
+        if worker.running:
+            self.faults.append(f"{worker.name} has not ended {seconds:.0f} s after SIGTERM")
+            worker.signal(signal.SIGKILL)
+        if worker.process is not None:
+            await asyncio.to_thread(worker.process.wait)
+        self.site.hire(worker)
+
+    async def _brokers(self, act: Act, nodes: list[int]) -> None:
+        brokers = [self.site.quorum.broker(n) for n in nodes]
+        self.say(f"  {act.do} {act.whom}: {', '.join(f'broker {n}' for n in nodes)} for {act.seconds:.0f} s")
+        begin = {"kill": lambda b: b.kill(), "freeze": lambda b: b.freeze(), "stop": lambda b: b.stop()}[act.do]
+        for broker in brokers:
+            await asyncio.to_thread(begin, broker)
+        if len(nodes) == 1:
+            self._now()
+        await asyncio.sleep(act.seconds)
+        if act.do == "freeze":
+            for broker in brokers:
+                broker.thaw()
+        else:
+            for broker in brokers:  # all of them before waiting for one: alone it has no quorum
+                self.site.start_broker(broker)
+            for broker in brokers:
+                await asyncio.to_thread(broker.wait)
+        if len(nodes) > 1:
+            self._now()
+
+    async def _postgres(self, act: Act) -> None:
+        postgres = self.site.postgres
+        self.say(f"  {act.do} postgres for {act.seconds:.0f} s")
+        begin: dict[str, Callable[[], None]] = {"kill": postgres.kill, "freeze": postgres.freeze, "stop": postgres.stop}
+        await asyncio.to_thread(begin[act.do])
+        self._now()  # statuses must not wait for it
+        await asyncio.sleep(act.seconds)
+        if act.do == "freeze":
+            postgres.thaw()
+        else:
+            await asyncio.to_thread(self.site.restart_postgres)
+
+    async def _rights(self, act: Act) -> None:
+        """A worker that may not read a topic must say so, by its end or by its readiness, and go on when it may."""
+        topic = act.whom.partition(":")[2]
+        self.say(f"  revoke READ on {topic} for {act.seconds:.0f} s")
+        exits = sum(len(w.exits) for w in self.site.workers)
+        await asyncio.to_thread(self.site.rights, topic, granted=False)
+        noticed, end = "", time.monotonic() + act.seconds
+        while time.monotonic() < end:
+            ready = [await asyncio.to_thread(w.ready) for w in self.site.workers]
+            ended = [code for w in self.site.workers for code in w.exits][exits:]
+            if not noticed and (not all(ready) or any(ended)):
+                noticed = f"exit codes {ended}" if any(ended) else "not ready"
+            await asyncio.sleep(0.5)
+        self.say(f"  noticed by: {noticed or 'nobody'}")
+        if not noticed:
+            self.faults.append(f"no worker noticed in {act.seconds:.0f} s that it may not read {topic}")
+        await asyncio.to_thread(self.site.rights, topic, granted=True)
+        self._now()
+
+
+async def carry(scenario: Scenario, say: Say = print, keep: Path | None = None) -> Row:
+    """The row of one run."""
+    return await Run(scenario, say, keep).row()

@@ -1,0 +1,212 @@
+"""Every check of the chaos runs: it is silent on a sound log, and it says what is wrong with one that is not."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.ledger.rows import GENESIS, Rows
+from agents.ledger.rows import LogRecord as LedgerRecord
+from agents.runner.clock import Clock
+from agents.runner.memory import Harness, SimulatedLog, Stateless
+from streams.effects import LogRecord
+from tests.chaos import checks
+from tests.chaos.checks import check, first_progress_s
+from tests.chaos.load import Message, messages
+from tests.chaos.logs import Logs
+from tests.chaos.plan import Row
+from tests.chaos.reference import folds
+from tests.chaos.report import merge
+from tests.chaos.scenarios import full
+from tests.sim.worlds import reference, topics
+from topics.events.outputs import BatchOutcomes
+
+ORIGIN = 1_800_000_000_000_000
+
+
+@cache
+def sound() -> tuple[Clock, dict[tuple[str, int], list[LogRecord]], dict[tuple[str, int, int], Message]]:
+    """A log as a run without faults leaves it, made by the in-memory twin."""
+    from agents.intake import intake_process
+
+    what, base = messages(1, 1)
+    clock = Clock(origin=ORIGIN, base=base)
+    registry = topics()
+    log = SimulatedLog(4, now_us=ORIGIN, counts={spec.name: spec.partitions for spec in registry.topics.values()})
+    intake = Stateless("intake", tuple(spec.name for spec in registry.inbound), intake_process(reference(), registry, clock))
+    harness = Harness([intake, *folds()], reference(), clock, log=log, batch_max=7)
+    sent = {}
+    for number, message in enumerate(what):
+        log.now_us += 20_000
+        harness.publish(message.topic, message.key, message.value, partition=0)
+        sent[message.topic, 0, len(log.log(message.topic, 0)) - 1] = message
+        if number % 5 == 0:
+            harness.run()
+    harness.run()
+    parts = {(name, p): list(log.log(name, p)) for name in log.names() for p in range(log.partitions(name))}
+    return clock, parts, sent
+
+
+def logs() -> Logs:
+    made = Logs()
+    made.parts = {place: list(records) for place, records in sound()[1].items()}
+    return made
+
+
+def chain(log: Logs, place: tuple[str, int]) -> dict[tuple[str, int], tuple[int, bytes]]:
+    rows, link = Rows(), GENESIS
+    for r in log.parts[place]:
+        link = rows.add(LedgerRecord(r.topic, r.partition, r.offset, r.timestamp * 1000, r.key, r.value, r.headers), link)
+    return {place: (len(log.parts[place]), link)}
+
+
+def fullest(log: Logs, topic: str) -> tuple[str, int]:
+    return max((place for place in log.parts if place[0] == topic), key=lambda place: len(log.parts[place]))
+
+
+def test_a_sound_log_has_no_fault() -> None:
+    clock, _, sent = sound()
+    log = logs()
+    found = check(log, sent, clock, chain(log, fullest(log, "clearance.history")))
+    assert found.faults == []
+    assert (found.lost, found.wrong_keys, found.backwards, found.repeated_revisions, found.duplicates) == (0, 0, 0, 0, 0)
+    assert found.records > 1_000
+    assert any(m.poison for m in sent.values())
+
+
+def _drop(topic: str, which: int) -> Callable[[Logs], None]:
+    def harm(log: Logs) -> None:
+        del log.parts[fullest(log, topic)][which]
+
+    return harm
+
+
+def _again(topic: str) -> Callable[[Logs], None]:
+    """A record that was written first is written once more at the end."""
+    def harm(log: Logs) -> None:
+        records = log.parts[fullest(log, topic)]
+        first = next(r for r in records if r.value is not None and not (r.key or b"").startswith(b"\x00")
+                     and any(x.key == r.key and x is not r and x.value is not None for x in records))
+        records.append(msgspec.structs.replace(first, offset=records[-1].offset + 1) if isinstance(first, msgspec.Struct)
+                       else first._replace(offset=records[-1].offset + 1))
+
+    return harm
+
+
+def _last_again(topic: str) -> Callable[[Logs], None]:
+    def harm(log: Logs) -> None:
+        records = log.parts[fullest(log, topic)]
+        records.append(records[-1])
+
+    return harm
+
+
+def _of_key(topic: str) -> Callable[[Logs], None]:
+    """All that was written of one key is gone."""
+    def harm(log: Logs) -> None:
+        place = fullest(log, topic)
+        key = next(r.key for r in log.parts[place] if not (r.key or b"").startswith(b"\x00"))
+        log.parts[place] = [r for r in log.parts[place] if r.key != key]
+
+    return harm
+
+
+@pytest.mark.parametrize(("harm", "counter", "words"), [
+    (_drop("rail.trains.ktz", -1), "lost", "acknowledged, but not in the log"),
+    (_drop("outcomes.clearance", 0), "lost", "no outcome"),
+    (_drop("dead.letters", 0), "lost", "poison, but no dead letter"),
+    (_of_key("custody.state"), "wrong_keys", "has no state"),
+    (_of_key("clearance.history"), "wrong_keys", "last status None"),
+    (_again("documents.state"), "backwards", "goes back to input"),
+    (_again("clearance.status"), "backwards", "falls from revision"),
+    (_last_again("clearance.status"), "repeated_revisions", "repeats revision"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_fault_is_found(harm: Callable[[Logs], None], counter: str, words: str) -> None:
+    clock, _, sent = sound()
+    log = logs()
+    harm(log)
+    found = check(log, sent, clock, {})
+    assert getattr(found, counter) > 0
+    assert any(words in fault for fault in found.faults), found.faults
+
+
+def test_an_input_that_never_reached_a_fold_gives_a_wrong_state() -> None:
+    clock, _, _ = sound()
+    log = logs()
+    place = fullest(log, "documents.state")
+    records = log.parts[place]
+    key = max({r.key for r in records}, key=lambda k: sum(r.key == k for r in records))
+    last = max(i for i, r in enumerate(records) if r.key == key)
+    del records[last]
+    assert any((key or b"").decode() in fault for fault in checks.wrong_state(log, clock))
+
+
+def test_a_ledger_with_other_rows_is_found() -> None:
+    log = logs()
+    place = fullest(log, "clearance.history")
+    kept = chain(log, place)
+    assert checks.wrong_ledger(log, kept) == []
+    del log.parts[place][3]
+    assert len(checks.wrong_ledger(log, kept)) == 1
+
+
+def test_outputs_published_twice_are_counted() -> None:
+    log = logs()
+    record = log.parts[fullest(log, "outcomes.clearance")][0]
+    said = msgspec.json.decode(record.value or b"", type=BatchOutcomes)
+    log.parts[fullest(log, "outcomes.clearance")].append(record)
+    assert checks.said_twice(log) == said.last - said.first + 1
+
+
+def test_progress_is_the_longest_wait_of_a_partition_after_a_fault() -> None:
+    log = Logs()
+    for offset, at in enumerate((1_000, 2_000, 3_000)):
+        log.add(LogRecord("clearance.in", 0, offset, at, b"k", b"{}", ()))
+    for last, at in ((0, 1_100), (2, 7_000)):
+        value = msgspec.json.encode(BatchOutcomes(stage="clearance", topic="clearance.in", partition=0, first=0, last=last, count=1, at=0))
+        log.add(LogRecord("outcomes.clearance", 0, last, at, b"", value, ()))
+    assert first_progress_s(log, [2_500]) == 4.5
+    assert first_progress_s(log, []) == 0.0
+    assert first_progress_s(log, [9_000]) == 0.0
+
+
+def _row(**more: Any) -> Row:
+    zeros = dict.fromkeys(("lost", "wrong_keys", "backwards", "repeated_revisions", "duplicates", "worker_restarts"), 0)
+    return Row(**{"name": "n", "mode": "at least once", "seconds": 1.0, "inputs": 9, "poison": 1, "records": 20, "first_progress_s": 1.0, **zeros, **more})
+
+
+def test_duplicates_are_well_at_least_once_and_a_fault_exactly_once() -> None:
+    assert _row(duplicates=3).well
+    assert not _row(duplicates=3, mode="exactly once").well
+    assert _row(mode="exactly once").well
+    assert not _row(faults=("a process still runs",)).well
+    assert not any(_row(**{name: 1}).well for name in ("lost", "wrong_keys", "backwards", "repeated_revisions"))
+
+
+def test_the_report_keeps_the_parts_of_others_and_replaces_a_row_of_the_same_run(tmp_path: Any) -> None:
+    path = tmp_path / "docs" / "reliability.json"
+    merge(path, [_row(), _row(name="m", lost=1)], {"lost": 3}, "v1")
+    whole = msgspec.json.decode(path.read_bytes())
+    whole["simulation"] = {"seeds": 200}
+    path.write_bytes(msgspec.json.encode(whole))
+    assert not whole["chaos"]["well"]
+    merge(path, [_row(name="m")], None, "v2")
+    whole = msgspec.json.decode(path.read_bytes())
+    assert whole["simulation"] == {"seeds": 200}
+    assert [(row["name"], row["lost"], row["version"]) for row in whole["chaos"]["rows"]] == [("n", 0, "v1"), ("m", 0, "v2")]
+    assert whole["chaos"]["stock_faust"]["lost"] == 3
+    assert whole["chaos"]["well"]
+
+
+def test_the_full_set_has_every_fault_in_the_modes_that_it_concerns() -> None:
+    done = {(act.do, act.whom.partition(":")[0], s.mode) for s in full() for act in s.acts}
+    for mode in ("at least once", "exactly once"):
+        assert {(do, whom, mode) for do, whom in (("kill", "worker"), ("freeze", "worker"), ("kill", "leader"), ("kill", "coordinator"), ("kill", "controller"),
+                                                  ("freeze", "leader"), ("join", "guest"), ("leave", "worker"), ("kill", "two brokers"))} <= done
+    assert {("stop", "postgres", "at least once"), ("freeze", "postgres", "at least once"), ("kill", "postgres", "at least once"),
+            ("revoke", "topic", "at least once")} <= done
+    assert len({(s.name, s.mode) for s in full()}) == len(full())
+    assert all(10 <= act.seconds <= 50 for s in full() for act in s.acts if act.do == "freeze" and act.whom.startswith(("leader", "coordinator")))
