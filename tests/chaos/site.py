@@ -78,6 +78,7 @@ class Site:
         self.spare = [Worker(f"guest-{n}", self.directory, ports[workers + n]) for n in range(2)]
         self.exactly_once = exactly_once
         self.settings = settings or {}
+        self.closed = False
         self._begun: dict[int, int] = {}
 
     def _sasl(self, user: str, password: str) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Site:
         end = time.monotonic() + READY_S
         while not all(w.ready() for w in self.workers):
             self.supervise()
-            if time.monotonic() > end:
+            if self.closed or time.monotonic() > end:
                 raise TimeoutError("workers are not ready: " + "\n".join(tail(w.log) for w in self.workers))
             time.sleep(0.2)
 
@@ -122,6 +123,7 @@ class Site:
 
     def close(self) -> list[str]:
         """End everything by pid; returns what would not go (nothing, or it is a fault)."""
+        self.closed = True
         for worker in (*self.workers, *self.spare):
             worker.wanted = False
             if worker.process is not None:
@@ -143,7 +145,9 @@ class Site:
 
     # -- workers -------------------------------------------------------------------------------------------------------------
     def hire(self, worker: Worker) -> None:
-        """Start it; from now on it is started again when it ends."""
+        """Start it; from now on it is started again when it ends. Does nothing on a closed site (an interrupt while it came up)."""
+        if self.closed:
+            return
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RAILCLEAR_")} | self.settings
         worker.data.mkdir(exist_ok=True)
         with worker.log.open("ab") as out:
