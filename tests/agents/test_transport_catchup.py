@@ -1,0 +1,340 @@
+"""A partition that comes back: what was kept in memory or on disk plus the tail is what the whole topic gives, whoever wrote meanwhile."""
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka.structs import TopicPartition
+
+from agents.runner.memory import SimulatedLog
+from agents.runner.partition import Partition
+from agents.runner.stage import FoldWork
+from agents.transport import keeper as keeper_module
+from agents.transport import snapshot
+from agents.transport.flow import Flow
+from agents.transport.keeper import AGE_MAX_S, KEEP_S, Keeper
+from agents.transport.lane import Lane
+from agents.transport.snapshot import Head, SnapshotError
+from streams.effects import Ack, Effect, Publish, PublishOutcomes, PutState, Send
+from tests.agents.runner_toy import NO_REFERENCE, Add, Factor, Said, Summing
+from topics import codec
+
+TP = TopicPartition("toy.in", 0)
+SECOND = 1_000_000
+
+
+def a_partition(pack: str = "") -> Partition[Any, Any]:
+    return Partition(Summing(), NO_REFERENCE, 0, rule_pack=pack)
+
+
+FLOW = Flow("toy", ("toy.in",), lambda tp: FoldWork(a_partition()), state_topic="toy.state", revision_topic="toy.status")
+
+
+def a_lane(partition: Partition[Any, Any], state_next: int, revision_next: int) -> Lane:
+    lane = Lane(TP, 1, FLOW)
+    lane.ready, lane.work, lane.ids = True, FoldWork(partition), ("i", "s", "r")
+    lane.sure = {"toy.state": state_next, "toy.status": revision_next}
+    return lane
+
+
+class Owner:
+    """One process's view of the partition in a simulated cluster: its own Keeper, a Partition while it owns."""
+
+    def __init__(self, log: SimulatedLog, directory: Path | None = None, pack: str = "") -> None:
+        self.log, self.keeper, self.pack = log, Keeper("g", directory), pack
+        self.partition: Partition[Any, Any] | None = None
+        self.from_memory = 0
+        self.from_disk = 0
+        self.tail = 0
+
+    def everything(self) -> Partition[Any, Any]:
+        made = a_partition(self.pack)
+        for record in self.log.log("toy.state", 0):
+            made.restore(record.key or b"", record.value)
+        for record in self.log.log("toy.status", 0):
+            made.restore_revision(record.headers)
+        made.restored()
+        return made
+
+    async def take(self) -> None:
+        work = FoldWork(a_partition(self.pack))
+        lane = Lane(TP, 1, FLOW)
+        lane.ids = ("i", "s", "r")
+        state, status = self.log.log("toy.state", 0), self.log.log("toy.status", 0)
+
+        def fits(a: int, b: int) -> bool:
+            return a <= len(state) and b <= len(status)
+
+        starts = (0, 0)
+        if (kept := self.keeper.take(FLOW, lane, fits)) is not None:
+            work.adopt(kept.image)
+            starts, self.from_memory = (kept.state_next, kept.revision_next), self.from_memory + 1
+        elif (head := await self.keeper.load(FLOW, lane, work, fits)) is not None:
+            starts, self.from_disk = (head.state_next, head.revision_next), self.from_disk + 1
+        for record in state[starts[0] :]:
+            work.restore(record.key or b"", record.value)
+        for record in status[starts[1] :]:
+            work.restore_revision(record.headers)
+        self.tail += len(state) - starts[0]
+        work.restored()
+        self.partition = work.partition
+
+    async def give_up(self, lost: bool) -> None:
+        """`lost`: something was in flight and is not known to be written."""
+        assert self.partition is not None
+        lane = a_lane(self.partition, len(self.log.log("toy.state", 0)), len(self.log.log("toy.status", 0)))
+        lane.submitted, lane.settled = 1, int(not lost)
+        assert self.keeper.keep(lane) is not (lost or bool(self.partition._left_over))
+        if self.keeper.directory is not None:
+            await self.keeper.write_kept(lane)
+        self.partition = None
+
+    def carry_out(self, effects: tuple[Effect, ...], until: int | None = None) -> int | None:
+        """Write what the effects say, or only the first `until` of them (the rest is lost with this process). The offset acknowledged."""
+        acked = None
+        for effect in effects[:until]:
+            match effect:
+                case Publish(sends):
+                    for send in sends:
+                        self.log.append(send)
+                case PublishOutcomes(send):
+                    self.log.append(send)
+                case PutState(topic, number, records):
+                    for key, value in records:
+                        self.log.append(Send(topic, key, value, number))
+                case Ack(_, _, end):
+                    acked = end
+        return acked
+
+
+def seen(partition: Partition[Any, Any]) -> dict[str, Any]:
+    """What matters of a partition: the epoch a key was last stepped with may be ahead of the topic, when nothing changed by it."""
+    cells = {key: (cell[0].offset, cell[0].due, cell[0].revision, cell[1]) for key in partition.cells if (cell := partition.cells.get(key))}
+    return {"cells": cells, "floors": partition._floors, "world": partition.broadcasts.world, "epoch": partition.broadcasts.epoch}
+
+
+def feed(log: SimulatedLog, rng: random.Random, number: int) -> None:
+    log.now_us += rng.randrange(2 * SECOND)
+    if rng.random() < 0.06:
+        value: msgspec.Struct = Factor(name=f"f{rng.randrange(2)}", version=number, by=rng.randrange(1, 4))
+    else:
+        value = Add(id=number, n=rng.randrange(5), due_in_s=rng.choice((0, 0, 1.5)))
+    log.append(Send("toy.in", f"k{rng.randrange(8)}".encode(), codec.encode(value), 0))
+
+
+async def churn(seed: int, directory: Path | None = None) -> tuple[list[Owner], SimulatedLog]:
+    """Owners take turns; some turns end with effects half carried out. After each restore the state must be that of the whole topic."""
+    rng = random.Random(seed)
+    log = SimulatedLog(1, 1_700_000_000 * SECOND)
+    packs = [f"p{n % 2}" if seed % 3 == 0 else "p" for n in range(3)]  # some runs: two rule packs at once, as in a rolling upgrade
+    owners = [Owner(log, directory / str(n) if directory else None, packs[n]) for n in range(3)]
+    committed = 0
+    for turn in range(40):
+        owner = rng.choice(owners)
+        await owner.take()
+        assert owner.partition is not None
+        assert seen(owner.partition) == seen(owner.everything()), f"seed {seed}, turn {turn}"
+        lost = False
+        for _ in range(rng.randrange(4)):
+            for _ in range(rng.randrange(6)):
+                feed(log, rng, len(log.log("toy.in", 0)))
+            records = log.log("toy.in", 0)[committed : committed + rng.randrange(1, 8)]
+            work: list[tuple[Effect, ...]] = [owner.partition.batch(records)] if records else []
+            work += [owner.partition.tick(log.now_us, lambda: True), owner.partition.sweep(lambda: rng.random() < 0.8)]
+            for effects in work:
+                lost = lost or (bool(effects) and rng.random() < 0.1)
+                acked = owner.carry_out(effects, rng.randrange(len(effects)) if lost and effects else 0 if lost else None)
+                committed = acked if acked is not None else committed
+            if lost:
+                break
+        await owner.give_up(lost)
+    last = Owner(log)
+    await last.take()
+    assert last.partition is not None
+    last.carry_out(last.partition.batch(log.log("toy.in", 0)[committed:]) if committed < len(log.log("toy.in", 0)) else ())
+    while last.partition.sweeping or last.partition.due(log.now_us):
+        last.carry_out(last.partition.tick(log.now_us, lambda: True))
+        last.carry_out(last.partition.sweep(lambda: True))
+    totals: dict[str, int] = {}
+    for record in log.log("toy.in", 0):
+        event = codec.decode(record.value or b"", Add | Factor)
+        if isinstance(event, Add):
+            totals[(record.key or b"").decode()] = totals.get((record.key or b"").decode(), 0) + event.n
+    have = {k: Summing().decode_state(c[1]).total for k in last.partition.cells if not k.startswith("\x00") and (c := last.partition.cells.get(k))}
+    assert {k: v for k, v in have.items() if v} == {k: v for k, v in totals.items() if v}
+    revisions: dict[str, int] = {}
+    for record in log.log("toy.status", 0):
+        said = msgspec.json.decode(record.value or b"", type=Said)
+        assert said.revision > revisions.get(said.key, 0), "a revision repeats or falls"
+        revisions[said.key] = said.revision
+    return owners, log
+
+
+async def test_owners_that_take_turns_end_with_what_the_topic_says() -> None:
+    kept = tail = whole = 0
+    for seed in range(60):
+        owners, log = await churn(seed)
+        kept += sum(o.from_memory for o in owners)
+        tail += sum(o.tail for o in owners)
+        whole += 40 * len(log.log("toy.state", 0)) // 2
+    assert kept > 800, "most turns begin with what was kept"
+    assert tail < whole / 2, "and read only what was written since"
+
+
+async def test_owners_with_snapshots_on_disk_and_none_in_memory_end_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeper, "take", lambda *_: None)
+    found = 0
+    for seed in range(100, 112):
+        owners, _ = await churn(seed, tmp_path / str(seed))
+        found += sum(o.from_disk for o in owners)
+    assert found > 100
+
+
+async def test_a_lane_with_anything_unpublished_is_not_kept() -> None:
+    keeper = Keeper("g")
+    for spoil in ("pending", "submitted", "queued", "left_over", "not_ready", "none"):
+        lane = a_lane(a_partition("pack" if spoil == "left_over" else ""), 0, 0)
+        assert isinstance(lane.work, FoldWork)
+        lane.work.restored()
+        if spoil == "pending":
+            lane.deliver(1, 1)
+        elif spoil == "submitted":
+            lane.submitted = 1
+        elif spoil == "queued":
+            lane.queued = 1
+        elif spoil == "not_ready":
+            lane.ready = False
+        assert keeper.keep(lane) is (spoil == "none"), spoil
+
+
+async def test_what_belongs_to_other_topics_or_has_waited_too_long_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, lane = Keeper("g"), a_lane(a_partition(), 5, 7)
+    back = Lane(TP, 2, FLOW)
+    back.ids = ("i", "s", "r")
+    keeper.keep(lane)
+    assert keeper.take(FLOW, back, lambda a, b: (a, b) != (5, 7)) is None, "beyond the end of the topics"
+    keeper.keep(lane)
+    back.ids = ("i", "other", "r")
+    assert keeper.take(FLOW, back, lambda a, b: True) is None
+    back.ids = ("i", "s", "r")
+    keeper.keep(lane)
+    kept = keeper.take(FLOW, back, lambda a, b: True)
+    assert kept is not None
+    assert (kept.state_next, kept.revision_next) == (5, 7)
+    assert keeper.take(FLOW, back, lambda a, b: True) is None, "once"
+    keeper.keep(lane)
+    keeper.forget()
+    assert len(keeper._kept) == 1
+    later = keeper_module.boot_clock() + KEEP_S + 1
+    monkeypatch.setattr(keeper_module, "boot_clock", lambda: later)
+    keeper.forget()
+    assert keeper._kept == {}
+
+
+def a_head(**other: Any) -> Head:
+    given: dict[str, Any] = {"group": "g", "stage": "toy", "partition": 0, "version": "v", "ids": ("i", "s", "r"), "state_next": 3, "revision_next": 2,
+                             "at": time.time_ns() // 1000, "count": 1}
+    return Head(**{**given, **other})
+
+
+def test_a_snapshot_comes_back_whole_and_any_damage_is_seen(tmp_path: Path) -> None:
+    path = snapshot.file_of(tmp_path / "state", "g", "toy", 0)
+    records = [(f"k{n}".encode(), bytes(n % 251 for _ in range(n % 3000))) for n in range(2000)]
+    size = snapshot.write(path, a_head(floors={"a": 5}), records)
+    assert size > snapshot.CHUNK, "in several pieces"
+    assert snapshot.read(path) == (a_head(at=snapshot.read(path)[0].at, floors={"a": 5}), records)
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing half written is left"
+    whole = path.read_bytes()
+    rng = random.Random(1)
+    for _ in range(200):
+        at = rng.randrange(len(whole))
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(SnapshotError, match=r"is damaged|is not a snapshot"):
+            snapshot.read(path)
+    for cut in (0, 5, 20, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(SnapshotError):
+            snapshot.read(path)
+
+
+def test_a_crash_while_writing_leaves_the_old_snapshot(tmp_path: Path) -> None:
+    path = snapshot.file_of(tmp_path, "g", "toy", 0)
+    snapshot.write(path, a_head(), [(b"a", b"1")])
+
+    def breaks() -> Any:
+        yield b"a", b"2"
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        snapshot.write(path, a_head(), breaks())
+    assert snapshot.read(path)[1] == [(b"a", b"1")]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"version": "w"}, "it is of format 1 and version w, wanted are 1 and v"),
+        ({"format": 2}, "it is of format 2"),
+        ({"group": "h"}, "it belongs to h, toy, partition 0"),
+        ({"partition": 1}, "it belongs to g, toy, partition 1"),
+        ({"ids": ("i", "s2", "r")}, "the topics were made anew since it was written"),
+        ({"at": time.time_ns() // 1000 - (AGE_MAX_S + 60) * SECOND}, "it is 12.0 hours old"),
+        ({"at": time.time_ns() // 1000 + 3600 * SECOND}, "it is -1.0 hours old"),
+        ({"state_next": 99}, "it reaches beyond the topics as they are now"),
+        ({}, ""),
+    ],
+)
+async def test_a_snapshot_that_does_not_fit_is_left_aside_with_a_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: dict[str, Any], says: str
+) -> None:
+    keeper, lane = Keeper("g", tmp_path, "v"), Lane(TP, 1, FLOW)
+    lane.ids = ("i", "s", "r")
+    source = a_partition()
+    source.batch([record_of_input()])
+    pairs = FoldWork(source).dump(source.image())  # type: ignore[arg-type]  # nothing is left over
+    snapshot.write(snapshot.file_of(tmp_path, "g", "toy", 0), a_head(**other), pairs)
+    work = FoldWork(a_partition())
+    with caplog.at_level(logging.WARNING):
+        head = await keeper.load(FLOW, lane, work, lambda a, b: a <= 10)
+    assert (head is None) is bool(says)
+    assert says in caplog.text
+    assert len(work.partition.cells) == (0 if says else len(source.cells))
+
+
+def record_of_input() -> Any:
+    log = SimulatedLog(1, 1_700_000_000 * SECOND)
+    log.append(Send("toy.in", b"a", codec.encode(Add(id=1, n=2)), 0))
+    return log.log("toy.in", 0)[0]
+
+
+async def test_a_held_lane_is_copied_only_when_nothing_is_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, partition = Keeper("g", tmp_path, every_s=0.0), a_partition()
+    partition.batch([record_of_input()])
+    lane = a_lane(partition, 4, 2)
+    lane.progress.ready_at -= 1
+    assert keeper.due(lane)
+    lane.deliver(1, 1)
+    lane.submitted = 1
+    writing = asyncio.ensure_future(keeper.hold_and_write(lane))
+    await asyncio.sleep(0.03)
+    assert (lane.wants, writing.done()) == (False, False)
+    lane.ack(1)
+    lane.settled = 1
+    assert await writing
+    assert lane.wants
+    assert not keeper.due(lane), "nothing was written since"
+    lane.sure["toy.state"] = 5
+    assert keeper.due(lane)
+    monkeypatch.setattr(keeper_module, "HOLD_S", 0.02)
+    lane.deliver(2, 1)
+    assert not await keeper.hold_and_write(lane), "a lane that does not come to rest goes on without a copy"
+    assert not Keeper("g").due(lane)
