@@ -12,8 +12,9 @@ from streams.assess.resolve import STOPPING
 from streams.assess.rows import with_conditions
 from streams.explain.say import has, say_all
 from streams.reference.model import Reference
-from streams.rules import rules_at
+from streams.rules import grounds, rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
+from streams.rules.gtt_link import link_of
 from streams.rules.route import FACTS_LIMIT, FACTS_MASKED, SIDE_AMBIGUOUS
 from streams.rules.rule import Rule
 from streams.status import SideRules, State
@@ -140,11 +141,14 @@ def finding_said(rule: Rule, f: Finding, side: SideCase) -> FindingSaid:
 
 def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int, raised: Raised) -> None:
     """Compute the conditions of these sides; those that stand before arrival become facts and part of the side's rules."""
+    opted, link, shared = trip.enrolled("gtt"), 0, Shared()
     for side in sides:
         if not side.required:
             continue
+        if opted:
+            link = grounds.OPTED | (grounds.LINK if link_of(Case(trip, side), reference, raised.today) is not None else 0)
         names: dict[str, list[str]] = {scope: [] for scope in side.rules}
-        for rule, scope, finding in proofs(trip, side, rules_at("condition", side.kind, raised.today, over=False), reference, now):
+        for rule, scope, finding in proofs(trip, side, rules_at("condition", side.kind, raised.today, False, link), reference, now, shared):
             if not finding.verdict:
                 raised.finding(side, rule, finding)
                 continue
@@ -166,10 +170,29 @@ def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
                 side.rules[scope] = rules
 
 
-def proofs(trip: Trip, side: SideCase, rules: Iterable[Rule], reference: Reference, now: int) -> Iterable[tuple[Rule, str, Finding]]:
+Shared = dict[tuple[str, str, str], Finding | None]
+"""(rule, crossing, scope) -> what a rule says that says the same at both sides of the customs-rail link."""
+
+
+def proofs(
+    trip: Trip, side: SideCase, rules: Iterable[Rule], reference: Reference, now: int, shared: Shared
+) -> Iterable[tuple[Rule, str, Finding]]:
     """(rule, scope, what it says) of a side; a rule that says the same of every box and is marked so says it once, of the whole."""
+    each = [(Case(trip, side, scope), scope) for scope in side.rules]       # one for all rules
     for rule in rules:
-        found = [(scope, f) for _, case, scope in _calls(trip, side, (rule,)) if (f := rule.check(case, reference, now)) is not None]
+        found: list[tuple[str, Finding]] = []
+        if rule.per != "scope":
+            whole = rule.check(Case(trip, side), reference, now)
+            found += [(WHOLE, whole)] if whole is not None else []
+        elif rule.pair:
+            for case, scope in each:
+                key = rule.id, side.crossing, scope
+                if key not in shared:
+                    shared[key] = rule.check(case, reference, now)
+                if (said := shared[key]) is not None:
+                    found.append((scope, said))
+        else:
+            found = [(scope, f) for case, scope in each if (f := rule.check(case, reference, now)) is not None]
         if rule.once and len(found) == len(side.rules) > 1:
             alike = {scope: msgspec.structs.replace(f, scope=WHOLE) for scope, f in found}
             first = alike[found[0][0]]
@@ -188,28 +211,37 @@ def _over(side: SideCase) -> bool:
     return side.status is not None and side.status.state in OVER and "file_again" not in side.status.flags
 
 
-def _calls(trip: Trip, side: SideCase, rules: Iterable[Rule]) -> Iterable[tuple[Rule, Case, str]]:
-    whole = Case(trip, side)
-    each = [(Case(trip, side, scope), scope) for scope in side.rules]       # one for all rules
+def calls(trip: Trip, side: SideCase, rules: Iterable[Rule]) -> Iterable[tuple[Rule, Case]]:
+    """Everything that these rules are asked about at a side: the side, each of its scopes, each filing."""
+    each: list[Case] | None = None
     for rule in rules:
         if rule.per == "side":
-            yield rule, whole, WHOLE
+            yield rule, Case(trip, side)
         elif rule.per == "scope":
-            for case, scope in each:
-                yield rule, case, scope
+            if each is None:
+                each = [Case(trip, side, scope) for scope in side.rules]    # one for all rules
+            for case in each:
+                yield rule, case
         else:
             for filing in side.filings:
-                yield rule, Case(trip, side, WHOLE, filing), WHOLE
+                yield rule, Case(trip, side, WHOLE, filing)
 
 
 def judge(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int, raised: Raised) -> None:
     """Everything that is worth saying of these sides once the statuses stand."""
+    common: int | None = None
+    blocked = any(t.kind == "TERRITORY" and t.status is not None and not t.status.movable for t in trip.sides)
     for side in sides:
         if not side.required:
             continue
-        if _over(side):
+        over = _over(side)
+        if over:
             raised.settle(side)
-        for rule, case, _ in _calls(trip, side, rules_at("finding", side.kind, raised.today, over=_over(side))):
+        if not rules_at("finding", side.kind, raised.today, over):
+            continue
+        if common is None:
+            common = grounds.of_trip(trip)
+        for rule, case in calls(trip, side, rules_at("finding", side.kind, raised.today, over, grounds.of_side(trip, side, common, blocked))):
             finding = rule.check(case, reference, now)
             if finding is not None:
                 raised.finding(side, rule, finding)

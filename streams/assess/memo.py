@@ -203,7 +203,7 @@ def _due_only(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
     places = [n for n, (rule, _) in enumerate(said) if rule.id == TRANSMISSION]
     if not places:
         return True
-    found = list(proofs(trip, side, (said[places[0]][0],), reference, now))
+    found = list(proofs(trip, side, (said[places[0]][0],), reference, now, {}))
     if len(found) != len(places):
         return False
     new = list(said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from streams.assess.route import newest
-from streams.rules.case import Passage, SideCase
+from streams.rules.case import NOWHERE, Passage, SideCase
 from topics.facts import NEVER, WHOLE, Fact, Rank
 
 HEADS = frozenset({"visit", "eta", "run", "seen", "handed_over", "presented", "departed"})
@@ -17,10 +17,19 @@ def presence(side: SideCase, scopes: Collection[str]) -> None:
     for fact in side.facts:
         if fact.key[0] in HEADS:
             said.setdefault(fact.scope, []).append(fact)
+    if not said:
+        side.passages = dict.fromkeys(sorted({*scopes}), NOWHERE)
+        side.seen = side.presented = side.left = side.departed = NEVER
+        side.eta, side.run = None, ""
+        return
     whole = said.get(WHOLE, [])
     plain = _passage(whole)
     side.passages = {}
     for scope in sorted({*scopes, *_more(said, scopes)}):
+        if scope != WHOLE and "/" not in scope:
+            own = said.get(scope, ())
+            side.passages[scope] = plain if not own else _passage([*whole, *own]) if whole else _passage(own)
+            continue
         own = [f for name in dict.fromkeys((scope.split("/", 1)[0], scope)) if name != WHOLE for f in said.get(name, ())]
         side.passages[scope] = _passage([*whole, *own]) if own else plain
     _roll_up(side, [f for found in said.values() for f in found if f.key[0] == "eta"])
@@ -33,12 +42,16 @@ def _more(said: Mapping[str, list[Fact]], scopes: Collection[str]) -> set[str]:
 
 
 def _roll_up(side: SideCase, etas: list[Fact]) -> None:
+    side.eta = eta_of(etas)
     every = [p for s, p in side.passages.items() if s != WHOLE] or list(side.passages.values())
+    if len(every) == 1:
+        (only,) = every
+        side.seen, side.presented, side.left, side.departed, side.run = only.seen, only.presented, only.departed, only.departed, only.run
+        return
     seen = [p.seen for p in every if p.seen != NEVER]
     side.seen, side.presented = min(seen, default=NEVER), max((p.presented for p in every), default=NEVER)
     side.left = max((p.departed for p in every), default=NEVER)
     side.departed = side.left if all(p.departed != NEVER for p in every) else NEVER
-    side.eta = eta_of(etas)
     ahead = [p for p in every if p.departed == NEVER] or every
     runs = [p for p in ahead if p.run]
     side.run = max(runs, key=lambda p: (p.seen, p.run)).run if runs else ""
@@ -46,9 +59,13 @@ def _roll_up(side: SideCase, etas: list[Fact]) -> None:
 
 def _passage(said: Sequence[Fact]) -> Passage:
     """What these facts, all about one scope, add up to. As in the ladder a sensor or forwarder undoes no departure, a forwarder reports none."""
+    if not said:
+        return NOWHERE
     by_head: dict[str, list[Fact]] = {}
     for fact in said:
         by_head.setdefault(fact.key[0], []).append(fact)
+    if len(by_head) == 1 and "eta" in by_head:
+        return Passage(eta=eta_of(by_head["eta"]))
     visit, run = newest(by_head.get("visit", ())), newest(by_head.get("run", ()))
     number = str(visit.value) if visit else "1"
     seen = presented = left = back = NEVER

@@ -1,7 +1,7 @@
 """The sides of a shipment's route, in order: borders of the corridor, offices of the documents, territories that are crossed."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from streams.assess.rows import book_of, names_of
 from streams.network.sides import SideSpec, crossings_of
@@ -61,8 +61,8 @@ def _case(trip: Trip, reference: Reference, spec: SideSpec, called: frozenset[st
     row = reference.authorities.get(spec.authority)
     side = SideCase(
         spec.id, spec.authority, spec.kind, spec.order, crossing=spec.crossing, office=spec.office, direction=trip.direction,
-        required=spec.customs_border, union=row.union if row else "", mapped=spec.kind != "OFFICE" or known_office(reference, spec))
-    side.spec, side.office_role, side.names = spec, spec.office_role, called
+        required=spec.customs_border, union=row.union if row else "", mapped=spec.kind != "OFFICE" or known_office(reference, spec), spec=spec)
+    side.office_role, side.names = spec.office_role, called
     return side
 
 
@@ -111,4 +111,6 @@ def route_order(sides: Iterable[SideCase]) -> list[SideCase]:
 
 def newest(facts: Iterable[Fact]) -> Fact | None:
     """Of several words about one thing the highest rank, then the latest."""
+    if isinstance(facts, Sequence) and len(facts) < 2:
+        return facts[0] if facts else None
     return max(facts, key=lambda f: (f.rank, f.at, f.version, f.source, f.record, f.id), default=None)

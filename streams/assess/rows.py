@@ -28,12 +28,13 @@ Named = tuple[tuple[SideSpec, frozenset[str]], ...]
 class Book:
     """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
 
-    __slots__ = ("dates", "kinds", "reference", "routes", "rows", "rules")
+    __slots__ = ("dates", "granting", "kinds", "reference", "routes", "rows", "rules")
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
         days = {d for r in reference.side_rows for d in (r.valid_from, r.valid_to)} | {d for r in RULES for d in (r.valid_from, r.valid_to)}
         days |= {d for a in reference.agreements.values() for d in (a.valid_from, a.valid_to, a.in_force)}
+        self.granting = tuple(a for a in reference.agreements.values() if a.auto_release)
         self.dates = sorted(days - {""})
         """Days on which a row, an agreement or a rule begins or ends."""
         self.kinds: dict[tuple[str, str, str, int], tuple[frozenset[str], frozenset[str]]] = {}
@@ -194,8 +195,8 @@ def _by_kind(filers: Collection[str]) -> dict[str, list[str]]:
 def auto_release(trip: Trip, side: SideCase, reference: Reference, now: int) -> frozenset[str]:
     """Release members that an agreement in force for this side, crossing, route and these goods grants: none by default."""
     granted: set[str] = set()
-    for a in reference.agreements.values():
-        if not a.auto_release or not in_force(a, now) or not {side.authority, side.union} & set(a.parties):
+    for a in book_of(reference).granting:
+        if not in_force(a, now) or not {side.authority, side.union} & set(a.parties):
             continue
         if (a.crossings and side.crossing not in a.crossings) or (a.routes and trip.corridor not in a.routes) or not _goods(trip, a.goods):
             continue

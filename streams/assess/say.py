@@ -13,6 +13,9 @@ from streams.rules.case import SideCase, Trip
 from topics.events.outputs import ClearanceUpdate
 from topics.facts import NEVER
 
+UNKNOWN = (None, None, None)
+NOTHING: frozenset[str] = frozenset()
+
 
 class Say:
     """One side as it was assessed. Several assessments share one as long as nothing in it can have changed."""
@@ -32,8 +35,11 @@ class Say:
             self.flags = like.flags
         elif side.status is not INNER:
             self.flags = frozenset(flags_of(trip, side, side.status, raised))
-        self.named: frozenset[str] = like.named if like is not None else evidence_named(raised, side)
         self.times = times_of(side.eta if side.seen == NEVER else None, tuple(f.due for f in side.filings))
+        if side.status is INNER and side.id not in raised.findings:
+            self.named, self.until, self.waits = NOTHING, None, False
+            return
+        self.named = like.named if like is not None else evidence_named(raised, side)
         self.until = until_of(side, raised, trip.now)
         self.waits = _waits(side, reference)
 
@@ -56,7 +62,7 @@ class Say:
 
 def times_of(eta: tuple[int, int, int] | None, dues: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """Instants that ride on the ETA: (P10, P50, P90) and the deadline of each filing."""
-    return (*(eta or (None, None, None)), *dues)
+    return (*(eta or UNKNOWN), *dues)
 
 
 def evidence_named(raised: Raised, side: SideCase) -> frozenset[str]:

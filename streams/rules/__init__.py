@@ -27,11 +27,15 @@ RULES: tuple[Rule, ...] = (
 CONDITIONS = tuple(r for r in RULES if r.phase == "condition" and not r.restricted)
 FINDINGS = tuple(r for r in RULES if r.phase == "finding" and not r.restricted)
 RESTRICTED = tuple(r for r in RULES if r.restricted)
-@lru_cache(maxsize=512)
-def rules_at(phase: str, kind: str, today: str, over: bool) -> tuple[Rule, ...]:
-    """Public rules of a phase that look at this kind of side on this day; `over`: at a side that the goods have behind them or do not need."""
+EVERY_GROUND = -1
+
+
+@lru_cache(maxsize=4096)
+def rules_at(phase: str, kind: str, today: str, over: bool, grounds: int = EVERY_GROUND) -> tuple[Rule, ...]:
+    """Public rules of a phase that look at this kind of side on this day; `over`: at a side that the goods have behind them or do not need;
+    `grounds`: what holds there, rules that need something else have nothing to say."""
     every = CONDITIONS if phase == "condition" else FINDINGS
-    return tuple(r for r in every if kind in r.kinds and r.valid(today) and (r.afterwards or not over))
+    return tuple(r for r in every if kind in r.kinds and r.valid(today) and (r.afterwards or not over) and (not r.needs or r.needs & grounds))
 
 
 PRE_ARRIVAL = tuple(r.id for r in RULES if r.pre_arrival)

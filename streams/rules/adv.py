@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from streams.reference.model import Reference
+from streams.rules import grounds
 from streams.rules.case import Case, FilingCase, Finding
 from streams.rules.day import local
 from streams.rules.hours import zone_here
@@ -128,19 +129,20 @@ def _choice(decision: tuple[str, ...]) -> bool:
     return len(decision) > 1
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, filing: bool = True, legal: str = LEGAL) -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, needs: int, filing: bool = True, legal: str = LEGAL) -> Rule:
     return Rule(id=f"ADV-{number}", family="ADV", titles=titles(en, zh, ru), legal=legal, certainty="high", check=check,
-                per="filing" if filing else "side", afterwards=check is late)
+                per="filing" if filing else "side", afterwards=check is late, needs=needs)
 
 
 ADV_RULES = (
-    _rule("01", at_risk, "Filing at risk against the arrival time", "申报有逾期风险", "Подача под угрозой срыва срока"),
-    _rule("02", overdue, "Filing overdue", "申报已逾期", "Срок подачи прошёл"),
-    _rule("03", late, "Filing registered late", "申报登记迟延", "Сведения зарегистрированы с опозданием"),
-    _rule("04", missing, "Goods there, filing missing", "货到而申报缺失", "Груз прибыл, сведений нет"),
-    _rule("05", rejected, "Filing rejected", "申报被退单", "Сведения отклонены"),
-    _rule("06", expired, "Filing expired", "申报已过有效期", "Срок действия сведений истёк"),
+    _rule("01", at_risk, "Filing at risk against the arrival time", "申报有逾期风险", "Подача под угрозой срыва срока", needs=grounds.AT_RISK),
+    _rule("02", overdue, "Filing overdue", "申报已逾期", "Срок подачи прошёл", needs=grounds.OVERDUE),
+    _rule("03", late, "Filing registered late", "申报登记迟延", "Сведения зарегистрированы с опозданием", needs=grounds.LATE),
+    _rule("04", missing, "Goods there, filing missing", "货到而申报缺失", "Груз прибыл, сведений нет", needs=grounds.MISSING),
+    _rule("05", rejected, "Filing rejected", "申报被退单", "Сведения отклонены", needs=grounds.REJECTED),
+    _rule("06", expired, "Filing expired", "申报已过有效期", "Срок действия сведений истёк", needs=grounds.EXPIRED),
     _rule("07", fast_clearance_order, "Rail fast clearance out of order", "铁路快通信息传输次序不符", "Нарушен порядок быстрого оформления", filing=False,
-          legal="GACC Ann. 2021/5 [S06]"),
-    _rule("08", undecided, "Onward procedure undecided", "后续海关手续未定", "Дальнейшая процедура не выбрана", filing=False, legal="[D]"),
+          legal="GACC Ann. 2021/5 [S06]", needs=grounds.FAST),
+    _rule("08", undecided, "Onward procedure undecided", "后续海关手续未定", "Дальнейшая процедура не выбрана", filing=False, legal="[D]",
+          needs=grounds.UNDECIDED),
 )

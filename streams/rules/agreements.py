@@ -31,8 +31,21 @@ def names_of(reference: Reference, authority: str) -> tuple[str, ...]:
     return (authority, row.union) if row and row.union else (authority,)
 
 
+_known: list[tuple[Reference, dict[tuple[str, str, str, str], Agreement | None]]] = []
+ANSWERS_MAX = 10_000
+
+
 def between(reference: Reference, kind: str, one: str, other: str, today: str) -> Agreement | None:
     """The agreement of a kind in force between two authorities, the first by id."""
+    if not _known or _known[0][0] is not reference or len(_known[0][1]) > ANSWERS_MAX:
+        _known[:] = [(reference, {})]                   # what the reference last asked for says, each question once
+    answers, key = _known[0][1], (kind, one, other, today)
+    if key not in answers:
+        answers[key] = _between(reference, kind, one, other, today)
+    return answers[key]
+
+
+def _between(reference: Reference, kind: str, one: str, other: str, today: str) -> Agreement | None:
     for _, a in sorted(reference.agreements.items()):
         if a.kind == kind and in_force(a, today) and binds(a, names_of(reference, one), names_of(reference, other)):
             return a

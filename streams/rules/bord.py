@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from streams.reference.model import Reference
+from streams.rules import grounds
 from streams.rules.agreements import between
 from streams.rules.case import Case, Finding, SideCase, Trip
 from streams.rules.day import day_of, local, micros
@@ -156,19 +157,26 @@ def _eligible(trip: Trip, goods: tuple[str, ...]) -> bool:
     return bool(lines) and (not goods or all(any(hs.startswith(prefix) for prefix in goods) for hs in lines))
 
 
-def _rule(id: str, check: Check, legal: str, en: str, zh: str, ru: str, certainty: str = "high", version: int = 1) -> Rule:
+def _rule(id: str, check: Check, legal: str, en: str, zh: str, ru: str, certainty: str = "high", version: int = 1, *, needs: int) -> Rule:
     return Rule(id=id, family=id.split("-", 1)[0], titles=titles(en, zh, ru), legal=legal, certainty=certainty, check=check,
-                afterwards=check is left_without_release, version=version)
+                afterwards=check is left_without_release, version=version, needs=needs)
 
 
 BORDER_RULES = (
-    _rule("BORD-01", left_without_release, "status-model section 7 [D]", "Left without a known release", "未见放行即离境", "Убыл без известного выпуска"),
-    _rule("BORD-02", no_notice, "[S66]; limits [D]", "No decision for a long time: call", "长时间未作决定：请联系", "Долго нет решения: звоните"),
-    _rule("BORD-03", post_closed, "working hours of the post [D]", "Post not working now", "口岸当前不办理查验", "Пост сейчас не работает", "med", 2),
-    _rule("BORD-04", crossing_closed, "operator's notice [S77]", "Crossing closed or limited", "口岸关闭或受限", "Переход закрыт или ограничен"),
-    _rule("GAUGE-01", next_train, "[D]", "Next train after the gauge break", "换轨后的下一列车", "Следующий поезд после смены колеи"),
-    _rule("STALE-01", stale, "[D]", "Authority's feed is stale", "监管方数据源中断", "Источник органа молчит"),
-    _rule("ROUTE-03", territory_blocks, "RU Decree 1374 [S78]", "Stopped on the territory before", "在前方领土被扣", "Остановлен на территории ранее", "med"),
-    _rule("AEO-01", aeo_code, "MRA row; benefits [S94]", "AEO code missing under the right role", "AEO编码未填在正确角色下", "Код УЭО не указан у нужной роли"),
-    _rule("LANE-01", green_lane, "[S10] [S66]", "Green lane", "绿色通道", "Зелёный коридор", "med"),
+    _rule("BORD-01", left_without_release, "status-model section 7 [D]", "Left without a known release", "未见放行即离境", "Убыл без известного выпуска",
+          needs=grounds.LEFT),
+    _rule("BORD-02", no_notice, "[S66]; limits [D]", "No decision for a long time: call", "长时间未作决定：请联系", "Долго нет решения: звоните",
+          needs=grounds.WAITING),
+    _rule("BORD-03", post_closed, "working hours of the post [D]", "Post not working now", "口岸当前不办理查验", "Пост сейчас не работает", "med", 2,
+          needs=grounds.WAITING),
+    _rule("BORD-04", crossing_closed, "operator's notice [S77]", "Crossing closed or limited", "口岸关闭或受限", "Переход закрыт или ограничен",
+          needs=grounds.CLOSURE),
+    _rule("GAUGE-01", next_train, "[D]", "Next train after the gauge break", "换轨后的下一列车", "Следующий поезд после смены колеи",
+          needs=grounds.HERE),
+    _rule("STALE-01", stale, "[D]", "Authority's feed is stale", "监管方数据源中断", "Источник органа молчит", needs=grounds.STALE),
+    _rule("ROUTE-03", territory_blocks, "RU Decree 1374 [S78]", "Stopped on the territory before", "在前方领土被扣", "Остановлен на территории ранее", "med",
+          needs=grounds.BLOCKED),
+    _rule("AEO-01", aeo_code, "MRA row; benefits [S94]", "AEO code missing under the right role", "AEO编码未填在正确角色下", "Код УЭО не указан у нужной роли",
+          needs=grounds.AEO),
+    _rule("LANE-01", green_lane, "[S10] [S66]", "Green lane", "绿色通道", "Зелёный коридор", "med", needs=grounds.GREEN),
 )

@@ -133,14 +133,14 @@ class SideCase:
         "spec", "stale", "status", "summaries", "travel", "union")
 
     def __init__(self, id: str, authority: str, kind: str, order: int, *, crossing: str = "", office: str = "", direction: str = "",
-                 required: bool = True, mapped: bool = True, union: str = "") -> None:
+                 required: bool = True, mapped: bool = True, union: str = "", spec: SideSpec | None = None) -> None:
         self.id, self.authority, self.kind, self.order = id, authority, kind, order
         self.crossing, self.office, self.direction, self.required, self.mapped, self.union = crossing, office, direction, required, mapped, union
         self.names: frozenset[str] = frozenset((office, crossing)) - {""}
         """Codes by which messages call it: office code, crossing id, place ids."""
         self.office_role = ""
         """OFFICE: departure, destination, inland."""
-        self.spec = SideSpec(id=id, authority=authority, kind=kind, order=order, crossing=crossing, office=office, customs_border=required)
+        self.spec = spec or SideSpec(id=id, authority=authority, kind=kind, order=order, crossing=crossing, office=office, customs_border=required)
         self.facts: list[Fact] = []
         self.rows: dict[str, SideRow | None] = {}
         """Scope -> row of reference data."""
@@ -225,7 +225,7 @@ class Trip:
     """One shipment: what was declared, what was lodged, its sides in route order."""
 
     __slots__ = ("any", "boxes", "by_id", "chains", "closures", "corridor", "declared", "direction", "facts", "filings", "id", "links", "lost", "notes", "now",
-                 "opted", "parties", "railways", "reached", "reference", "seal_facts", "shared", "sides")
+                 "numbers", "opted", "parties", "railways", "reached", "reference", "seal_facts", "shared", "sides")
 
     def __init__(self, id: str, facts: list[Fact], reference: Reference, now: int) -> None:
         self.id, self.facts, self.reference, self.now = id, facts, reference, now
@@ -257,6 +257,8 @@ class Trip:
         """Railways that have said anything."""
         self.reached: frozenset[str] = frozenset()
         """Sides that are there only because the goods reached them."""
+        self.numbers: dict[str, str] = {}
+        """Container -> what is wrong with its number ("" = nothing), looked at once."""
         self.opted: dict[str, bool] = {}
         """Facilitation -> whether the carrier opted in, looked up once."""
 
@@ -289,16 +291,21 @@ class Trip:
             return True
         return any(f.key == ("condition", f"{facilitation}.enrolled") and f.value == "proven" for f in self.facts if f.key[0] == "condition")
 
-    def seals(self, scope: str) -> list[Fact]:
-        """Seal facts of a container (those of the shipment apply too), oldest first."""
+    def sealed(self) -> dict[str, list[Fact]]:
+        """Scope -> what is said of its seals, in slot order."""
         if self.seal_facts is None:
             self.seal_facts = {}
             for fact in self.facts:
                 if fact.key[0] == "seal":
                     self.seal_facts.setdefault(fact.scope, []).append(fact)
-        found = self.seal_facts.get(scope, [])
-        if scope != WHOLE and WHOLE in self.seal_facts:
-            found = found + self.seal_facts[WHOLE]
+        return self.seal_facts
+
+    def seals(self, scope: str) -> list[Fact]:
+        """Seal facts of a container (those of the shipment apply too), oldest first."""
+        sealed = self.sealed()
+        found = sealed.get(scope, [])
+        if scope != WHOLE and WHOLE in sealed:
+            found = found + sealed[WHOLE]
         return sorted(found, key=lambda f: (f.at, f.key, f.source, f.id))
 
     def covering(self, kind: str, scope: str = WHOLE) -> list[Lodged]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.reference.model import Reference
+from streams.rules import grounds
 from streams.rules.case import Case, Content, Finding, Lodged, Trip
 from streams.rules.rule import Check, Rule, titles
 from topics.facts import NEVER, WHOLE
@@ -149,12 +150,24 @@ def container_number(case: Case, reference: Reference, now: int) -> Finding | No
     """DOC-06: a container number whose check digit is wrong (ISO 6346)."""
     if case.scope == WHOLE or "/" in case.scope:
         return None
-    try:
-        parse_container(case.scope)
-    except BadIdentifier as error:
-        return Finding(code="CONTAINER_NUMBER_INVALID", severity="warning", scope=case.scope, text="doc.container_number_invalid", present=case.scope,
-                       args={"box": case.scope, "reason": error.reason})
-    return None
+    reason = wrong_number(case.trip, case.scope)
+    if not reason:
+        return None
+    return Finding(code="CONTAINER_NUMBER_INVALID", severity="warning", scope=case.scope, text="doc.container_number_invalid", present=case.scope,
+                   args={"box": case.scope, "reason": reason})
+
+
+def wrong_number(trip: Trip, box: str) -> str:
+    """What is wrong with a container number by ISO 6346; "" = nothing."""
+    found = trip.numbers.get(box)
+    if found is None:
+        try:
+            parse_container(box)
+            found = ""
+        except BadIdentifier as error:
+            found = error.reason
+        trip.numbers[box] = found
+    return found
 
 
 _vague: list[tuple[Reference, frozenset[str]]] = []
@@ -180,17 +193,18 @@ def goods_described(case: Case, reference: Reference, now: int) -> Finding | Non
     return None
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, version: int = 1, legal: str = "domain sections 4.3, 7.5 [M]; tolerance [D]") -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, version: int = 1, legal: str = "domain sections 4.3, 7.5 [M]; tolerance [D]",
+          needs: int = grounds.PAPERS) -> Rule:
     return Rule(id=f"DOC-{number}", family="DOC", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, per="scope", version=version,
-                kinds=frozenset({"EXIT", "ENTRY", "OFFICE"}))
+                kinds=frozenset({"EXIT", "ENTRY", "OFFICE"}), needs=needs)
 
 
 DOC_RULES = (
     _rule("01", mass, "Mass differs between documents", "单证间重量不符", "Масса в документах расходится"),
-    _rule("02", weighed, "Weighbridge differs from note", "过磅重量与运单不符", "Взвешивание расходится с накладной"),
+    _rule("02", weighed, "Weighbridge differs from note", "过磅重量与运单不符", "Взвешивание расходится с накладной", needs=grounds.WEIGHED),
     _rule("03", packages, "Packages differ between documents", "单证间件数不符", "Число мест в документах расходится"),
     _rule("04", hs, "HS code missing or short", "商品编码缺失或位数不足", "Код ТН ВЭД отсутствует или короток", version=2),
-    _rule("05", empty_but_heavy, "Declared empty but heavy", "申报空箱但超重", "Заявлен порожним, но тяжёлый"),
-    _rule("06", container_number, "Container number invalid", "箱号校验不符", "Номер контейнера неверен", legal="ISO 6346"),
+    _rule("05", empty_but_heavy, "Declared empty but heavy", "申报空箱但超重", "Заявлен порожним, но тяжёлый", needs=grounds.EMPTY),
+    _rule("06", container_number, "Container number invalid", "箱号校验不符", "Номер контейнера неверен", legal="ISO 6346", needs=0),
     _rule("07", goods_described, "Goods description vague", "货物品名笼统", "Описание товара слишком общее", legal="ICS2 [S128]", version=2),
 )

@@ -10,6 +10,7 @@ from typing import Literal
 from streams.reference.model import Reference
 from streams.rules.case import Case, Finding, Lodged
 from streams.rules.day import day_of
+from streams.rules.doc import wrong_number
 from streams.rules.gtt_link import (
     INSPECTED,
     RECOGNISED,
@@ -32,7 +33,6 @@ from streams.rules.locks import CUSTOMS_LOCK, Chain, chain_of, chains_of
 from streams.status.seals import OPENED, lock_of
 from streams.status.states import text_in
 from topics.facts import DAY, MINUTE, NEVER, WHOLE, Fact
-from topics.identifiers import BadIdentifier, parse_container
 
 
 def _link(case: Case, reference: Reference, now: int) -> Link | None:
@@ -180,9 +180,7 @@ def _missing(case: Case, lodged: Lodged | None) -> list[str]:
     parties = {p.get("role") for p in (*trip.declared.get("parties", ()), *((lodged.content.get("parties") or ()) if lodged else ()))}
     missing = [f"parties.{role}" for role in ("consignor", "consignee") if role not in parties]
     missing += [name for name in ("origin", "destination") if not trip.declared.get(name)]
-    try:
-        parse_container(case.scope)
-    except BadIdentifier:
+    if wrong_number(trip, case.scope):
         missing.append("container")
     if box.get("empty"):
         return missing

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from streams.reference.model import Agreement, Reference
+from streams.rules import grounds
 from streams.rules.agreements import binds, names_of, of_kind, relying
 from streams.rules.case import Case, Finding, SideCase
 from streams.rules.day import day_of
@@ -94,13 +95,14 @@ def _recognises(reference: Reference, by: str, at: str, today: str) -> Agreement
     return next((a for a in of_kind(reference, "recognition", today) if binds(a, names_of(reference, by), names_of(reference, at))), None)
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, scope: bool = True, version: int = 1) -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, *, scope: bool = True, version: int = 1, needs: int) -> Rule:
     return Rule(id=f"REC-{number}", family="REC", titles=titles(en, zh, ru), legal="agreement row: source and certainty stand there; GTT-10 [D]",
-                certainty="med", check=check, per="scope" if scope else "side", version=version)
+                certainty="med", check=check, per="scope" if scope else "side", version=version, needs=needs)
 
 
 REC_RULES = (
-    _rule("01", withdrawn, "Recognition withdrawn", "监管互认已撤回", "Признание отозвано"),
-    _rule("02", withheld, "Recognition withheld", "监管互认暂缓", "Признание приостановлено", version=2),
-    _rule("03", asked, "Earlier control: recognition", "前一海关监管结果互认", "Признание результата прежнего контроля", scope=False),
+    _rule("01", withdrawn, "Recognition withdrawn", "监管互认已撤回", "Признание отозвано", needs=grounds.ALARM),
+    _rule("02", withheld, "Recognition withheld", "监管互认暂缓", "Признание приостановлено", version=2, needs=grounds.CHANGED | grounds.LOST_SIGHT),
+    _rule("03", asked, "Earlier control: recognition", "前一海关监管结果互认", "Признание результата прежнего контроля", scope=False,
+          needs=grounds.CONTROLLED),
 )

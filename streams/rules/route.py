@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from streams.reference.model import Reference
+from streams.rules import grounds
 from streams.rules.case import Case, Finding
 from streams.rules.rule import Rule, titles
 
@@ -37,5 +38,5 @@ def unmapped_office(case: Case, reference: Reference, now: int) -> Finding | Non
 
 
 UNMAPPED_OFFICE = Rule(
-    id="ROUTE-02", family="ROUTE", legal="[D] design section 2", certainty="high", check=unmapped_office, kinds=frozenset({"OFFICE"}),
+    id="ROUTE-02", family="ROUTE", legal="[D] design section 2", certainty="high", check=unmapped_office, kinds=frozenset({"OFFICE"}), needs=grounds.UNMAPPED,
     titles=titles("Office unknown to the network", "路网中未登记的海关机构", "Таможенный орган неизвестен сети"))

@@ -38,6 +38,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of side that it looks at."""
     afterwards: bool = False
     """Looks at sides too that the goods have left, will not pass or need not clear."""
+    needs: int = 0
+    """Grounds (`streams/rules/grounds.py`) one of which must hold, or it has nothing to say; 0 = none."""
+    pair: bool = False
+    """Says the same at both sides of the customs-rail link: asked once."""
     once: bool = False
     """A condition per scope that is said once when it says the same of every box."""
     restricted: bool = False

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from streams.reference.model import Reference
+from streams.rules import grounds
 from streams.rules.case import Case, Finding, Lodged
 from streams.rules.locks import Chain, chains_of
 from streams.rules.rule import Check, Rule, titles
@@ -132,14 +133,15 @@ def _pending(case: Case, lodged: Lodged) -> bool:
     return False
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, version: int = 1) -> Rule:
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, version: int = 1, *, needs: int) -> Rule:
     return Rule(id=f"SEAL-{number}", family="SEAL", titles=titles(en, zh, ru), legal="status-model section 8 [D]; alarms [S87]", certainty="high",
-                check=check, per="scope", version=version)
+                check=check, per="scope", version=version, needs=needs)
 
 
 SEAL_RULES = (
-    _rule("01", failed, "Seal failed", "封志失效", "Пломба нарушена"),
-    _rule("02", unproven, "Seal unproven: visual check", "封志状态未证实：须目视检查", "Состояние пломбы не подтверждено: нужен осмотр", version=2),
-    _rule("03", unread, "Seal not read here yet", "封志尚未在此读取", "Пломба здесь ещё не считана"),
-    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом", version=3),
+    _rule("01", failed, "Seal failed", "封志失效", "Пломба нарушена", needs=grounds.ALARM),
+    _rule("02", unproven, "Seal unproven: visual check", "封志状态未证实：须目视检查", "Состояние пломбы не подтверждено: нужен осмотр", version=2,
+          needs=grounds.UNPROVEN),
+    _rule("03", unread, "Seal not read here yet", "封志尚未在此读取", "Пломба здесь ещё не считана", needs=grounds.UNREAD),
+    _rule("04", differs, "Seal differs from document", "封志与单证不符", "Пломба не совпадает с документом", version=3, needs=grounds.CHANGED),
 )

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from streams.network.eta import TRACK_PER_STRAIGHT_KM
 from streams.reference.model import Corridor, Reference
+from streams.rules import grounds
 from streams.rules.case import Case, Finding, SideCase, Trip
 from streams.rules.day import local
 from streams.rules.hours import zone_here
@@ -137,12 +138,15 @@ def uncovered_leg(case: Case, reference: Reference, now: int) -> Finding | None:
     return Finding(code="LEG_UNCOVERED", severity="critical", text="trn.uncovered", args={"kinds": ", ".join(sorted(wanted))}, alert="LegUncovered")
 
 
-def _rule(number: str, check: Check, en: str, zh: str, ru: str, legal: str, version: int = 1) -> Rule:
-    return Rule(id=f"TRN-{number}", family="TRN", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, afterwards=True, version=version)
+def _rule(number: str, check: Check, en: str, zh: str, ru: str, legal: str, version: int = 1, *, needs: int) -> Rule:
+    return Rule(id=f"TRN-{number}", family="TRN", titles=titles(en, zh, ru), legal=legal, certainty="med", check=check, afterwards=True, version=version,
+                needs=needs)
 
 
 TRANSIT_RULES = (
-    _rule("01", time_limit, "Transit open: time limit", "转运（过境）未结：期限", "Транзит открыт: срок", "EAEU Customs Code art. 145 [M]; NCTS time limit", 2),
-    _rule("02", enquiry, "Transit enquiry: liability", "过境查询：担保责任", "Розыск по транзиту: ответственность", "NCTS IE140, IE035 [S28]"),
-    _rule("03", uncovered_leg, "No document covers the leg", "该运段无单证覆盖", "Участок не покрыт документом", "[D]"),
+    _rule("01", time_limit, "Transit open: time limit", "转运（过境）未结：期限", "Транзит открыт: срок", "EAEU Customs Code art. 145 [M]; NCTS time limit", 2,
+          needs=grounds.TRANSIT),
+    _rule("02", enquiry, "Transit enquiry: liability", "过境查询：担保责任", "Розыск по транзиту: ответственность", "NCTS IE140, IE035 [S28]",
+          needs=grounds.ENQUIRY),
+    _rule("03", uncovered_leg, "No document covers the leg", "该运段无单证覆盖", "Участок не покрыт документом", "[D]", needs=grounds.LEFT),
 )

@@ -217,8 +217,19 @@ def _flags(s: Scope, now: int, index: Index, scope: str, state: State) -> set[st
 def _had_leave(s: Scope, index: Index, scope: str) -> bool:
     """Judged by what was so when it left: what happens later neither heals nor causes it."""
     left = s.view.left
-    then = Scope(index.until(left), scope, s.rules, left)
-    return climb(then).state in (State.RELEASED, State.NOT_REQUIRED)
+    if any(f.at > left for f in index.facts) or any(d.valid_until is not None for d in s.every.values()):
+        s = Scope(index.until(left), scope, s.rules, left)
+    return _free(s)
+
+
+def _free(s: Scope) -> bool:
+    """RELEASED or NOT_REQUIRED, departures left aside: line 2 of the ladder, or line 6 where none above it holds."""
+    worst = s.demands.worst
+    if worst and worst.state and worst.state is not State.INFO_REQUESTED:
+        return False
+    if s.route == "not_required":
+        return True
+    return s.route != "off" and not s.invalidated and worst is None and s.granted
 
 
 def assess(index: Index, scope: str, rules: SideRules, now: int) -> ScopeStatus:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from streams.status.ladder import assess
 from streams.status.states import Basis, Block, ScopeStatus, SideRules, SideStatus, State
-from streams.status.view import FACTS_MAX, Index
+from streams.status.view import FACTS_MAX, Index, looked_at
 from topics.facts import NEVER, WHOLE, Fact, Facts
 
 DEMANDED = (State.REFUSED, State.HELD, State.UNDER_CONTROL, State.CONTROL_ORDERED, State.INFO_REQUESTED, State.FILING_REJECTED)
@@ -19,7 +19,7 @@ WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
 
 def scope_status(facts: Facts | Iterable[Fact], scope: str, rules: SideRules, now: int) -> ScopeStatus:
     """One scope of one side. `facts`: merged facts that apply to this side (its own and those of side `*`); `now` in microseconds."""
-    return assess(Index(facts), scope, rules, now)
+    return assess(Index(facts, looked_at(rules)), scope, rules, now)
 
 
 def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: SideRules, now: int) -> SideStatus:
@@ -29,18 +29,30 @@ def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: Side
     bound to the shipment, containers and house items; empty = the shipment itself. Whatever the authority names is added.
     `now` in microseconds. Raises nothing on well-formed facts.
     """
-    index = Index(facts)
+    index = Index(facts, looked_at(rules))
     return side_of(_scopes(index, scopes_of(index, bound, rules.authority), rules, now), index.size)
 
 
 def side_of(each: dict[str, ScopeStatus], facts: int = 0) -> SideStatus:
     """One side from its scopes, also where they were judged by different rows. `facts`: how many are kept for the side, for its limit."""
+    if len(each) == 1:
+        return _alone(each, facts)
     counts: dict[State, int] = {}
     for s in each.values():
         counts[s.state] = counts.get(s.state, 0) + 1
     every = list({id(s): s for s in each.values()}.values())          # scopes that stand alike are looked at once
     living = [s for s in every if s.state is not State.NOT_REQUIRED and not s.off_route]
     return _side(facts, rolled_up(living, counts), counts, each, every, living or every)
+
+
+def _alone(each: dict[str, ScopeStatus], facts: int) -> SideStatus:
+    """A side with one scope: it stands where that stands, but that nothing moves which goes another way."""
+    (s,) = each.values()
+    flags = s.flags | {"facts_limit"} if facts >= FACTS_MAX else s.flags
+    return SideStatus(
+        state=s.state, basis=s.basis, counts={s.state: 1}, scopes=each, flags=flags, missing=s.missing, not_checked=s.not_checked,
+        present=s.present, ready=s.ready, movable=s.movable and not s.off_route, blocked_by=() if s.off_route else _blocked([s]),
+        next_due=s.next_due, since=s.since, evidence=s.evidence)
 
 
 def scopes_of(index: Index, bound: Iterable[str], authority: str) -> list[str]:
@@ -60,9 +72,24 @@ def _scopes(index: Index, names: list[str], rules: SideRules, now: int) -> dict[
             each[name] = assess(index, name, rules, now)
             continue
         if plain is None:
-            plain = assess(index, WHOLE, rules, now)
+            plain = assess(index, WHOLE, rules, now) if WHOLE in index.scopes else unsaid(rules)
         each[name] = plain
     return each
+
+
+_unsaid: dict[int, tuple[SideRules, ScopeStatus]] = {}
+UNSAID_MAX = 4_096
+"""Rows of which the answer to silence is kept; then all are forgotten."""
+
+
+def unsaid(rules: SideRules) -> ScopeStatus:
+    """The status of a scope of which nothing is said that the ladder looks at: the same for every shipment, whenever it is asked."""
+    known = _unsaid.get(id(rules))
+    if known is None or known[0] is not rules:
+        if len(_unsaid) >= UNSAID_MAX:
+            _unsaid.clear()
+        known = _unsaid[id(rules)] = rules, assess(Index((), looked_at(rules)), WHOLE, rules, NEVER)
+    return known[1]
 
 
 def rolled_up(living: list[ScopeStatus], counts: dict[State, int]) -> State:

@@ -14,6 +14,7 @@ DAY_REST = DAY - 1
 """A dated fact happened somewhere in [at, at + DAY_REST]."""
 
 Heads = dict[str, list[Fact]]
+WAS_HERE = frozenset({"seen", "handed_over", "presented", "departed"})
 NONE: list[Fact] = []
 
 
@@ -38,33 +39,52 @@ def stable(value: object) -> str:
     return repr(value)
 
 
+PRESENCE = ("seen", "handed_over", "presented")
+ALWAYS = frozenset({"visit", "route", *PRESENCE, "departed", "doc", "demand", "agency"})
+"""Heads that the ladder looks at under every row."""
+
+
+def looked_at(rules: SideRules) -> frozenset[str]:
+    """Heads of the facts that the ladder looks at under this row; of all others only how many there are, and whom they name."""
+    return _heads_of(bool(rules.chains), bool(rules.conditions or rules.assessments), bool(rules.per_run))
+
+
+@cache
+def _heads_of(seals: bool, conditions: bool, runs: bool) -> frozenset[str]:
+    return ALWAYS | ({"seal"} if seals else set()) | ({"condition"} if conditions else set()) | ({"run"} if runs else set())
+
+
 class Index:
     """The living facts of one side by scope and head of key. Withdrawn and masked facts are left out."""
 
-    __slots__ = ("facts", "scopes", "size")
+    __slots__ = ("facts", "heads", "scopes", "size")
 
-    def __init__(self, facts: Facts | Iterable[Fact]) -> None:
+    def __init__(self, facts: Facts | Iterable[Fact], heads: frozenset[str]) -> None:
+        """`heads`: those that are looked at."""
         every = list(facts.values() if isinstance(facts, dict) else facts)
-        self.size = len(every)
+        self.size, self.heads = len(every), heads
         self._fill(_unmasked([f for f in every if f.value is not None]))
 
     def _fill(self, facts: list[Fact]) -> None:
-        self.facts = facts
-        self.scopes: dict[str, Heads] = {}
+        self.facts, looked = facts, self.heads
+        scopes: dict[str, Heads] = {}
         for f in facts:
-            heads = self.scopes.get(f.scope)
+            head = f.key[0]
+            if head not in looked:
+                continue
+            heads = scopes.get(f.scope)
             if heads is None:
-                heads = self.scopes[f.scope] = {}
-            bucket = heads.get(f.key[0])
-            if bucket is None:
-                heads[f.key[0]] = [f]
+                scopes[f.scope] = {head: [f]}
+            elif head in heads:
+                heads[head].append(f)
             else:
-                bucket.append(f)
+                heads[head] = [f]
+        self.scopes = scopes
 
     def until(self, instant: int) -> Index:
         """What was so at an instant, leaving aside departures: how the goods stood when they left."""
         then = Index.__new__(Index)
-        then.size = self.size
+        then.size, then.heads = self.size, self.heads
         then._fill([f for f in self.facts if f.at <= instant and f.key[0] != "departed"])
         return then
 
@@ -142,8 +162,11 @@ class View:
         self.presented_by: Fact | None = None
         self.there: Fact | None = None
         self.departed: Fact | None = None
+        self.unordered = False
+        if self.heads.keys().isdisjoint(WAS_HERE):
+            return
         spans: list[Fact] = []
-        for head in ("seen", "handed_over", "presented"):
+        for head in PRESENCE:
             for f in self.heads.get(head, NONE):
                 if f.key[1] == self.visit:
                     self._was_here(f, head == "presented")
@@ -177,9 +200,14 @@ def standing(f: Fact) -> tuple[int, int, str, str, str, str, str, str]:
 
 def _heads(index: Index, scope: str) -> Heads:
     whole = index.scopes.get(WHOLE, {})
-    names = [n for n in dict.fromkeys((scope.split("/", 1)[0], scope)) if n != WHOLE and n in index.scopes]
+    if scope in index.scopes and "/" not in scope:
+        names = [scope] if scope != WHOLE else []
+    else:
+        names = [n for n in dict.fromkeys((scope.split("/", 1)[0], scope)) if n != WHOLE and n in index.scopes]
     if not names:
         return whole
+    if not whole and len(names) == 1:
+        return index.scopes[names[0]]
     merged = dict(whole)
     for name in names:
         for head, found in index.scopes[name].items():
