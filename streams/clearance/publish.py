@@ -102,7 +102,7 @@ def statuses(
     first: list[Emit] = []
     rest: list[Emit] = []
     seen = {say.side.id for say in assessment.says}
-    for side in [s for s in held.shown if s not in seen]:
+    for side in sorted(s for s in held.shown if s not in seen):
         del shown[side]
         first.append(Emit(STATUS, f"{key}|{side}", None, first=True, revision=revision))
         rest += readers(key, stamp(_gone(key, side, assessment, now), revision, now), assessment, reference)
@@ -198,7 +198,7 @@ def alerts(held: Shipment, assessment: Assessment, key: str, now: int) -> tuple[
         emits.append(Emit(ALERTS, name, Alert(
             key=name, name=alert.name, severity=alert.severity, state="open", seq=seq, at=now, titles=alert.titles, shipment=key,
             side=alert.side, container=alert.scope, rule=alert.rule, call=alert.call, call_hours=alert.call_hours, detail=alert.detail)))
-    for name in [n for n in open_ if n not in wanted]:
+    for name in sorted(n for n in open_ if n not in wanted):
         old = open_.pop(name)
         seq = max(seq + 1, now)
         emits.append(Emit(ALERTS, name, resolved(name, old, key, seq, now)))
