@@ -244,7 +244,8 @@ class Consumer(driver.Consumer):
         self.hub.lanes.clear()
         self._given_up = lanes or self._given_up
         kept = sum(self.keeper.keep(lane) for lane in lanes)
-        log.info("%d partitions given up, %d of them kept for their return", len(lanes), kept)
+        if lanes:
+            log.info("%d partitions given up, %d of them kept for their return", len(lanes), kept)
         for lane in lanes:
             if lane.task is not None:
                 lane.task.cancel()

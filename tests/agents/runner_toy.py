@@ -113,6 +113,25 @@ def topics_of(fold: Summing) -> tuple[str, ...]:
     return fold.input_topic, fold.state_topic, fold.revision_topic, f"{fold.name}.out", f"outcomes.{fold.name}"
 
 
+def stalling(name: str) -> Any:
+    """A stateless stage that copies its input to `<name>.out` and never comes back from a record that says `stall`."""
+    import asyncio
+
+    from agents.runner.draft import outcomes_of
+    from agents.runner.stage import stateless_flow
+    from agents.transport.batch import Batch
+    from streams.effects import Ack, Effect, Send, plan
+
+    async def copy(batch: Batch) -> Sequence[Effect]:
+        if any(r.value == b"stall" for r in batch.records):
+            await asyncio.Event().wait()
+        sends = [Send(f"{name}.out", r.key, r.value, r.partition) for r in batch.records]
+        outcomes = outcomes_of(name, batch.records, (), 0)
+        return plan(outputs=sends, outcomes=outcomes, ack=Ack(batch.topic, batch.partition, batch.records[-1].offset + 1))
+
+    return stateless_flow(f"stall-{name}", [f"{name}.in"], copy)
+
+
 def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str], **settings: Any) -> Any:
     """An app with one summing stage per name and a stateless stage that copies `outside` and `outside.two` to the first one's input."""
     from agents.runner.draft import outcomes_of
@@ -123,6 +142,9 @@ def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str],
     from streams.effects import Ack, Effect, Send, plan
 
     app = build(TransportSettings(**{"group": group, "bootstrap": bootstrap, "session_timeout_s": 6, "heartbeat_s": 0.5, "commit_interval_s": 0.2, **settings}))
+    for name in [n for n in names if n.startswith("stall:")]:
+        register(app, stalling(name.removeprefix("stall:")))
+    names = [n for n in names if not n.startswith("stall:")]
     for name in names:
         register(app, fold_flow(Summing(name, f"{name}.in"), NO_REFERENCE, exactly_once=exactly_once))
 

@@ -1,21 +1,23 @@
 """Each private name of Faust and aiokafka that the transport touches, on the pinned versions. A failing test names what an upgrade broke."""
 from __future__ import annotations
 
+import ast
 import inspect
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
-from mode.threads import QueueServiceThread
+from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.transport import faust_app, faust_plugin
 
@@ -51,8 +53,11 @@ def test_the_versions_are_those_that_were_read_and_measured() -> None:
         (driver.Producer, "_settings_auth", ["self"]),
         (driver.Producer, "_settings_extra", ["self"]),
         (group_coordinator.GroupCoordinator, "_do_heartbeat", ["self"]),
+        (group_coordinator.GroupCoordinator, "_send_req", ["self", "request"]),
+        (group_coordinator.GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
+        (LeaveGroupRequest, "__init__", ["self", "group", "member_id"]),
         (subscription_state.Assignment, "state_value", ["self", "tp"]),
-        (AIOKafkaClient, "_wait_on_metadata", ["self", "topic"]),
+        (fetcher.Fetcher, "seek_to", ["self", "tp", "offset"]),
         (AIOKafkaProducer, "create_batch", ["self"]),
         (AIOKafkaProducer, "send_batch", ["self", "batch", "topic", "partition"]),
         (AIOKafkaProducer, "send_offsets_to_transaction", ["self", "offsets", "group_id"]),
@@ -67,7 +72,7 @@ async def test_the_consumer_has_the_private_attributes_that_are_read_or_set() ->
     assert hasattr(consumer, "_fetch_max_wait_ms")
     assert hasattr(consumer, "_isolation_level")
     assert hasattr(consumer, "_max_poll_records")
-    assert isinstance(consumer._client, AIOKafkaClient)
+    assert consumer._coordinator is None, "made in start()"
     consumer.assign([TopicPartition("t", 0)])
     assignment = consumer._subscription.subscription.assignment
     state = assignment.state_value(TopicPartition("t", 0))
@@ -129,3 +134,64 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
     assert producer._settings_extra() == {"acks": "all", "enable_idempotence": True}
     assert isinstance(app.consumer, faust_plugin.Consumer)
     assert isinstance(app.consumer._thread, faust_plugin.Thread)
+
+
+PINNED = {
+    # aiokafka
+    "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_isolation_level", "_max_poll_records", "_send_req", "_subscription",
+    # Faust
+    "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer", "_read_offset",
+    "_settings_auth", "_settings_default", "_settings_extra", "_thread",
+    # Python: ends a process without cleaning up
+    "_exit",
+}  # fmt: skip
+"""Every private name of somebody else's that the transport touches or overrides; each is pinned by a test above or below."""
+
+
+def test_no_private_name_is_touched_that_is_not_pinned_here() -> None:
+    own, used = set[str](), set[str]()
+    for file in Path(faust_plugin.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                used.add(node.attr)
+                if isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                    own.add(node.attr)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                own.add(node.name)
+                used |= {node.name} & PINNED
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                own.add(node.target.id)
+                used |= {node.target.id} & PINNED
+    assert (used - own) | (used & PINNED) == PINNED
+
+
+def test_a_static_member_and_the_compression_reach_aiokafka() -> None:
+    app: Any = faust_app.build(faust_app.TransportSettings(group="g", bootstrap="h:1", instance="host-1", compression="lz4"))
+    assert app.conf.consumer_group_instance_id == "host-1"
+    assert app.producer._settings_default()["compression_type"] == "lz4"
+    assert "group_instance_id=conf.consumer_group_instance_id" in inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
+    plain: Any = faust_app.build(faust_app.TransportSettings(group="g", bootstrap="h:1"))
+    assert (plain.conf.consumer_group_instance_id, plain.producer._settings_default()["compression_type"]) == (None, None)
+
+
+def test_a_member_that_the_broker_does_not_know_forgets_its_id() -> None:
+    """So a static member sees that it was replaced: its id was set before the heartbeat and is empty after it."""
+    heartbeat = inspect.getsource(group_coordinator.GroupCoordinator._do_heartbeat)
+    assert "error_type is Errors.UnknownMemberIdError" in heartbeat
+    assert "self.reset_generation()" in heartbeat
+    assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in inspect.getsource(group_coordinator.GroupCoordinator.reset_generation)
+    assert "self._do_heartbeat()" in inspect.getsource(group_coordinator.GroupCoordinator._heartbeat_routine)
+
+
+def test_without_a_reset_strategy_an_offset_that_the_log_lacks_is_an_error_and_a_seek_clears_it() -> None:
+    source = inspect.getsource(fetcher)
+    assert "err = Errors.OffsetOutOfRangeError({tp: fetch_offset})" in source
+    assert "err = Errors.NoOffsetForPartitionError(tp)" in source
+    assert "del self._records[tp]" in inspect.getsource(fetcher.Fetcher.seek_to)
+    app: Any = faust_app.build(faust_app.TransportSettings(group="g", bootstrap="h:1"))
+    assert app.conf.consumer_auto_offset_reset == "none"
+
+
+def test_the_consumer_thread_has_a_loop_that_a_dying_process_can_use() -> None:
+    assert "self.thread_loop = thread_loop or asyncio.new_event_loop()" in inspect.getsource(ServiceThread.__init__)
+    assert "self._group_instance_id is None" in inspect.getsource(group_coordinator.GroupCoordinator._maybe_leave_group)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiokafka.structs import TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import CoordinatorNotAvailableError
 from kafka.structs import OffsetAndMetadata
 
 from agents.runner.cells import INPUT_KEY
@@ -147,7 +148,10 @@ async def test_the_broker_knows_every_member_by_the_name_it_was_given(bench: Ben
     asked = admin({"bootstrap_servers": bench.bootstrap.split(",")})
 
     async def joined() -> bool:
-        group: Any = (await asyncio.to_thread(asked.describe_groups, [bench.name]))[bench.name]
+        try:
+            group: Any = (await asyncio.to_thread(asked.describe_groups, [bench.name]))[bench.name]
+        except CoordinatorNotAvailableError:  # a new broker makes its offsets topic first
+            return False
         return [m["group_instance_id"] for m in group["members"]] == ["host-1"]
 
     await bench.until(joined, "the static member")
