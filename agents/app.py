@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,15 @@ class Worker:
         self.pack = pack_of(self.reference)
         if settings.pack and settings.pack != self.pack:
             raise SettingsError(f"pack: the active rule pack is {settings.pack}, this worker has {self.pack}: deploy the same version and overlay everywhere")
-        self.clock = Clock(origin=settings.clock_origin, speed=settings.clock_speed, base=settings.clock_base)
+        self.clock = Clock(origin=settings.clock_origin, speed=settings.clock_speed, base=settings.clock_base, until=settings.clock_until)
         self.partitions: dict[str, dict[int, Partition[Any, Any]]] = {}
         self.published = metrics.Published()
         self.ledger: LedgerWriter | None = self._ledger() if "ledger" in settings.stages else None
         self.holding = Holding(self.registry)
         self.flows = [self.published.watch(flow) for flow in self._placed(self._flows())]
         self.hub = Hub()
+        self.on_started: Callable[[dict[str, object]], None] | None = None
+        """Told once, when the worker runs: `health` (address), `group`, `stages`, `pack`."""
         self._own_data = "" if settings.data_dir or not self.flows else tempfile.mkdtemp(prefix="railclear-faust-")
         self.app: Any = self._app() if self.flows else None
         self.health = HealthServer(self, metrics.registry_for(metrics.Watched(self.hub, self.partitions, self.published, self.ledger, self.pack)),
@@ -213,6 +215,8 @@ class Worker:
         try:
             asyncio.run(self._await_topics())
             log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])
+            if self.on_started is not None:
+                self.on_started({"health": f"http://{s.http_host}:{self.health.port}", "group": self.group, "stages": s.stages, "pack": self.pack})
             if self.app is not None:
                 faust_app.run(self.app, self.settings.log_level.lower())
             elif self.ledger is not None:

@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How much faster railclear's time runs than the broker's: 1 in production, more in a demo."""
     clock_base: int = 0
     """Railclear's time at `clock_origin`, microseconds UTC; 0: the same instant."""
+    clock_until: int = 0
+    """Append time (microseconds UTC) after which the clock goes on at speed 1; 0: never."""
 
     # Watching
     http_host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"

@@ -8,7 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from agents.cli import where
-from agents.cli.common import At, CliError, Config, Dsn, Json, examples, out, parse_duration, print_json, run_async, shown, stamp
+from agents.cli.common import At, CliError, Config, Dsn, Json, Overlay, examples, out, parse_duration, print_json, run_async, shown, stamp
 from agents.ledger.queries import Ledger
 from topics.events.outputs import ClearanceUpdate
 from topics.identifiers import run_id
@@ -20,28 +20,28 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command(epilog=examples("status CSQU3054383 --at run/", "status 20GB5M2723461FGVR3 --json", "status smgs:30412345 --at run/"))
-    def status(identifier: Id, at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False) -> None:
+    def status(identifier: Id, at: At = None, dsn: Dsn = None, config: Config = None, overlay: Overlay = None, json: Json = False) -> None:
         """The status of a shipment at every side of its route. Several matches are listed. Exit code 1: nothing known."""
-        servers = where.find(at, dsn=dsn, config=config, need="dsn")
+        servers = where.find(at, dsn=dsn, config=config, overlay=overlay, need="dsn")
         raise typer.Exit(run_async(_status(servers, identifier, json=json)))
 
     @app.command(epilog=examples("train ktz/8101/2026-03-03 --at run/", "train 8101 --at run/", "train R7QK2M4XVB2D1 --json"))
     def train(
         identifier: Annotated[str, typer.Argument(metavar="ID", help="RAILWAY/NUMBER/DATE as the railway names it, or a train run id.")],
-        at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+        at: At = None, dsn: Dsn = None, config: Config = None, overlay: Overlay = None, json: Json = False,
     ) -> None:
         """Where the boxes of a train stand at every side. Exit code 1: nothing known."""
-        servers = where.find(at, dsn=dsn, config=config, need="dsn")
+        servers = where.find(at, dsn=dsn, config=config, overlay=overlay, need="dsn")
         raise typer.Exit(run_async(_train(servers, identifier, json=json)))
 
     @app.command(epilog=examples("side CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY --next 12h --at run/", "side dostyk:kz --json --at run/"))
     def side(
         identifier: Annotated[str, typer.Argument(metavar="ID", help="Side id, or a part of one that is unique.")],
         next_: Annotated[str, typer.Option("--next", metavar="12h", help="Only what arrives within this time; without it everything not yet departed.")] = "",
-        at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+        at: At = None, dsn: Dsn = None, config: Config = None, overlay: Overlay = None, json: Json = False,
     ) -> None:
         """What stands before one border side, by expected arrival. Exit code 1: no such side."""
-        servers = where.find(at, dsn=dsn, config=config, need="dsn")
+        servers = where.find(at, dsn=dsn, config=config, overlay=overlay, need="dsn")
         raise typer.Exit(run_async(_side(servers, identifier, parse_duration(next_) if next_ else None, json=json)))
 
 
@@ -100,7 +100,13 @@ def table(updates: list[ClearanceUpdate], zone_of: Callable[[ClearanceUpdate], s
 async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
     async with where.ledger(servers) as ledger:
         runs = await runs_of(ledger, identifier.strip())
-        shipments = sorted({s for run in dict.fromkeys(runs) for s in await ledger.on_run(run)})
+        carried = {run: shipments for run in dict.fromkeys(runs) if (shipments := await ledger.on_run(run))}
+        if not carried:  # any other identifier: the train that its shipment is on
+            known = {s for s, _, _ in await ledger.find(identifier.strip())}
+            carried = {u.run: await ledger.on_run(u.run) for s in sorted(known) for u in await ledger.statuses(s) if u.run}
+        if len(carried) > 1:
+            return _runs_listed(identifier, {run: len(shipments) for run, shipments in carried.items()}, await ledger.names_of(carried), json=json)
+        runs, shipments = list(carried), sorted({s for found in carried.values() for s in found})
         if not shipments:
             raise CliError(f"nothing is known of train {identifier!r}; write RAILWAY/NUMBER/DATE or a run id as status shows it", 1)
         updates = {s: await ledger.statuses(s) for s in shipments}
@@ -125,6 +131,16 @@ async def _train(servers: where.Servers, identifier: str, *, json: bool) -> int:
         missing = ", ".join(f"{n} {k}" for k, n in r["missing"].items())
         made.add_row(r["side"], f"{r['movable']} of {r['shipments']}", states, missing, stamp(r["eta"], r["zone"]))
     out.print(made)
+    return 0
+
+
+def _runs_listed(identifier: str, runs: dict[str, int], names: dict[str, str], *, json: bool) -> int:
+    if json:
+        print_json({"matches": [{"run": run, "train": names.get(run, ""), "shipments": n} for run, n in runs.items()]})
+    else:
+        out.print(f"{identifier} may mean {len(runs)} train runs; ask for one of them:")
+        for run, n in runs.items():
+            out.print(f"  {run}  {names.get(run, '')}  {n} shipments", markup=False)
     return 0
 
 

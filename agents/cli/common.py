@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from topics import codec
 
@@ -22,7 +22,17 @@ WIDTH = 160
 """Columns of tables that go to a file or a pipe: there no terminal says how wide it is."""
 
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+class _Out(Console):
+    @property  # type: ignore[misc]  # rich's setter is not wanted here
+    def size(self) -> ConsoleDimensions:
+        if self.is_terminal or "COLUMNS" in os.environ:
+            return super().size
+        return ConsoleDimensions(WIDTH, 25)
+
+
+out = _Out(highlight=False)
 
 # Blue, orange, vermilion and grey of the Okabe-Ito palette; every colour is doubled by a sign, so that none is needed.
 STYLES = {"good": "#0072B2", "open": "#E69F00", "bad": "#D55E00 bold", "quiet": "dim"}
@@ -44,6 +54,7 @@ At = Annotated[Path | None, typer.Option("--at", metavar="DIR", help="A running 
 Bootstrap = Annotated[str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka address (or RAILCLEAR_BOOTSTRAP).")]
 Dsn = Annotated[str | None, typer.Option("--dsn", metavar="URL", help="PostgreSQL address of the ledger (or RAILCLEAR_DSN).")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
+Overlay = Annotated[Path | None, typer.Option("--overlay", metavar="DIR", help="A deployment's own parties, crossings and terminals (or RAILCLEAR_OVERLAY).")]
 
 
 def examples(*lines: str) -> str:

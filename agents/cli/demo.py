@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agents.cli.common import CliError, Json, err, out, parse_duration, print_json, shown
+from agents.cli.common import CliError, Json, Overlay, err, out, parse_duration, print_json, shown
 from agents.demo.crew import CrewError
 from agents.demo.play import Demo, DemoOptions, NotDrained, Summary
 from agents.embedded import EmbeddedError
+from streams.reference.refused import ReferenceRefused
 
 
 def register(app: typer.Typer) -> None:
@@ -29,13 +30,13 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="The same seed gives the same trains.")] = 1,
         keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep all data here; other commands join with --at DIR.")] = None,
         stay: Annotated[bool, typer.Option("--stay", help="After the summary keep everything running until Ctrl-C.")] = False,
-        json: Json = False,
+        overlay: Overlay = None, json: Json = False,
     ) -> None:
         """Start Kafka, PostgreSQL and the workers, run simulated trains through them, and account for every record.
 
         Exit codes: 0 all well, 1 something was lost or unexpected (the summary says what), 130 interrupted.
         """
-        options = DemoOptions(seconds=parse_duration(for_), trains=trains, speed=speed, seed=seed, keep=keep, json=json)
+        options = DemoOptions(seconds=parse_duration(for_), trains=trains, speed=speed, seed=seed, keep=keep, overlay=overlay, json=json)
         raise typer.Exit(asyncio.run(_demo(options, stay=stay)))
 
 
@@ -64,6 +65,8 @@ async def _demo(options: DemoOptions, *, stay: bool) -> int:
         return 130
     except (EmbeddedError, CrewError, NotDrained) as error:
         raise CliError(str(error), 1) from error
+    except (ReferenceRefused, NotADirectoryError) as error:
+        raise CliError(str(error)) from error
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -9,7 +9,7 @@ import typer
 
 from agents.cli import where
 from agents.cli.ask import Id, listed, matches
-from agents.cli.common import At, CliError, Config, Dsn, Json, examples, out, parse_time, print_json, run_async, stamp
+from agents.cli.common import At, CliError, Config, Dsn, Json, Overlay, examples, out, parse_time, print_json, run_async, stamp
 from agents.ledger.queries import Ledger
 from agents.ledger.rows import micros
 from streams.explain.document import explain as explained
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         side: Annotated[str, typer.Option(metavar="S", help="Only this side: its id, or a part of it that is unique on the route.")] = "",
         as_of: Annotated[str, typer.Option("--as-of", metavar="T", help="What was published at this instant: ISO 8601 with zone.")] = "",
         lang: Annotated[str, typer.Option(metavar="|".join(LANGUAGES), help="Language of the sentences.")] = "en",
-        at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False,
+        at: At = None, dsn: Dsn = None, config: Config = None, overlay: Overlay = None, json: Json = False,
     ) -> None:
         """Say per side whose word the status rests on, what is proven, failed or unknown by which law, and what to do next.
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         if lang not in LANGUAGES:
             raise CliError(f"--lang {lang!r} is not spoken here; choose {', '.join(LANGUAGES)}")
         moment = parse_time(as_of) if as_of else None
-        servers = where.find(at, dsn=dsn, config=config, need="dsn")
+        servers = where.find(at, dsn=dsn, config=config, overlay=overlay, need="dsn")
         raise typer.Exit(run_async(_explain(servers, identifier, side, moment, lang, json=json)))
 
 

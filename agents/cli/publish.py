@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, CliError, Config, Json, err, examples, out, print_json, run_async
+from agents.cli.common import At, Bootstrap, CliError, Config, Json, Overlay, err, examples, out, print_json, run_async
 
 IN_FLIGHT_MAX = 500
 NOT_SENT = "not sent"
@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog=examples("publish events.jsonl --at run/", "simulate --trains 1 | railclear publish - --at run/"))
     def publish(
         file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON lines; - reads standard input.")],
-        at: At = None, bootstrap: Bootstrap = None, config: Config = None, json: Json = False,
+        at: At = None, bootstrap: Bootstrap = None, config: Config = None, overlay: Overlay = None, json: Json = False,
     ) -> None:
         """Publish events to the topics of their parties. A record that the broker would not take is named by its line."""
-        servers = where.find(at, bootstrap=bootstrap, config=config, need="bootstrap")
+        servers = where.find(at, bootstrap=bootstrap, config=config, overlay=overlay, need="bootstrap")
         raise typer.Exit(run_async(_publish(servers, file, json=json)))
 
 

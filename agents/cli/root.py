@@ -8,6 +8,7 @@ import typer
 from agents.cli import EXIT_USAGE, where
 from agents.cli.common import CliError, err
 from agents.settings import SettingsError
+from streams.reference.refused import ReferenceRefused
 
 EPILOG = "Times are shown with their zone. Statuses are computed from what authorities said; railclear decides nothing."
 
@@ -36,7 +37,7 @@ def run(arguments: list[str]) -> int:
         typer.main.get_command(app).main(args=arguments, prog_name="railclear")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except SettingsError as error:
+    except (SettingsError, ReferenceRefused) as error:
         err.print(f"railclear: {error}", markup=False, soft_wrap=True)
         return EXIT_USAGE
     except CliError as error:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from agents import reference as reference_files
-from agents.cli.common import CliError, examples, parse_time
+from agents.cli.common import CliError, Overlay, examples, parse_time
 from agents.ledger.rows import micros
+from streams.reference.refused import ReferenceRefused
 from topics import codec
 
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
         start: Annotated[str, typer.Option(help="When the first train is announced, ISO 8601 with zone.")] = "2026-03-02T00:00:00+08:00",
         clean: Annotated[bool, typer.Option("--clean", help="No incidents, no duplicates, no disorder, no wrong bytes.")] = False,
+        overlay: Overlay = None,
         json: Annotated[bool, typer.Option("--json", help="JSON lines: it prints nothing else.")] = True,
     ) -> None:
         """Print simulated events, one JSON object a line: {"topic", "key", "value" or "value_hex", "at", "expect"}."""
@@ -34,7 +36,10 @@ def register(app: typer.Typer) -> None:
         moment = micros(parse_time(start))
         if moment <= 0:
             raise CliError("--start must be after 1970")
-        reference = reference_files.load(None)
+        try:
+            reference = reference_files.load(overlay)
+        except (ReferenceRefused, NotADirectoryError) as error:
+            raise CliError(str(error)) from error
         write = sys.stdout.write
         for sent in simulated(reference, random.Random(seed), options, moment):
             line = {"topic": sent.topic, "key": sent.key, "at": sent.at, "expect": sent.expect}

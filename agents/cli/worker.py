@@ -3,12 +3,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, environment, examples, out
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Overlay, environment, examples, out, print_json
 from agents.settings import STAGES, Settings, load, required
 
 
@@ -21,21 +20,24 @@ def register(app: typer.Typer) -> None:
         at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None,
         stages: Annotated[str, typer.Option(metavar="A,B", help=f"Stages of this process: {', '.join(STAGES)}. Default: all.")] = "",
         partitions: Annotated[int | None, typer.Option(help="Partitions of the folds' topics, as they were created.")] = None,
-        overlay: Annotated[Path | None, typer.Option(metavar="DIR", help="A deployment's own reference files.")] = None,
+        overlay: Overlay = None,
         http_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live, /ready on loopback; 0: any.")] = None,
         clock_origin: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         clock_base: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         clock_speed: Annotated[float | None, typer.Option(help="See settings; demo only.")] = None,
+        clock_until: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         instance: Annotated[str | None, typer.Option(metavar="NAME", help="Static membership under this name: a restart in place moves no partitions.")] = None,
         leave: Annotated[bool, typer.Option("--leave", help="Run nothing: remove the static member --instance from its group, for good.")] = False,
         shadow: Annotated[bool | None, typer.Option("--shadow", help="Beside production: everything but border outputs and alerts, under shadow.*.")] = None,
         log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+        json: Annotated[bool, typer.Option("--json", help="One JSON line when it runs: health address, consumer group, stages, rule pack.")] = False,
     ) -> None:
         """Run stages until stopped. Exit codes: 0 stopped, 2 a setting is wrong, 70 crash: restart it, nothing is lost, 78 refused: see the last line."""
         arguments: dict[str, object] = {
             "bootstrap": bootstrap, "dsn": dsn, "stages": [s.strip() for s in stages.split(",") if s.strip()] or None, "partitions": partitions,
             "overlay": str(overlay) if overlay else None, "http_port": http_port, "clock_origin": clock_origin, "clock_base": clock_base,
-            "clock_speed": clock_speed, "log_level": log_level, "shadow": shadow or None, "instance": instance, "membership": "static" if instance else None,
+            "clock_speed": clock_speed, "clock_until": clock_until,
+            "log_level": log_level, "shadow": shadow or None, "instance": instance, "membership": "static" if instance else None,
         }
         if shadow and not stages:
             arguments["stages"] = [stage for stage in STAGES if stage != "ledger"]
@@ -57,6 +59,8 @@ def register(app: typer.Typer) -> None:
             made = Worker(settings)
         except (NotADirectoryError, OSError) as error:
             raise CliError(str(error)) from error
+        if json:
+            made.on_started = print_json
         made.run()
 
 

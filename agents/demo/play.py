@@ -53,6 +53,8 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Simulated seconds per wall second; 0 = so that whole journeys fit."""
     partitions: int = 4
     keep: Path | None = None
+    overlay: Path | None = None
+    """A deployment's own reference files; its corridors and parties take part."""
     json: bool = False
 
 
@@ -102,7 +104,7 @@ class Demo:
     async def run(self) -> Summary:
         """Play, drain, audit. Raises EmbeddedError, CrewError, NotDrained."""
         options, loop = self.options, asyncio.get_running_loop()
-        reference = reference_files.load(None)
+        reference = reference_files.load(options.overlay)
         await loop.run_in_executor(None, self.servers.start)
         up = time.monotonic()
         registry = topic_registry.build(
@@ -120,8 +122,11 @@ class Demo:
         return await self._play(reference, registry, wanted, speed, monotonic_begin, watch)
 
     def _crew(self, origin: int, speed: float) -> Crew:
-        clock = ["--clock-origin", str(origin), "--clock-base", str(START), "--clock-speed", str(speed)]
+        until = origin + int(self.options.seconds * 1_000_000)
+        clock = ["--clock-origin", str(origin), "--clock-base", str(START), "--clock-speed", str(speed), "--clock-until", str(until)]
         where = ["--bootstrap", self.servers.bootstrap, "--partitions", str(self.servers.partitions)]
+        if self.options.overlay is not None:
+            where += ["--overlay", str(self.options.overlay.resolve())]
         return Crew(self.servers.data / "workers", [*where, *clock], {"RAILCLEAR_DSN": self.servers.dsn, "RAILCLEAR_SESSION_TIMEOUT_S": "30"})
 
     async def _play(self, reference: Reference, registry: Registry, wanted: SimOptions, speed: float, begin: float, watch: Watch) -> Summary:

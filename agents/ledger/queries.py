@@ -1,6 +1,7 @@
 """Reads the ledger: which shipments an identifier means, what was published when, on which facts and events."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -112,6 +113,11 @@ class Ledger:
         rows = await self.pool.fetch("select run from run where number = $2 and ($1 = '' or railway = $1) and ($3 = '' or date = $3) order by date desc, run",
                                      railway, number, date)
         return [row["run"] for row in rows]
+
+    async def names_of(self, runs: Iterable[str]) -> dict[str, str]:
+        """Train runs as people call them, RAILWAY/NUMBER/DATE."""
+        rows = await self.pool.fetch("select run, railway, number, date from run where run = any($1)", list(runs))
+        return {row["run"]: f"{row['railway']}/{row['number']}/{row['date']}" for row in rows}
 
     async def at_side(self, side: str) -> list[ClearanceUpdate]:
         """The latest status of every shipment that has this side on its route."""

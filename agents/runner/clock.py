@@ -16,15 +16,20 @@ class Clock(msgspec.Struct, frozen=True):
     """Setting `clock_speed`, more than 0."""
     base: int = 0
     """Our time at `origin`, microseconds UTC (setting `clock_base`); 0 = the same instant."""
+    until: int = 0
+    """Append time after which our time goes on at speed 1 (setting `clock_until`); 0 = never. What a demo leaves behind does not age by days a second."""
 
     def now(self, append_us: int) -> int:
         """Microseconds UTC of our time for an instant of the broker's or the machine's clock."""
-        since = append_us - self.origin
-        return (self.base or self.origin) + (since if self.speed == 1.0 else int(since * self.speed))
+        over = max(0, append_us - self.until) if self.until else 0
+        since = append_us - self.origin - over
+        return (self.base or self.origin) + (since if self.speed == 1.0 else int(since * self.speed)) + over
 
     def append(self, now: int) -> int:
         """The earliest append time whose `now` is not before this one."""
         since = now - (self.base or self.origin)
+        if self.until and now > (end := self.now(self.until)):
+            return self.until + now - end
         at = self.origin + (since if self.speed == 1.0 else int(since / self.speed))
         while self.now(at) < now:
             at += 1

@@ -59,7 +59,7 @@ def test_the_help_of_a_command_shows_how_it_is_typed(path: tuple[str, ...], caps
     assert "RAILCLEAR_BOOTSTRAP" in text or "--bootstrap" not in text
 
 
-@pytest.mark.parametrize("path", [p for p in COMMANDS if p not in {("worker",)}], ids=" ".join)
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_a_command_offers_json(path: tuple[str, ...]) -> None:
     assert any("--json" in parameter.opts for parameter in _all()[path].params)
 

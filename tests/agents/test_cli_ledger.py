@@ -24,10 +24,13 @@ pytestmark = pytest.mark.integration
 KZ = "CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY"
 CN = "CN-KZ-ALASHANKOU-DOSTYK:CN:EXIT"
 HOUR = 3_600_000_000
-SHIP, OTHER = shipment(), shipment()
+SHIP, OTHER, THIRD = shipment(), shipment(), shipment()
 RUN = run_id("ktz", f"T{SHIP[-5:]}", "2026-03-03", "dostyk")
 EVENT = f"customs-kz/customs.notice/rel-{SHIP}"
 BOX = f"CSQU{SHIP[-7:]}"
+TWICE = f"D{SHIP[-5:]}"
+"""A train number that runs on two days."""
+DAYS = {date: run_id("ktz", TWICE, date, "dostyk") for date in ("2026-03-03", "2026-03-04")}
 
 
 def statuses() -> list[Any]:
@@ -60,6 +63,9 @@ async def _fill(embedded: EmbeddedServers, dsn: str) -> None:
                                                      fact(KZ, "doc", "td", "55406/040326/0000007", "released", at=AT + HOUR, event=EVENT, code="10")))
         await world.send("documents.in", "td:x", notice("55406/040326/0000007", event_id=f"rel-{SHIP}"))
         await world.send("custody.in", BOX, msgspec.structs.replace(movement(BOX, RUN, f"T{SHIP[-5:]}", "54321098")))
+        for date, run in DAYS.items():
+            await world.send("clearance.in", THIRD, facts(THIRD, fact("*", "run", value=run, scope=f"{BOX}-{date}")))
+            await world.send("custody.in", f"{BOX}-{date}", msgspec.structs.replace(movement(f"{BOX}-{date}", run, TWICE, "54321098"), date=date))
         await world.send("ops.alerts", SHIP, alert(SHIP, "open", 1))
         async with world.writing():
             await world.caught_up()
@@ -137,6 +143,15 @@ def test_a_train_is_asked_by_name_number_or_run(ask: Asked) -> None:
         assert [(s["side"], s["shipments"], s["movable"], s["states"]) for s in found["sides"]] == [
             (CN, 2, 0, {"PLANNED": 1, "DEPARTED": 1}), (KZ, 2, 1, {"RELEASED": 1, "HELD": 1})]
     assert "1 of 2" in ask("train", RUN)
+    assert ask.json("train", BOX)["runs"] == [RUN]  # a container names the train that it is on
+
+
+def test_a_number_that_runs_on_several_days_lists_its_trains(ask: Asked) -> None:
+    assert ask.json("train", TWICE)["matches"] == [{"run": DAYS[date], "train": f"ktz/{TWICE}/{date}", "shipments": 1} for date in sorted(DAYS, reverse=True)]
+    said = ask("train", TWICE)
+    assert f"{TWICE} may mean 2 train runs; ask for one of them:" in said
+    assert f"ktz/{TWICE}/2026-03-04" in said
+    assert ask.json("train", f"ktz/{TWICE}/2026-03-04")["runs"] == [DAYS["2026-03-04"]]
 
 
 def test_a_side_lists_what_stands_before_it_by_arrival_and_only_what_comes_in_time(ask: Asked) -> None:

@@ -331,6 +331,14 @@ def test_now_is_the_highest_append_time_never_falls_and_follows_the_clock_settin
     assert h.partition("toy", 0).now == 1_600 * SECOND
 
 
+def test_after_until_the_clock_goes_on_at_speed_one() -> None:
+    clock = Clock(origin=1_000_000, speed=100.0, base=5_000_000, until=3_000_000)
+    assert clock.now(2_000_000) == 105_000_000
+    assert clock.now(3_000_000) == 205_000_000
+    assert clock.now(3_500_000) == 205_500_000
+    assert [clock.append(clock.now(at)) for at in (2_000_000, 3_000_000, 3_500_000)] == [2_000_000, 3_000_000, 3_500_000]
+
+
 def test_the_clock_maps_both_ways() -> None:
     for clock in (Clock(), Clock(origin=5_000_003, speed=600.0), Clock(origin=7, speed=0.3, base=1_700_000_000_000_000)):
         for now in range(clock.now(6_000_000), clock.now(6_000_000) + 3000, 7):
