@@ -38,6 +38,8 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Static membership under this name (a crash stays in the group until the session ends); empty: dynamic, who ends leaves at once."""
     compression: str = ""
     """Of everything that is written: `lz4`, `zstd`, or empty for none."""
+    transaction_retry_ms: int = 20
+    """Exactly-once: a broker that is still writing the markers of the transaction before asks for another try; aiokafka's own 100 ms show in the p99."""
     data_dir: str = ""
     """Faust's own files; empty: a temporary directory (nothing in it is needed again)."""
     snapshot_dir: str = ""
@@ -77,7 +79,7 @@ def build(settings: TransportSettings) -> Any:
         worker_redirect_stdouts=False,
     )
     hub = hub_of(app)
-    hub.fetch_wait_ms = settings.fetch_wait_ms
+    hub.fetch_wait_ms, hub.transaction_retry_ms = settings.fetch_wait_ms, settings.transaction_retry_ms
     hub.keeper = Keeper(settings.group, Path(settings.snapshot_dir) if settings.snapshot_dir else None, settings.version, settings.snapshot_s)
     return app
 

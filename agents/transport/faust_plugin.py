@@ -77,7 +77,8 @@ class Consumer(driver.Consumer):
 
     def producer_settings(self) -> Mapping[str, Any]:
         producer = self.app.producer
-        return {**producer._settings_default(), **producer._settings_auth(), **producer._settings_extra()}
+        settings = {**producer._settings_default(), **producer._settings_auth(), **producer._settings_extra()}
+        return {**settings, "retry_backoff_ms": self.hub.transaction_retry_ms}
 
     def producer(self) -> Any:
         return self.app.producer._producer

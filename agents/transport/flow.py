@@ -36,7 +36,7 @@ class Link(Protocol):
         ...
 
     def producer_settings(self) -> Mapping[str, Any]:
-        """aiokafka settings of a producer, addresses and security included."""
+        """aiokafka settings of a lane's own producer, addresses and security included."""
         ...
 
     def producer(self) -> Any:

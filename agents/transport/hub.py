@@ -54,6 +54,7 @@ class Hub:
         self.rebalances = 0
         self.fetch_wait_ms = 100
         """How long the broker may hold a fetch that finds nothing."""
+        self.transaction_retry_ms = 20
         self.census: Census | None = None
         """Who owned the wanted partitions when the broker was last asked."""
         self.keeper = Keeper("")

@@ -1,0 +1,184 @@
+"""`python -m tests.bench.exactly_once`: what transactions cost a stage, beside at-least-once in the same run on embedded Kafka.
+
+Every event has a key of its own, so each gives one state record, two outputs and a share of its batch's outcomes: the worst case, and
+that of CLEARANCE. Measured per variant: rate with a backlog, latency from sending to reading the output (readers ask for committed
+records only) at a steady rate, and for how long those readers see nothing new when one of two workers is killed.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from agents.embedded.jars import aot_file, cache_directory, class_path, kafka_version
+from agents.embedded.kafka import Broker
+from tests.agents.runner_toy import Add, Said
+from tests.integration.runner_bench import Bench
+
+PARTITIONS = 4
+PATIENCE_S = 60.0
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One way to publish."""
+
+    name: str
+    exactly_once: bool
+    verification: bool = True
+    """Broker: `transaction.partition.verification.enable`."""
+    retry_ms: int = 20
+    """Client: back-off between tries."""
+
+
+VARIANTS = (
+    Variant("at-least-once", False),
+    Variant("exactly-once, verification, 100 ms", True, True, 100),
+    Variant("exactly-once, verification, 20 ms", True, True, 20),
+    Variant("exactly-once, no verification, 20 ms", True, False, 20),
+)
+
+
+class Reader:
+    """Reads committed outputs and notes when each key was first seen."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.seen, self.order = bench, dict[str, float](), list[float]()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Reader:
+        self.consumer = AIOKafkaConsumer(f"{self.bench.name}.out", bootstrap_servers=self.bench.bootstrap, auto_offset_reset="earliest",
+                                         isolation_level="read_committed", fetch_max_wait_ms=100)
+        await self.consumer.start()
+        self._task = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self) -> None:
+        async for record in self.consumer:
+            now = time.perf_counter()
+            self.seen.setdefault(msgspec.json.decode(record.value or b"", type=Said).key, now)
+            self.order.append(now)
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None, "entered"
+        self._task.cancel()
+        await self.consumer.stop()
+
+
+async def until(done: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Raises TimeoutError."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            answer = done()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def send(bench: Bench, first: int, count: int, rate: float) -> dict[str, float]:
+    """Send events with keys of their own; `rate` a second, 0 = as fast as it goes. Returns when each was handed over."""
+    sent, begun = dict[str, float](), time.perf_counter()
+    for number in range(first, first + count):
+        if rate and number % 10 == 0:
+            await asyncio.sleep(max(0.0, begun + (number - first) / rate - time.perf_counter()))
+        sent[f"k{number}"] = time.perf_counter()
+        await bench.send(f"{bench.name}.in", f"k{number}", Add(id=number))
+    await bench.producer.flush()
+    return sent
+
+
+def quantile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+async def steady(bench: Bench, variant: Variant, events: int, rate: float, seconds: float) -> dict[str, float]:
+    """A backlog, then a steady rate, with one worker."""
+    async with Reader(bench) as reader:
+        await send(bench, 0, events, 0)
+        bench.worker(exactly_once=variant.exactly_once, transaction_retry_ms=variant.retry_ms)
+        await until(lambda: len(reader.seen) >= events)
+        times = sorted(reader.seen.values())
+        backlog = (events - events // 10) / (times[-1] - times[events // 10])
+        sent = await send(bench, events, int(rate * seconds), rate)
+        await until(lambda: len(reader.seen) >= events + len(sent))
+        late = [reader.seen[key] - at for key, at in sent.items()]
+    for worker in bench.workers:
+        worker.terminate()
+        worker.wait(PATIENCE_S)
+    said = bench.said_by_workers()
+    return {"events_per_s": round(backlog), "p50_ms": round(quantile(late, 0.5) * 1000, 1), "p99_ms": round(quantile(late, 0.99) * 1000, 1),
+            "not_enough_replicas": said.count("NotEnoughReplicas")}
+
+
+async def stall(bench: Bench, variant: Variant, rate: float) -> dict[str, float]:
+    """Longest time without anything new for a reader of committed records around the death of one of two workers."""
+    async with Reader(bench) as reader:
+        for _ in range(2):
+            bench.worker(exactly_once=variant.exactly_once, transaction_retry_ms=variant.retry_ms, session_timeout_s=10, heartbeat_s=1)
+        await send(bench, 0, int(rate * 6), rate)
+        await until(lambda: len(reader.seen) >= int(rate * 6))
+        killing = asyncio.create_task(_kill(bench, 2.0))
+        begun = time.perf_counter()
+        sent = await send(bench, 100_000, int(rate * 22), rate)
+        await killing
+        await until(lambda: len(reader.seen) >= int(rate * 6) + len(sent))
+        times = [begun, *[t for t in reader.order if t >= begun]]
+    return {"longest_silence_s": round(max(b - a for a, b in pairwise(times)), 2)}
+
+
+async def _kill(bench: Bench, after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    bench.workers[0].kill()
+    bench.workers[0].wait()
+
+
+async def measure(variant: Variant, broker: Broker, options: argparse.Namespace) -> dict[str, float]:
+    """One round of one variant, on topics of its own."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as logs:
+        if options.what in ("steady", "all"):
+            async with Bench(broker.bootstrap, Path(logs), partitions=PARTITIONS) as bench:
+                figures |= await steady(bench, variant, options.events, options.rate, options.seconds)
+        if options.what in ("stall", "all"):
+            async with Bench(broker.bootstrap, Path(logs), partitions=PARTITIONS) as bench:
+                figures |= await stall(bench, variant, options.rate / 4)
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--what", choices=("steady", "stall", "all"), default="all")
+    parser.add_argument("--rounds", type=int, default=2, help="each variant once per round, in turn")
+    parser.add_argument("--events", type=int, default=15_000, help="of the backlog")
+    parser.add_argument("--rate", type=float, default=1000.0, help="events a second of the steady part; a quarter of it while workers are killed")
+    parser.add_argument("--seconds", type=float, default=6.0)
+    options = parser.parse_args()
+    cache = cache_directory()
+    classpath = class_path(cache)
+    rows = []
+    print(f"Kafka {kafka_version()}, aiokafka {version('aiokafka')}, Python {platform.python_version()}, {os.cpu_count()} cores", file=sys.stderr)
+    with (Broker(classpath, aot=aot_file(cache, classpath)) as strict,
+          Broker(classpath, aot=aot_file(cache, classpath), conf={"transaction.partition.verification.enable": "false"}) as lax):
+        for number in range(options.rounds):
+            for variant in VARIANTS:
+                figures: dict[str, Any] = asyncio.run(measure(variant, strict if variant.verification else lax, options))
+                rows.append({"variant": variant.name, "round": number + 1, **figures, "load": round(os.getloadavg()[0], 1)})
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    print(json.dumps(rows, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

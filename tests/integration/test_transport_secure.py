@@ -1,0 +1,95 @@
+"""A worker over TLS with SCRAM and rights that refuse by default: it runs with exactly what it needs, and says so when a right is missing."""
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType, ScramMechanism, UserScramCredentialUpsertion
+from kafka.admin import ACLResourcePatternType as Pattern
+
+from agents.embedded.jars import aot_file, cache_directory, class_path
+from agents.embedded.kafka import Broker
+from agents.embedded.security import Secured, secure
+from agents.transport.fatal import EXIT_REFUSED
+from tests.integration.runner_bench import LONG, Bench, Load, check_nothing_lost
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+USER, PASSWORD = "railclear-worker", "a-word-for-tests-only"
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Secured]]:
+    made = secure(tmp_path_factory.mktemp("secure"))
+    cache = cache_directory()
+    classpath = class_path(cache)
+    with Broker(classpath, conf=made.conf, scram=made.scram, aot=aot_file(cache, classpath)) as broker:
+        yield broker, made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bench(secured: tuple[Broker, Secured], tmp_path: Path) -> AsyncIterator[Bench]:
+    broker, made = secured
+    security = {
+        "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": made.username,
+        "sasl_plain_password": made.password, "ssl_context": ssl.create_default_context(cafile=str(made.ca_file)),
+    }  # fmt: skip
+    async with Bench(broker.bootstrap, tmp_path, security=security) as bench:
+        admin = bench.admin()
+        admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, ScramMechanism.SCRAM_SHA_512, password=PASSWORD, iterations=8192)])
+        admin.close()
+        yield bench
+
+
+def right(operation: ACLOperation, kind: ResourceType, name: str, pattern: Pattern = Pattern.LITERAL) -> ACL:
+    return ACL(principal=f"User:{USER}", host="*", operation=operation, permission_type=ACLPermissionType.ALLOW,
+               resource_pattern=ResourcePattern(kind, name, pattern))
+
+
+def rights(bench: Bench, *, inputs: bool = True) -> list[ACL]:
+    """What a worker with one fold needs, and nothing else."""
+    name, fold = bench.name, bench.fold
+    found = [right(ACLOperation.READ, ResourceType.TOPIC, t) for t in (fold.state_topic, fold.revision_topic, *([f"{name}.in"] if inputs else []))]
+    outputs = (fold.state_topic, fold.revision_topic, f"{name}.out", f"outcomes.{name}", "dead.letters")
+    found += [right(ACLOperation.WRITE, ResourceType.TOPIC, t) for t in outputs]
+    found.append(right(ACLOperation.READ, ResourceType.GROUP, name))
+    found += [right(ACLOperation.WRITE, ResourceType.TRANSACTIONAL_ID, f"{name}-", Pattern.PREFIXED)]
+    return found
+
+
+def client(secured: tuple[Broker, Secured], password: str = PASSWORD) -> dict[str, Any]:
+    return {"sasl_username": USER, "sasl_password": password, "ssl_cafile": str(secured[1].ca_file)}
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_a_worker_runs_over_tls_with_exactly_the_rights_it_needs(bench: Bench, secured: tuple[Broker, Secured], exactly_once: bool) -> None:
+    admin = bench.admin()
+    assert admin.create_acls(rights(bench))["failed"] == []
+    admin.close()
+    load = Load(bench, 31)
+    worker = bench.worker(exactly_once=exactly_once, **client(secured))
+    await load.run(2)
+    worker.kill()
+    bench.worker(exactly_once=exactly_once, **client(secured))
+    await load.run(1)
+    await check_nothing_lost(bench, load)
+    assert "AuthorizationFailed" not in bench.said_by_workers(), "describing its own group and topics needs no more rights"
+
+
+async def test_without_the_right_to_read_its_input_a_worker_does_not_run_on_in_silence(bench: Bench, secured: tuple[Broker, Secured]) -> None:
+    admin = bench.admin()
+    assert admin.create_acls([*rights(bench, inputs=False), right(ACLOperation.DESCRIBE, ResourceType.TOPIC, f"{bench.name}.in")])["failed"] == []
+    admin.close()
+    worker = bench.worker(**client(secured))
+    assert worker.wait(LONG) not in (0, EXIT_REFUSED), bench.said_by_workers()
+    assert "TopicAuthorizationFailed" in bench.said_by_workers()
+
+
+async def test_a_wrong_password_ends_the_worker_and_its_log_says_why(bench: Bench, secured: tuple[Broker, Secured]) -> None:
+    worker = bench.worker(**client(secured, "wrong"))
+    assert worker.wait(LONG) != 0
+    assert "SaslAuthenticationFailed" in bench.said_by_workers()
