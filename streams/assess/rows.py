@@ -198,13 +198,14 @@ def auto_release(trip: Trip, side: SideCase, reference: Reference, now: int) -> 
     for a in book_of(reference).granting:
         if not in_force(a, now) or not {side.authority, side.union} & set(a.parties):
             continue
-        if (a.crossings and side.crossing not in a.crossings) or (a.routes and trip.corridor not in a.routes) or not _goods(trip, a.goods):
+        if (a.crossings and side.crossing not in a.crossings) or (a.routes and trip.corridor not in a.routes) or not covers(trip, a.goods):
             continue
         granted |= set(a.auto_release)
     return frozenset(granted)
 
 
-def _goods(trip: Trip, prefixes: tuple[str, ...]) -> bool:
+def covers(trip: Trip, prefixes: tuple[str, ...]) -> bool:
+    """Are all the shipment's goods of these HS chapters? No prefixes: any goods; goods unknown: no."""
     if not prefixes:
         return True
     codes = [str(line.get("hs", "")) for box in trip.boxes.values() for line in box.get("goods", ())]

@@ -16,10 +16,11 @@ import msgspec
 
 from streams.assess import Assessment, stamp
 from streams.assess.restricted import restricted_of
+from streams.assess.rows import covers
 from streams.assess.say import times_of
 from streams.clearance.state import OpenAlert, Shipment, Shown
 from streams.fold import Emit, World
-from streams.reference.model import Reference
+from streams.reference.model import Agreement, Reference
 from streams.rules.case import SideCase
 from topics import registry
 from topics.events.internal import FreshnessChanged, MaskFacts, StatusSummary
@@ -123,7 +124,7 @@ def readers(key: str, update: ClearanceUpdate, assessment: Assessment, reference
     """History; the side's own authority; other authorities of the route as far as an exchange agreement lets them see it; and the
     railways and forwarders that this shipment concerns."""
     emits = [Emit(HISTORY, key, update)]
-    agreements = [a for _, a in sorted(reference.agreements.items()) if a.kind == EXCHANGE]
+    agreements = [a for _, a in sorted(reference.agreements.items()) if a.kind == EXCHANGE and _holds(a, assessment)]
     unions = {code: a.union for code, a in reference.authorities.items() if a.union}
     for reader, topic in sorted(_reading(update, assessment, reference)):
         seen = registry.for_reader(update, reader, agreements, unions)
@@ -134,6 +135,16 @@ def readers(key: str, update: ClearanceUpdate, assessment: Assessment, reference
         if row is not None and row.role in WITH_STATUS:
             emits.append(Emit(registry.status_topic(party), key, update))
     return emits
+
+
+def _holds(agreement: Agreement, assessment: Assessment) -> bool:
+    """Does an exchange row hold for this shipment: its corridor, its goods, its carrier's enrolment? Of a shipment that is not known: only
+    a row without such limits."""
+    trip = assessment.trip
+    if trip is None:
+        return not (agreement.routes or agreement.goods or agreement.enrolment)
+    return ((not agreement.routes or trip.corridor in agreement.routes) and (not agreement.enrolment or trip.enrolled(agreement.enrolment))
+            and covers(trip, agreement.goods))
 
 
 def _reading(update: ClearanceUpdate, assessment: Assessment, reference: Reference) -> set[tuple[str, str]]:

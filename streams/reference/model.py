@@ -267,6 +267,8 @@ class Agreement(Row, frozen=True, kw_only=True):
     crossings: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     """Corridor ids enrolled."""
+    enrolment: str = ""
+    """Facilitation that the carrier must have opted in to for the row to hold for a shipment; empty = none."""
     auto_release: tuple[str, ...] = ()
     """Release members it grants; empty by default."""
     lock_standards: tuple[str, ...] = ()

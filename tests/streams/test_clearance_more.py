@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -237,6 +238,14 @@ def test_an_authority_sees_its_own_side_and_another_only_by_an_exchange_agreemen
     shared = borders(reference(agreements={"x": row}))
     assert shared["border.cn-kz-alashankou-dostyk.kz"] == {KZ_ENTRY, CN_EXIT}
     assert shared["border.cn-kz-alashankou-dostyk.cn"] == {CN_EXIT}, "directional: KZ tells CN nothing"
+
+
+@pytest.mark.parametrize(("limit", "shown"), [
+    ({"routes": ("west-a",)}, True), ({"routes": ("east",)}, False), ({"enrolment": "gtt"}, True), ({"enrolment": "green_lane"}, False),
+    ({"goods": ("84",)}, True), ({"goods": ("01",)}, False)], ids=str)
+def test_an_exchange_row_holds_for_its_corridor_goods_and_enrolled_shipments_only(limit: dict[str, Any], shown: bool) -> None:
+    row = Agreement(source="D", id="x", kind="exchange", parties=("CN", "KZ"), in_force="2020-01-01", scope=("status",), **limit)
+    assert (CN_EXIT in borders(reference(agreements={"x": row}))["border.cn-kz-alashankou-dostyk.kz"]) is shown
 
 
 def test_a_transit_that_another_authority_ended_is_not_open_and_does_not_keep_the_shipment() -> None:
