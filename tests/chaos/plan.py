@@ -36,6 +36,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     exactly_once: bool = False
     secured: bool = False
     """SASL_SSL, every right granted by name."""
+    static: bool = False
+    """Workers are static members of their group: a crash stays in it, the one that is started again in place goes on."""
 
     @property
     def mode(self) -> str:

@@ -10,13 +10,13 @@ from tests.chaos.plan import Act, Scenario
 CALM: Final = Scenario(name="calm", acts=(), seconds=20, trains=2)
 """No fault: what the checks say of a quiet run."""
 
-SHORT: Final = Scenario(name="short, everything once", seconds=30, trains=2, acts=(
+SHORT: Final = Scenario(name="short, everything once", seconds=30, trains=2, static=True, acts=(
     Act(2, "freeze", "worker:1", 9), Act(5, "kill", "leader:clearance.in/0", 3), Act(14, "kill", "worker:0"), Act(17, "kill", "postgres", 4),
     Act(23, "kill", "worker:1")))
 SHORT_EXACTLY: Final = Scenario(name="short, crash and pause", seconds=20, trains=1, exactly_once=True, acts=(
     Act(2, "kill", "worker:0"), Act(7, "freeze", "worker:1", 9), Act(17, "kill", "worker:0")))
 
-KILLS: Final = Scenario(name="workers killed", seconds=34, acts=tuple(Act(3.0 + 4 * n, "kill", f"worker:{n % 2}") for n in range(8)))
+KILLS: Final = Scenario(name="workers killed", seconds=34, static=True, acts=tuple(Act(3.0 + 4 * n, "kill", f"worker:{n % 2}") for n in range(8)))
 BROKERS: Final = Scenario(name="brokers killed", seconds=40, acts=(
     Act(3, "kill", "leader:clearance.in/0", 4), Act(15, "kill", "coordinator", 4), Act(27, "kill", "controller", 4)))
 FROZEN_WORKERS: Final = Scenario(name="workers frozen", seconds=42, acts=(
@@ -30,7 +30,7 @@ POSTGRES: Final = Scenario(name="PostgreSQL stopped, frozen, killed", seconds=40
     Act(3, "stop", "postgres", 8), Act(14, "freeze", "postgres", 14), Act(31, "kill", "postgres", 6)))
 TWO_DOWN: Final = Scenario(name="two of three brokers down", seconds=40, acts=(Act(5, "kill", "two brokers", 20),))
 REVOKED: Final = Scenario(name="READ revoked", seconds=38, secured=True, acts=(Act(5, "revoke", "topic:clearance.in", 22),))
-MIXED: Final = Scenario(name="all together", seconds=58, trains=4, acts=(
+MIXED: Final = Scenario(name="all together", seconds=58, trains=4, static=True, acts=(
     Act(2, "freeze", "worker:1", 10), Act(5, "kill", "coordinator", 4), Act(8, "join", "guest:0", 15), Act(14, "kill", "worker:0"),
     Act(18, "kill", "postgres", 5), Act(22, "freeze", "leader:trains.in/1", 12), Act(28, "kill", "worker:1"), Act(37, "kill", "controller", 3),
     Act(42, "freeze", "worker:0", 9), Act(44, "freeze", "postgres", 8), Act(54, "kill", "worker:1")))

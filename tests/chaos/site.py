@@ -66,7 +66,7 @@ class Worker:
 class Site:
     """`start`, then faults by the methods, `supervise` every now and then, `close`."""
 
-    def __init__(self, *, workers: int = 2, exactly_once: bool = False, secured: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, workers: int = 2, exactly_once: bool = False, secured: bool = False, static: bool = False) -> None:
         self.directory = temporary("railclear-chaos-")
         self.security: Secured | None = secure(self.directory / "security") if secured else None
         s = self.security
@@ -77,7 +77,8 @@ class Site:
         self.workers = [Worker(f"worker-{n}", self.directory, ports[n]) for n in range(workers)]
         self.spare = [Worker(f"guest-{n}", self.directory, ports[workers + n]) for n in range(2)]
         self.exactly_once = exactly_once
-        self.settings = settings or {}
+        self.static = static
+        self.settings: dict[str, str] = {}
         self.closed = False
         self._begun: dict[int, int] = {}
 
@@ -100,7 +101,7 @@ class Site:
                 self._grant_all(admin)
         finally:
             admin.close()
-        self.settings = self._environment(origin_us, base_us) | self.settings
+        self.settings = self._environment(origin_us, base_us)
         for worker in self.workers:
             self.hire(worker)
         end = time.monotonic() + READY_S
@@ -149,10 +150,13 @@ class Site:
         if self.closed:
             return
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RAILCLEAR_")} | self.settings
+        environment |= {"RAILCLEAR_DATA_DIR": str(worker.data)}
+        if self.static and worker in self.workers:
+            environment |= {"RAILCLEAR_MEMBERSHIP": "static", "RAILCLEAR_INSTANCE": worker.name}
         worker.data.mkdir(exist_ok=True)
         with worker.log.open("ab") as out:
             worker.process = spawn([sys.executable, "-m", "agents.cli", "worker", "--http-port", str(worker.port)], cwd=ROOT, out=out,
-                                   env=environment | {"RAILCLEAR_DATA_DIR": str(worker.data)})
+                                   env=environment)
         worker.wanted, worker.ended_at = True, 0.0
         self._note(worker.process)
 
