@@ -1,0 +1,110 @@
+"""`python -m tests.sim`: plays one seed, or many.
+
+    python -m tests.sim --seed 17 [--trace] [--only crash,zombie] [--trains 1]   one seed, exactly as it always is
+    python -m tests.sim --soak 10000 [--from 2000] [--report FILE] [--jobs 2]     seeds up to 10000; go on from the last line's number
+
+The exit code is 1 when a seed fails. A report is a JSON file whose `simulation` is replaced, or with --from added to; what else it holds stays.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+
+from tests.sim.plan import KINDS, WORLDS, plan_of
+from tests.sim.simulate import Tally, Verdict, judge, told
+
+SECTION = "simulation"
+LINE_EVERY = 40
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, help="play one seed")
+    parser.add_argument("--only", help="with --seed: only these kinds of faults, separated by commas; none = no faults")
+    parser.add_argument("--trains", type=int, help="with --seed: at most so many trains")
+    parser.add_argument("--trace", action="store_true", help="with --seed: what happened, line by line")
+    parser.add_argument("--soak", type=int, default=200, metavar="N", help="seeds up to N")
+    parser.add_argument("--from", dest="first", type=int, default=0, metavar="K", help="begin with seed K")
+    parser.add_argument("--report", type=Path, help="JSON file for docs/reliability.json")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    chosen = parser.parse_args(arguments)
+    if chosen.seed is not None:
+        return _one(chosen)
+    return _many(chosen.first, chosen.soak, chosen.report, chosen.jobs)
+
+
+def _one(chosen: argparse.Namespace) -> int:
+    plan = plan_of(chosen.seed)
+    if chosen.only is not None:
+        kinds = frozenset(chosen.only.split(",")) - {"none", ""}
+        if unknown := kinds - set(KINDS):
+            print(f"no such faults: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}", file=sys.stderr)
+            return 2
+        plan = msgspec.structs.replace(plan, kinds=kinds)
+    if chosen.trains is not None:
+        plan = msgspec.structs.replace(plan, trains=chosen.trains)
+    trace: list[str] | None = [] if chosen.trace else None
+    verdict = judge(plan, trace=trace)
+    print("\n".join(trace or ()))
+    tally = Tally()
+    tally.add(verdict)
+    print(tally.table())
+    if not verdict.well:
+        print(told(verdict))
+    return 0 if verdict.well else 1
+
+
+def _many(first: int, end: int, report: Path | None, jobs: int) -> int:
+    kept = _read(report).get(SECTION) if report is not None and first else None
+    tally = Tally.of(kept) if kept else Tally()
+    began, done = time.monotonic(), first
+    for verdicts in _verdicts(first, end, jobs):
+        for verdict in verdicts:
+            tally.add(verdict)
+            if not verdict.well:
+                print(told(verdict), flush=True)
+        done += len(verdicts)
+        if (done - first) % LINE_EVERY < WORLDS or done >= end:
+            pace = (done - first) / (time.monotonic() - began)
+            print(f"{done} of {end}: {len(tally.failures)} failures, {pace:.1f} seeds/s; go on with --from {done}", flush=True)
+            if report is not None:
+                _write(report, tally)
+    print(tally.table())
+    return 1 if tally.failures else 0
+
+
+def _verdicts(first: int, end: int, jobs: int) -> Iterator[list[Verdict]]:
+    """In order of seeds, a world's at a time."""
+    blocks = [range(at, min(end, at - at % WORLDS + WORLDS)) for at in sorted({first, *range(first - first % WORLDS + WORLDS, end, WORLDS)}) if at < end]
+    if jobs < 2:
+        yield from map(_block, blocks)
+        return
+    with get_context("spawn").Pool(jobs, maxtasksperchild=100) as pool:
+        yield from pool.imap(_block, blocks)
+
+
+def _block(seeds: range) -> list[Verdict]:
+    return [judge(plan_of(seed)) for seed in seeds]
+
+
+def _read(report: Path) -> dict[str, dict[str, object]]:
+    return json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+
+
+def _write(report: Path, tally: Tally) -> None:
+    load = [round(x, 2) for x in os.getloadavg()]
+    section = {**tally.report(), "machine": {"cores": os.cpu_count(), "load_average": load, "python": sys.version.split()[0]}}
+    report.write_text(json.dumps({**_read(report), SECTION: section}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

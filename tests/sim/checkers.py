@@ -1,0 +1,313 @@
+"""The eight invariants of the design, each a function that looks at a finished run and names what breaks it.
+
+They look at the log, the database and the messages that went in; the only thing they take from railclear's own book-keeping is what it published.
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from agents.ledger.rows import COLUMNS, GENESIS, LogRecord, Rows
+from streams.audit import Auditor
+from streams.effects import LogRecord as Read
+from tests.sim.cluster.broker import Place
+from tests.sim.cluster.database import READ, key_of
+from tests.sim.explained import explained
+from tests.sim.inputs import MARK
+from tests.sim.poison import FORGED
+from tests.sim.run import FOLDS, Essence, Run
+from tests.sim.system import essence
+from tests.sim.worlds import reference, topics
+from topics import codec
+from topics.events.outputs import BatchOutcomes, ClearanceUpdate, ConditionSaid, DeadLetter, RefusalNotice
+from topics.registry import customs_party
+
+FEW = 8
+"""So many examples of one fault are named."""
+STATE_BYTES_MAX = 768 * 1024
+AMPLIFICATION_MAX = 60
+"""Records in the folds' topics per record that came in [D]: measured at 12 to 25, with restarts and sweeps."""
+BY_AUTHORITY = frozenset({"HELD", "CONTROL_ORDERED", "UNDER_CONTROL", "REFUSED", "FILING_REJECTED"})
+AT_THE_BORDER = frozenset({"GTT-09"})
+"""Conditions that can only be known once the goods are there (a lock read by the post)."""
+COVERT_PLACES = ("risk.indicators.", "clearance.in", "clearance.state", "restricted.", "dead.letters.restricted", "refusals.risk-")
+"""Topics that analysts write, or nobody but railclear and that authority reads."""
+
+
+def nothing_lost(run: Run) -> list[str]:
+    """1. Every record read ends in exactly one outcome, with its bytes where it was refused; nothing was committed before its outcome was durable;
+    the ledger holds what the log says, no more and no less; and what the log gives back is what was in memory."""
+    account = _audited(run)
+    faults = [f for f in account if not (run.plan.doubtful and "two outcomes that differ" in f)]
+    for lane in run.cluster.lanes:
+        part, at = run.log.part(lane.topic, lane.partition), run.cluster.committed.get(lane.place, 0)
+        if part.records and at < part.next:
+            faults.append(f"{lane.name}: committed {at} of {part.next}")
+    faults += _early_commits(run)
+    faults += _ledger(run)
+    faults += [f"{key}: the state restored is not the one that was in memory" for key in run.unrestored]
+    return faults
+
+
+def order_does_not_matter(run: Run, calm: Essence) -> list[str]:
+    """2. The last word on every side is what the same messages come to in good order, without faults."""
+    mine, doubtful = essence(run.statuses()), _doubtful(run)
+    return [f"{shipment} {side}: {mine.get((shipment, side))}, calmly {calm.get((shipment, side))}"
+            for shipment, side in sorted(mine.keys() | calm.keys()) if mine.get((shipment, side)) != calm.get((shipment, side)) and shipment not in doubtful]
+
+
+def pure_core(run: Run) -> list[str]:
+    """3. A step asked again, on its state fresh from bytes, gave the same bytes and left what it was given alone (tests/sim/probe.py)."""
+    return list(run.impure)
+
+
+def positive_evidence(run: Run) -> list[str]:
+    """4. RELEASED rests on a word of the side's own authority that came through its own topic before, or on an agreement that is switched on, with
+    nothing missing and nothing open; a demand's state needs an authority; PRE_CLEARED has every condition proven."""
+    arrived = _arrived(run)
+    published = run.log.births_of("clearance.history")
+    faults = []
+    for record in run.log.topic("clearance.history"):
+        u = msgspec.json.decode(record.value or b"", type=ClearanceUpdate)
+        where = f"{u.shipment} {u.side} revision {u.revision}: {u.state}"
+        if u.state in BY_AUTHORITY and u.basis.kind != "AUTHORITY":
+            faults.append(f"{where} on {u.basis.kind}")
+        if u.state == "PRE_CLEARED" and (u.present or u.blocked_by or any(not _well(c) for c in u.conditions)):
+            faults.append(f"{where} after arrival, or with something open or unproven")
+        if u.state != "RELEASED":
+            continue
+        if u.basis.kind == "AGREEMENT" and not any(a.enabled and a.auto_release for a in reference().agreements.values()):
+            faults.append(f"{where} by an agreement that is off")
+        elif u.basis.kind == "INFERRED" or (u.missing_release and not _left(u)):
+            faults.append(f"{where} on {u.basis.kind}, missing {u.missing_release} {u.flags} {[(s.scope, s.state, s.flags) for s in u.scopes]}")
+        elif u.basis.kind == "AUTHORITY":
+            party = customs_party(u.authority)
+            born = arrived.get((party, u.basis.evidence))
+            if u.basis.source != u.authority or born is None or born > published[record.partition, record.offset]:
+                faults.append(f"{where} by {u.basis.source} on {u.basis.evidence!r}, which {party} had not said")
+    return faults
+
+
+def revisions(run: Run) -> list[str]:
+    """5. In every topic a revision of a side has one content, and of the revisions of a side each that is new is higher than all before."""
+    faults, doubtful = [], _doubtful(run)
+    for name in run.log.names():
+        if not name.startswith(("clearance.", "border.", "office.", "territory.", "status.", "restricted.")) or name in ("clearance.in", "clearance.state"):
+            continue
+        told: dict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
+        for record in run.log.topic(name):
+            if record.value is None or (update := _update(record)) is None or update.shipment in doubtful:
+                continue
+            side = told[update.shipment, update.side]
+            if update.revision not in side and side and update.revision < max(side):
+                faults.append(f"{name}: {update.shipment} {update.side} fell from {max(side)} to {update.revision}")
+            if side.setdefault(update.revision, record.value) != record.value:
+                faults.append(f"{name}: {update.shipment} {update.side} has two contents of revision {update.revision}")
+    return faults
+
+
+def need_to_know(run: Run) -> list[str]:
+    """7. Only topics of the registry are written; covert words are seen nowhere else and forged ones no further than where they are refused; an
+    authority reads its own sides and what an agreement lets it see of others; a carrier reads its own shipments; a refusal goes to the writer."""
+    faults = []
+    known = topics().topics
+    for name in run.log.names():
+        if name not in known:
+            faults.append(f"{name}: a topic that nobody is granted")
+            continue
+        for record in run.log.topic(name):
+            value = record.value or b""
+            if MARK.encode() in value and not name.startswith(COVERT_PLACES):
+                faults.append(f"{name}/{record.partition}/{record.offset}: shows a risk indicator")
+            if FORGED in value and known[name].kind not in ("inbound", "refusals", "dead_letters"):
+                faults.append(f"{name}/{record.partition}/{record.offset}: rests on a forged message")
+            faults += _unknown_to(name, record)
+    return faults
+
+
+def bounded(run: Run) -> list[str]:
+    """8. Work is counted by what comes in: one step per key and batch, one per tick or turn of a sweep, a fixed number of derived records per
+    record; no state beyond its limit; due times, caches and batches in flight bounded."""
+    faults = []
+    records = sum(run.seen[f"records to {fold.name}"] for fold in FOLDS)
+    if run.steps["events"] > records:
+        faults.append(f"{run.steps['events']} steps for {records} records")
+    outside = sum(1 for spec in topics().inbound for _ in run.log.topic(spec.name))
+    derived = sum(len(run.log.topic(f"{fold.name}.in")) for fold in FOLDS)
+    lives = 1 + run.cluster.generation // 4
+    if derived > AMPLIFICATION_MAX * outside * lives:
+        faults.append(f"{derived} records in the folds' topics for {outside} that came in")
+    for lane in run.cluster.lanes:
+        if lane.work is not None:
+            cells = lane.work.cells
+            faults += [f"{lane.name} {key}: state of {len(cell[1])} bytes" for key in cells if (cell := cells.get(key)) and len(cell[1]) > STATE_BYTES_MAX]
+            if lane.work.sweeping:
+                faults.append(f"{lane.name}: {lane.work.sweeping} keys still wait for a sweep")
+    if run.cluster.cache.bytes_held > run.cluster.cache.bytes_max:
+        faults.append(f"decoded objects of {run.cluster.cache.bytes_held} bytes")
+    return faults
+
+
+def findings(run: Run, calm: Essence) -> dict[str, list[str]]:
+    """Invariant -> what breaks it; empty = everything holds."""
+    checks: tuple[tuple[str, Callable[[], list[str]]], ...] = (
+        ("1 nothing lost", lambda: nothing_lost(run)), ("2 order does not matter", lambda: order_does_not_matter(run, calm)),
+        ("3 pure core", lambda: pure_core(run)), ("4 positive evidence", lambda: positive_evidence(run)), ("5 revisions", lambda: revisions(run)),
+        ("6 explained", lambda: explained(run, _doubtful(run))), ("7 need to know", lambda: need_to_know(run)), ("8 bounded", lambda: bounded(run)))
+    return {name: found[:FEW] for name, check in checks if (found := check())}
+
+
+# -- parts of them -------------------------------------------------------------------------------------------------------------
+def _doubtful(run: Run) -> set[str]:
+    """Shipments of which a former owner, that neither lease nor transaction stopped, spoke after the new one had taken over."""
+    return {key for stage, key in run.cluster.late_keys if stage == "clearance"} if run.plan.doubtful else set()
+
+
+def _left(update: ClearanceUpdate) -> bool:
+    """Has a box gone without its release? What it lacks is still said of a side whose other boxes are released."""
+    return any(s.state == "DEPARTED" and "left_without_release" in s.flags for s in update.scopes)
+
+
+def _well(condition: ConditionSaid) -> bool:
+    return condition.verdict == "proven" or (condition.verdict == "unknown" and condition.name in AT_THE_BORDER)
+
+
+def _stages() -> dict[str, str]:
+    return {spec.name: "intake" for spec in topics().inbound} | {s.name: s.name.removesuffix(".in") for s in topics().by_kind("fold_in")}
+
+
+def _audited(run: Run) -> tuple[str, ...]:
+    stages, auditor = _stages(), Auditor(_stages())
+    for name in run.log.names():
+        for record in run.log.topic(name):
+            if name in stages:
+                auditor.record(name, record.partition, record.offset, record.key, record.value)
+            elif name.startswith("outcomes."):
+                auditor.outcome(msgspec.json.decode(record.value or b"", type=BatchOutcomes))
+            elif name.startswith("dead.letters"):
+                letter = msgspec.json.decode(record.value or b"", type=DeadLetter)
+                if letter.stage != "ledger":
+                    auditor.dead_letter(letter)
+    return auditor.account().faults
+
+
+def _early_commits(run: Run) -> Iterator[str]:
+    """Commits that came before the outcomes of what they let go."""
+    said: dict[Place, list[tuple[int, int, int]]] = defaultdict(list)
+    for stage in ("intake", *(fold.name for fold in FOLDS)):
+        births = run.log.births_of(f"outcomes.{stage}")
+        for record in run.log.topic(f"outcomes.{stage}"):
+            one = msgspec.json.decode(record.value or b"", type=BatchOutcomes)
+            said[one.topic, one.partition].append((births[record.partition, record.offset], one.first, one.last))
+    for (topic, partition), commits in _by_place(run.cluster.commits).items():
+        offsets, done, ranges = run.log.part(topic, partition).offsets, set[int](), iter(said[topic, partition])
+        following = next(ranges, None)
+        for at, then in commits:
+            while following is not None and following[0] <= then:
+                done.update(range(following[1], following[2] + 1))
+                following = next(ranges, None)
+            if missing := [o for o in offsets if o < at and o not in done]:
+                yield f"{topic}/{partition}: committed {at} before the outcome of {missing[0]} was durable"
+                break
+
+
+def _by_place(commits: Iterable[tuple[str, int, int, int]]) -> dict[Place, list[tuple[int, int]]]:
+    found: dict[Place, list[tuple[int, int]]] = defaultdict(list)
+    for topic, partition, at, births in commits:
+        found[topic, partition].append((at, births))
+    return found
+
+
+def _ledger(run: Run) -> list[str]:
+    """The database against rows made afresh from the log."""
+    rows, faults = Rows(), []
+    for topic in READ:
+        for n in range(run.log.partitions(topic)):
+            link, part = GENESIS, run.log.part(topic, n)
+            for r in part.records:
+                try:
+                    link = rows.add(LogRecord(r.topic, r.partition, r.offset, r.timestamp * 1000, r.key, r.value, r.headers), link)
+                except codec.Refused:
+                    continue
+            held = run.database.offsets.get((topic, n), (0, GENESIS))
+            if part.records and (held[0] <= part.offsets[-1] or held[1] != link):
+                faults.append(f"ledger: {topic}/{n} read to {held[0]}, or its chain of hashes differs")
+    for table in COLUMNS:
+        wanted: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for row in rows.tables[table]:
+            wanted.setdefault(key_of(table, row), row)
+        mine = run.database.tables[table]
+        if mine.keys() != wanted.keys():
+            faults.append(f"ledger: {table} has {len(mine.keys() - wanted.keys())} rows too many and lacks {len(wanted.keys() - mine.keys())}")
+        elif table not in ("identifier",) and mine != wanted:
+            faults.append(f"ledger: rows of {table} differ")
+    return faults
+
+
+def _arrived(run: Run) -> dict[tuple[str, str], int]:
+    """(party, event id) -> when its first copy came to the party's own topic."""
+    found: dict[tuple[str, str], int] = {}
+    for spec in topics().inbound:
+        births = run.log.births_of(spec.name)
+        for record in run.log.topic(spec.name):
+            try:
+                head: _Head = codec.decode(record.value or b"", _Head)
+            except (codec.Refused, RecursionError):
+                continue
+            found.setdefault((spec.party, f"{head.source}/{head.type}/{head.id}"), births[record.partition, record.offset])
+    return found
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+    source: str = ""
+    id: str = ""
+
+
+def _update(record: Read) -> ClearanceUpdate | None:
+    """A status, or None for what else a party's topic carries."""
+    try:
+        return msgspec.json.decode(record.value or b"", type=ClearanceUpdate)
+    except msgspec.ValidationError:
+        return None
+
+
+def _unknown_to(name: str, record: Read) -> Iterator[str]:
+    """What its reader must not see."""
+    spec, where = topics().topics[name], f"{name}/{record.partition}/{record.offset}"
+    if spec.kind in ("border", "office", "territory"):
+        u = msgspec.json.decode(record.value or b"", type=ClearanceUpdate)
+        if customs_party(u.authority) != spec.party and (u.actions or u.findings or u.conditions or u.filings or u.basis.source or u.basis.number or u.flags):
+            yield f"{where}: shows {spec.party} the inside of {u.side}"
+        if u.carriers:
+            yield f"{where}: shows {spec.party} who carries"
+        if spec.kind == "border" and not name.startswith(f"border.{u.crossing.lower()}.") and customs_party(u.authority) == spec.party:
+            yield f"{where}: a side of another crossing, {u.side}"
+    elif spec.kind == "status":
+        update = _update(record)
+        if update is not None and spec.party not in update.carriers:
+            yield f"{where}: a shipment that does not concern {spec.party}"
+    elif spec.kind == "refusals":
+        notice = msgspec.json.decode(record.value or b"", type=RefusalNotice)
+        if notice.party != spec.party or topics().parties[spec.party].inbound != notice.topic:
+            yield f"{where}: a refusal of what {notice.party} wrote to {notice.topic}"
+
+
+
+
+def hole(run: Run, calm: Essence) -> dict[str, int]:
+    """What former owners spoilt whom neither lease nor transaction stopped: the reason for transactions, and what the checkers excuse."""
+    doubtful = _doubtful(run)
+    if not doubtful:
+        return {}
+    mine = essence(run.statuses())
+    stale = sum(1 for key in mine.keys() | calm.keys() if key[0] in doubtful and mine.get(key) != calm.get(key))
+    contents: dict[tuple[str, str, int], set[bytes]] = defaultdict(set)
+    for record in run.log.topic("clearance.history"):
+        if record.value is not None and (u := _update(record)) is not None and u.shipment in doubtful:
+            contents[u.shipment, u.side, u.revision].add(record.value)
+    return {"runs": 1, "shipments": len(doubtful), "sides whose last word stayed wrong": stale,
+            "revisions with two contents": sum(1 for found in contents.values() if len(found) > 1)}

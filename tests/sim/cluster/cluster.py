@@ -1,0 +1,387 @@
+"""Workers, their lanes and their group: what runs, crashes, is taken over and comes back."""
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agents.runner.cells import Cells, ObjectCache
+from agents.runner.clock import Clock
+from agents.runner.memory import Process
+from agents.runner.partition import Partition
+from streams.effects import Ack, Await, LogRecord, Send
+from streams.fold import Fold
+from streams.reference.model import Reference
+from tests.sim.cluster.broker import Log
+from tests.sim.cluster.lane import GOOD, IN_FLIGHT_MAX, Lane, Publication, Semantics, Worker, land, ordered, sends_of
+
+BATCH_MAX = 60
+ROUNDS_MAX = 20_000
+"""A system that is not quiet after so many rounds never will be."""
+GROUP_BROKER = 0
+"""Leads the group's offsets."""
+
+
+class Livelock(AssertionError):
+    """The system does not come to rest."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A fold or a stateless process, and what it reads."""
+
+    name: str
+    topics: tuple[str, ...]
+    fold: Fold[Any, Any] | None = None
+    process: Process | None = None
+
+
+class Cluster:
+    """`rng` decides how things interleave. Nothing goes wrong by itself: see `crash`, `pause`, `rebalance` and the log's brokers.
+
+    `crash_now` is asked between any two effects.
+    """
+
+    def __init__(self, log: Log, stages: Sequence[Stage], reference: Reference, rng: random.Random, workers: Sequence[Worker], *,
+                 semantics: Semantics = GOOD, transactional: frozenset[str] = frozenset(), trace: list[str] | None = None) -> None:
+        self.log, self.reference, self.rng, self.workers, self.semantics = log, reference, rng, list(workers), semantics
+        self.stages: Mapping[str, Stage] = {s.name: s for s in stages}
+        self.transactional, self.trace = transactional, trace
+        self.crash_now: Callable[[], bool] = lambda: False
+        self.torn = False
+        """Fetches survive rebalances, workers may land half of what they said."""
+        self.committed: dict[tuple[str, str, int], int] = {}
+        self.commits: list[tuple[str, int, int, int]] = []
+        """(topic, partition, committed, births of the log at that time)."""
+        self.lanes: list[Lane] = []
+        self.ghosts: list[Lane] = []
+        """Lanes of paused workers that were taken over and do not know it."""
+        self.late_keys: set[tuple[str, str]] = set()
+        """(stage, key) of what a former owner published after the new one had taken over."""
+        self.seen: Counter[str] = Counter()
+        self.steps = 0
+        self.generation = 0
+        self.cache = ObjectCache(4 << 20)
+        self._assign()
+
+    # -- group -------------------------------------------------------------------------------------------------------------
+    def _assign(self) -> None:
+        self.generation += 1
+        for stage in self.stages.values():
+            for topic in stage.topics:
+                for n in range(self.log.partitions(topic)):
+                    self.lanes.append(self._lane(stage, topic, n, self.rng.choice(self.workers)))
+
+    def _lane(self, stage: Stage, topic: str, partition: int, worker: Worker) -> Lane:
+        lane = Lane(stage.name, topic, partition, worker, self.generation, self.committed.get((stage.name, topic, partition), 0))
+        lane.transactional = stage.name in self.transactional
+        return lane
+
+    def rebalance(self) -> None:
+        """Everybody gives up its lanes in good order, as far as that is possible in time, and gets others."""
+        for lane in self.lanes:
+            self._revoke(lane)
+        self._assign_anew("rebalance")
+
+    def _assign_anew(self, why: str) -> None:
+        self.lanes = []
+        self._assign()
+        self.tell(f"{why}: generation {self.generation}")
+        self._fetched_before()
+
+    def _revoke(self, lane: Lane) -> None:
+        while lane.queue and self.rng.random() < 0.8 and self._effect(lane):
+            pass
+        if lane.queue:
+            self.seen["batches left to the next owner"] += 1
+            self._die(lane)
+        self.commit(lane)
+        if lane.work is not None:
+            lane.work.close()
+
+    def _fetched_before(self) -> None:
+        """A fetch asked for before a rebalance returns records of the new assignment, with the position moved (H1)."""
+        if not self.torn:
+            return
+        for lane in self.lanes:
+            records = self.log.read(lane.topic, lane.partition, lane.position, 5)
+            if records and self.rng.random() < 0.3:
+                self.seen["fetches that survived a rebalance"] += 1
+                if not self.semantics.fetch_seeks_back:
+                    lane.position = records[-1].offset + 1
+
+    def crash(self, worker: Worker, *, in_place: bool) -> None:
+        """kill -9. Restarted in place it keeps its lanes (static membership); else the others are given them."""
+        mine = [lane for lane in self.lanes if lane.worker is worker]
+        self.ghosts = [g for g in self.ghosts if g.worker is not worker]
+        for lane in mine:
+            self._die(lane)
+        worker.lives += 1
+        self.tell(f"worker {worker.number} is killed{' and restarted in place' if in_place else ''}")
+        if in_place:
+            self.generation += 1
+            fresh = [self._lane(self.stages[lane.stage], lane.topic, lane.partition, worker) for lane in mine]
+            self.lanes = [lane for lane in self.lanes if lane.worker is not worker] + fresh
+            return
+        for lane in self.lanes:
+            if lane.worker is not worker:
+                self._revoke(lane)
+        self._assign_anew("takeover")
+
+    def pause(self, worker: Worker) -> None:
+        """The worker is stopped or cut off; its lanes go to the others while it still believes to own them."""
+        mine = [lane for lane in self.lanes if lane.worker is worker and lane.ready]
+        for lane in self.lanes:
+            if lane.worker is not worker:
+                self._revoke(lane)
+        for lane in mine:
+            if lane.transactional:
+                self.seen["former owners fenced by their transactional id"] += 1
+                if lane.queue:
+                    self.seen["publications refused by the fence"] += 1
+                self._close(lane)
+            else:
+                lane.late = True
+                self.ghosts.append(lane)
+        others = [w for w in self.workers if w is not worker]
+        everybody, self.workers = self.workers, others or self.workers
+        self._assign_anew(f"worker {worker.number} is paused")
+        self.workers = everybody
+
+    def resume(self) -> None:
+        """Former owners notice at last."""
+        for lane in self.ghosts:
+            self.commit(lane)
+            self._close(lane)
+        self.ghosts = []
+
+    def _die(self, lane: Lane) -> None:
+        """Of what was handed to the producer a beginning reaches the broker; the rest is gone."""
+        if lane.queue and not lane.transactional:
+            landed, _ = land(self.log, lane.queue[0].waiting, self.rng)
+            self._landed(lane, landed)
+        self._close(lane)
+
+    def _close(self, lane: Lane) -> None:
+        lane.queue.clear()
+        if lane.work is not None:
+            lane.work.close()
+
+    # -- a lane's life -----------------------------------------------------------------------------------------------------
+    def prepare(self, lane: Lane) -> bool:
+        """Restore from the log. In transactions the former owner is fenced first, which has been done, then the offset is read."""
+        stage = self.stages[lane.stage]
+        if stage.fold is None:
+            lane.process, lane.ready = stage.process, True
+            return True
+        topics = (stage.fold.state_topic, *filter(None, (stage.fold.revision_topic,)))
+        if not all(self.log.reachable(topic, lane.partition) for topic in topics):
+            return False
+        if lane.transactional:
+            lane.position = lane.acked = self.committed.get(lane.place, 0)
+        work = lane.work = Partition(stage.fold, self.reference, lane.partition, clock=Clock(), cache=self.cache, rule_pack=lane.worker.pack)
+        for record in self._states(stage.fold.state_topic, lane.partition):
+            work.restore(record.key or b"", record.value)
+        if stage.fold.revision_topic and self.semantics.revision_floors:
+            for record in self.log.part(stage.fold.revision_topic, lane.partition).records:
+                work.restore_revision(record.headers)
+        work.restored()
+        if not self.semantics.offset_check:
+            _forget_offsets(work.cells)
+        lane.ready = True
+        self.seen["lanes restored"] += 1
+        return True
+
+    def _states(self, topic: str, partition: int) -> Sequence[LogRecord]:
+        records = self.log.part(topic, partition).records
+        return records if self.semantics.highest_wins else list({r.key: r for r in records}.values())
+
+    def commit(self, lane: Lane) -> None:
+        """Tell the group how far a lane is. An old generation is refused; without the group's broker nothing happens."""
+        place, acked = lane.place, lane.acked if self.semantics.acked_prefix else lane.position
+        if lane.late and self.semantics.commits_fenced:
+            self.seen["commits of an old generation refused"] += 1
+            return
+        if GROUP_BROKER in self.log.away:
+            self.seen["commits without the group's broker"] += 1
+            return
+        if acked != self.committed.get(place, 0):
+            self.committed[place] = acked
+            self.commits.append((lane.topic, lane.partition, acked, self.log.births))
+
+    # -- carrying out ------------------------------------------------------------------------------------------------------
+    def round(self) -> bool:
+        """Every lane that has something to do does a little of it; whether anything moved."""
+        moved = False
+        busy = [lane for lane in (*self.lanes, *self.ghosts) if self._busy(lane)]
+        self.rng.shuffle(busy)
+        for lane in busy:
+            if lane in self.lanes or lane in self.ghosts:  # a crash may have taken it meanwhile
+                moved |= self._turn(lane)
+        return moved
+
+    def _busy(self, lane: Lane) -> bool:
+        if lane.queue or not lane.ready or self.log.part(lane.topic, lane.partition).next > lane.position or lane.acked != self.committed.get(lane.place, 0):
+            return True
+        return lane.work is not None and (lane.work.sweeping > 0 or lane.work.due(max(lane.work.now, self.wall(lane))))
+
+    def wall(self, lane: Lane) -> int:
+        """The clock of the lane's worker."""
+        return self.log.now + lane.worker.skew
+
+    def _turn(self, lane: Lane) -> bool:
+        if not lane.ready:
+            return self.prepare(lane)
+        if lane.queue and (self.rng.random() < 0.75 or len(lane.pending) >= IN_FLIGHT_MAX):
+            return self._effects(lane)
+        if len(lane.pending) < IN_FLIGHT_MAX and self.log.reachable(lane.topic, lane.partition) and self._fetch(lane):
+            return True
+        if not any(p.end is None for p in lane.queue) and self._clockwork(lane):
+            return True
+        if lane.queue:
+            return self._effects(lane)
+        before = self.committed.get(lane.place, 0)
+        self.commit(lane)
+        return before != self.committed.get(lane.place, 0)
+
+    def _fetch(self, lane: Lane) -> bool:
+        records = self.log.read(lane.topic, lane.partition, lane.position, self.rng.randint(1, BATCH_MAX))
+        if not records:
+            lane.position = max(lane.position, self.log.part(lane.topic, lane.partition).next)  # only transaction markers were left
+            if not lane.pending:
+                lane.acked = lane.position
+            return False
+        self.steps += 1
+        self.tell(f"{lane.name} reads {records[0].offset} to {records[-1].offset}")
+        lane.deliver(records)
+        self.seen[f"batches of {lane.stage}"] += 1
+        self.seen[f"records to {lane.stage}"] += len(records)
+        return True
+
+    def _clockwork(self, lane: Lane) -> bool:
+        caught_up = not lane.pending and self.log.part(lane.topic, lane.partition).next <= lane.position
+        left = iter(range(self.rng.randint(1, 20)))
+        what = lane.turn(self.wall(lane), caught_up, lambda: next(left, None) is not None)
+        if what:
+            self.steps += 1
+            self.seen[f"{what}s"] += 1
+            if what == "sweep" and lane.pending:
+                self.seen["sweep slices beside batches in flight"] += 1
+        return bool(what)
+
+    def _effects(self, lane: Lane) -> bool:
+        for _ in range(self.rng.randint(1, 4)):
+            if not lane.queue:
+                break
+            if self.crash_now():
+                effect = lane.queue[0]
+                what = type(effect.effects[effect.at]).__name__ if effect.at < len(effect.effects) else "end"
+                self.seen[f"crashes of {lane.stage} before {what}"] += 1
+                self.crash(lane.worker, in_place=self.rng.random() < 0.5)
+                return True
+            if not self._effect(lane):
+                return False
+        return True
+
+    def _effect(self, lane: Lane) -> bool:
+        """Carry out the next effect of a lane's first publication; False = it must wait."""
+        publication = lane.queue[0]
+        if lane.transactional:
+            return self._transaction(lane, publication)
+        if publication.at == 0 and not publication.began:
+            publication.effects = tuple(ordered(publication.effects, self.semantics))
+            if lane.late and self.semantics.lease:
+                return self._lease_lost(lane)
+        effect = publication.effects[publication.at] if publication.at < len(publication.effects) else Await()
+        if isinstance(effect, Await | Ack):
+            landed, publication.waiting = land(self.log, publication.waiting)
+            self._landed(lane, landed)
+            if publication.waiting:
+                self.seen["publications that wait for a broker"] += 1
+                return bool(landed)
+            if lane.late and self.semantics.lease:
+                return self._lease_lost(lane)
+            if isinstance(effect, Ack):
+                lane.ack(effect.next)
+            self.steps += 1
+        else:
+            self.steps += 1
+            publication.waiting += sends_of(effect)
+            if self.rng.random() < 0.3:
+                landed, publication.waiting = land(self.log, publication.waiting, self.rng)
+                self._landed(lane, landed)
+        self.tell(f"{lane.name} {'(late) ' if lane.late else ''}{type(effect).__name__} {publication.end or ''}")
+        publication.at += 1
+        if publication.at >= len(publication.effects) and not publication.waiting:
+            lane.queue.popleft()
+        return True
+
+    def _lease_lost(self, lane: Lane) -> bool:
+        self.seen["publications stopped by the lease"] += 1
+        self._close(lane)
+        self.ghosts.remove(lane)
+        return True
+
+    def _transaction(self, lane: Lane, publication: Publication) -> bool:
+        """All or nothing: outputs, state, outcomes and the input offset at once."""
+        publication.at += 1
+        if publication.at < len(publication.effects):
+            return True
+        sends = [s for e in ordered(publication.effects, self.semantics) for s in sends_of(e)]
+        places = {place for send in sends for place in self.log.places(send)}
+        if GROUP_BROKER in self.log.away or not all(self.log.reachable(*place) for place in places):
+            publication.at -= 1
+            self.seen["transactions that wait for a broker"] += 1
+            return False
+        self.steps += 1
+        landed, _ = land(self.log, sends)
+        self.log.mark(sorted(places))
+        self._landed(lane, landed)
+        if publication.end is not None:
+            lane.ack(publication.end)
+            self.committed[lane.place] = lane.acked
+            self.commits.append((lane.topic, lane.partition, lane.acked, self.log.births))
+        self.seen["transactions"] += 1
+        lane.queue.popleft()
+        return True
+
+    def _landed(self, lane: Lane, sends: Sequence[Send]) -> None:
+        if lane.late and sends:
+            self.seen["records of a former owner after the takeover"] += len(sends)
+            self.late_keys |= {(lane.stage, (s.key or b"").decode(errors="replace").partition("|")[0]) for s in sends}
+
+    # -- time --------------------------------------------------------------------------------------------------------------
+    def settle(self, most: int = ROUNDS_MAX) -> None:
+        """Rounds until nothing moves. Raises Livelock."""
+        for _ in range(most):
+            if not self.round():
+                return
+        raise Livelock(f"not quiet after {most} rounds: {[lane.name for lane in self.lanes if self._busy(lane)][:5]}")
+
+    def advance(self, to: int) -> None:
+        """Let time pass up to an instant, stopping wherever something falls due."""
+        self.settle()
+        while (due := self._next_due()) is not None and due <= to:
+            self.log.now = due
+            self.settle()
+        self.log.now = max(self.log.now, to)
+        self.settle()
+
+    def _next_due(self) -> int | None:
+        """What is due later than now: what is due already and not done waits for a broker."""
+        works = ((lane.work, lane.worker.skew) for lane in self.lanes if lane.work is not None)
+        return min((at for work, skew in works if (due := work.cells.next_due()) is not None and (at := due - skew) > self.log.now), default=None)
+
+    def tell(self, text: str) -> None:
+        """A line of the trace."""
+        if self.trace is not None:
+            self.trace.append(f"{self.log.now} {text}")
+
+
+def _forget_offsets(cells: Cells) -> None:
+    for key in list(cells):
+        found = cells.get(key)
+        if found is not None:
+            cells.put(key, msgspec.structs.replace(found[0], offset=-1), found[1])

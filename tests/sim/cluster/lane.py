@@ -1,0 +1,177 @@
+"""One partition of one stage in one generation, and what it has begun to publish."""
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from agents.runner.memory import Process
+from agents.runner.partition import Partition
+from streams.effects import Ack, Await, Effect, Publish, PublishOutcomes, PutState, Record, Send
+from tests.sim.cluster.broker import Log, by_place
+
+IN_FLIGHT_MAX = 2
+"""Batches of a lane handed over and not yet acknowledged (agents/transport/lane.py)."""
+
+
+class Semantics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport promises. Each may be broken on purpose: a simulation that does not notice is worth nothing."""
+
+    outputs_before_state: bool = True
+    awaits: bool = True
+    """What was said before is durable before what comes after is begun."""
+    fetch_seeks_back: bool = True
+    """A fetch that survived a rebalance is given back, not dropped (H1)."""
+    offset_check: bool = True
+    """An input at or below the key's stored offset is skipped."""
+    highest_wins: bool = True
+    """Restore keeps the record with the highest (offset, seq), not the last one."""
+    acked_prefix: bool = True
+    """Only what is acknowledged is committed."""
+    commits_fenced: bool = True
+    """A commit of an old generation is refused."""
+    revision_floors: bool = True
+    """Restore reads the revision topic, too."""
+    lease: bool = True
+    """A worker that may have lost its partitions publishes nothing more after the next await."""
+    state_durable: bool = True
+    """State is written at all before the acknowledgement."""
+    outcomes: bool = True
+    dead_letters: bool = True
+
+
+GOOD = Semantics()
+
+
+class Worker:
+    """A process: its clock, and which rule pack it was started with."""
+
+    def __init__(self, number: int, skew: int) -> None:
+        self.number, self.skew = number, skew
+        self.pack = ""
+        self.lives = 1
+
+
+class Publication:
+    """The effects of one piece of work, and how far they are carried out."""
+
+    def __init__(self, effects: Sequence[Effect], end: int | None) -> None:
+        self.effects, self.end = tuple(effects), end
+        self.at = 0
+        self.waiting: list[Send] = []
+        """Handed to the producer, not yet on the broker."""
+
+    @property
+    def done(self) -> bool:
+        return self.at >= len(self.effects) and not self.waiting
+
+    @property
+    def began(self) -> bool:
+        return self.at > 0 or bool(self.waiting)
+
+
+class Lane:
+    """`ready`: restored, may be read. `late`: taken over by another, and does not know it yet."""
+
+    def __init__(self, stage: str, topic: str, partition: int, worker: Worker, generation: int, position: int) -> None:
+        self.stage, self.topic, self.partition = stage, topic, partition
+        self.worker, self.generation = worker, generation
+        self.position = self.acked = position
+        self.ready = self.late = self.transactional = False
+        self.work: Partition[Any, Any] | None = None
+        self.process: Process | None = None
+        self.pending: dict[int, bool] = {}
+        """End of each delivered batch -> acknowledged."""
+        self.queue: deque[Publication] = deque()
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} {self.topic}/{self.partition} worker {self.worker.number} generation {self.generation}"
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        return self.stage, self.topic, self.partition
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        """Work on a batch at once; publish later."""
+        end = records[-1].offset + 1
+        self.position = end
+        self.pending[end] = False
+        if self.process is not None:
+            effects: Sequence[Effect] = self.process(records)
+        else:
+            assert self.work is not None
+            effects = self.work.batch(records)
+        self.queue.append(Publication(effects, end))
+
+    def ack(self, end: int) -> None:
+        """Only a contiguous prefix of the delivered batches moves."""
+        if end in self.pending:
+            self.pending[end] = True
+        while self.pending and self.pending[first := next(iter(self.pending))]:
+            self.acked = first
+            del self.pending[first]
+
+    def turn(self, now: int, caught_up: bool, more: Callable[[], bool]) -> str:
+        """A slice of ticks or of a sweep (agents/runner/stage.py, FoldWork.turn); what it was, "" = nothing to do."""
+        work = self.work
+        if work is None:
+            return ""
+        at = max(work.now, work.clock.now(now)) if caught_up else work.now
+        if work.due(at):
+            effects, what = work.tick(at, more), "tick"
+        elif work.sweeping:
+            effects, what = work.sweep(more), "sweep"
+        else:
+            return ""
+        if effects:
+            self.queue.append(Publication(effects, None))
+        return what
+
+
+def ordered(effects: Sequence[Effect], semantics: Semantics) -> list[Effect]:
+    """The effects as this transport carries them out."""
+    found = list(effects)
+    if not semantics.outputs_before_state:
+        state = [e for e in found if isinstance(e, PutState)]
+        found = [*state, *([Await()] if state else []), *(e for e in found if not isinstance(e, PutState))]
+    if not semantics.state_durable:
+        found = [e for e in found if not isinstance(e, PutState)]
+    if not semantics.awaits:
+        found = [e for e in found if not isinstance(e, Await)]
+    if not semantics.outcomes:
+        found = [e for e in found if not isinstance(e, PublishOutcomes)]
+    if not semantics.dead_letters:
+        found = [Publish(tuple(s for s in e.sends if not s.topic.startswith("dead."))) if isinstance(e, Publish) else e for e in found]
+    return found
+
+
+def sends_of(effect: Effect) -> list[Send]:
+    """The records that an effect writes."""
+    match effect:
+        case Publish(sends):
+            return list(sends)
+        case PublishOutcomes(send):
+            return [send]
+        case PutState(topic, partition, records):
+            return [Send(topic, key, value, partition) for key, value in records]
+        case Await() | Ack():
+            return []
+
+
+def land(log: Log, sends: Sequence[Send], rng: random.Random | None = None) -> tuple[list[Send], list[Send]]:
+    """Write what can be written now; (landed, left). With `rng`, of each partition only a beginning, as a producer keeps the order."""
+    landed: list[Send] = []
+    left: list[tuple[Send, int]] = []
+    for place, queue in by_place(log, sends).items():
+        count = 0
+        if log.reachable(*place):
+            count = len(queue) if rng is None else rng.randint(0, len(queue))
+        for send in queue[:count]:
+            log.append(send, place)
+            landed.append(send)
+        left += [(msgspec.structs.replace(send, partition=place[1]), place[1]) for send in queue[count:]]
+    return landed, [send for send, _ in left]
