@@ -28,6 +28,8 @@ WANTED = {
 NEVER_GOES = 1 << 62
 """The consignment stays here for good."""
 TRANSITS = frozenset({"td", "transit", "tir"})
+AHEAD_HOURS = (12.0, 60.0)
+"""How long before its deadline a pre-arrival filing is lodged in time: from the data at departure [D]."""
 BEFORE_LOADING = {"manifest": (0.2, 2.0), "declaration": (8.0, 14.0), "loading_manifest": (16.0, 20.0)}
 """Hours after a train's documents are opened at its origin: manifest, then the goods are declared, then loaded (domain section 3)."""
 STAND_IN = frozenset({"td", "transit", "dt", "export", "declaration", "import", "release"})
@@ -184,7 +186,7 @@ class Border:
         lead = max(row.lead_minutes or 0, 0) * MINUTE
         if late:
             return max(post.arrives - lead + self.desk.wait(0.2, 1.0), post.since + MINUTE)
-        return max(post.arrives - lead - self.desk.wait(3, 14), post.since + self.desk.wait(0.1, 1.5))
+        return max(post.arrives - lead - self.desk.wait(*AHEAD_HOURS), post.since + self.desk.wait(0.1, 1.5))
 
     # -- presence and seals ---------------------------------------------------------------------------------------------------
     def _present(self, part: Part, post: Post, pending: list[Pending], site: tuple[str, str]) -> None:
