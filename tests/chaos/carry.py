@@ -25,8 +25,8 @@ from tests.sim.worlds import topics
 from topics.registry import Kind
 
 Say = Callable[[str], None]
-DRAIN_S: Final = 100.0
-LEDGER_S: Final = 60.0
+DRAIN_S: Final = 240.0
+LEDGER_S: Final = 120.0
 KINDS: Final[tuple[Kind, ...]] = ("inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts")
 
 

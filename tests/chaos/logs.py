@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from agents.demo.reader import ends
 from streams.effects import LogRecord
 
-READ_S: Final = 120.0
+READ_S: Final = 240.0
 
 
 class Logs:

@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 GROUP: Final = group_of("railclear", STAGES)
 USER: Final = "worker"
 SESSION_S: Final = 6.0
-READY_S: Final = 90.0
+READY_S: Final = 180.0
 
 
 class Worker:
