@@ -127,7 +127,8 @@ ACCEPTS: Final[dict[str, tuple[str, ...]]] = {
     "agency": ("agency.notice", "heartbeat"),
     "risk": ("risk.indicator", "heartbeat"),
     "network": ("network.crossing", "heartbeat"),
-    "operations": ("operations.retract", "operations.pause", "operations.drain", "operations.reopen", "heartbeat"),
+    "operations": ("operations.retract", "operations.pause", "operations.drain", "operations.reopen", "operations.rebuild",
+                   "heartbeat"),
 }
 """What each role may say. A railway is also a carrier: it issues consignment notes, files and reads ЗПУ seals (FilingRow.role `railway`)."""
 

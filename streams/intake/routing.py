@@ -10,7 +10,7 @@ from topics.codec import Refused
 from topics.events.base import DocumentRef, Event, Heartbeat, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import MaskFacts, SourcePaused
-from topics.events.operations import FeedPaused, FeedRetracted, InputDrained, OperatorAct, ShipmentReopened
+from topics.events.operations import FeedPaused, FeedRetracted, FoldRebuilt, InputDrained, OperatorAct, ShipmentReopened
 from topics.events.rail import (
     ConsistReported,
     HandOverSheet,
@@ -68,6 +68,8 @@ def _of_operators(act: OperatorAct) -> tuple[Emit, ...]:
         return (Emit(ACTS, f"pause/{act.feed}", act), Emit(fold_topic("sources"), act.feed, pause))
     if isinstance(act, ShipmentReopened):
         return (Emit(ACTS, f"reopen/{act.shipment}", act),)
+    if isinstance(act, FoldRebuilt):
+        return (Emit(ACTS, f"rebuild/{act.fold}", act),)
     assert isinstance(act, InputDrained), type(act)
     return (Emit(ACTS, "drain", act),)
 

@@ -59,6 +59,7 @@ ROUTES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
      [("operations.acts", "retract/R-1"), ("trains.in", "*"), ("custody.in", "*"), ("documents.in", "*"), ("clearance.in", "*")]),
     (act("operations.pause", feed="ktz"), [("operations.acts", "pause/ktz"), ("sources.in", "ktz")]),
     (act("operations.drain"), [("operations.acts", "drain")]),
+    (act("operations.rebuild", fold="clearance", keys=3), [("operations.acts", "rebuild/clearance")]),
     (act("operations.reopen", shipment="SABCDEFGHIJKL"), [("operations.acts", "reopen/SABCDEFGHIJKL")]),
 ]
 INPUTS = {"sources.in": SourcesIn, "operations.acts": OperationsEvent, "trains.in": TrainsIn, "custody.in": CustodyIn, "documents.in": DocumentsIn,

@@ -1,7 +1,7 @@
 """What railclear's own operators say on a bad day: acts as data, on a topic of their own, with who and why. Nobody else may say them."""
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -46,4 +46,12 @@ class ShipmentReopened(OperatorAct, frozen=True, kw_only=True, tag="operations.r
     shipment: Annotated[ShortText, msgspec.Meta(pattern=r"^S[A-Z2-7]{12}$")]
 
 
-OperationsEvent = FeedRetracted | FeedPaused | InputDrained | ShipmentReopened
+class FoldRebuilt(OperatorAct, frozen=True, kw_only=True, tag="operations.rebuild"):
+    """States of a fold were put in place of those that differed from the ledger, while its workers stood still."""
+
+    fold: Literal["clearance", "documents"]
+    keys: Annotated[int, msgspec.Meta(ge=0)]
+    """How many."""
+
+
+OperationsEvent = FeedRetracted | FeedPaused | InputDrained | ShipmentReopened | FoldRebuilt
