@@ -47,7 +47,12 @@ class Auditor:
         self._digests: dict[tuple[str, int, int], bytes] = {}
         self._said: dict[Place, list[BatchOutcomes]] = defaultdict(list)
         self._letters: dict[tuple[str, int, int], list[bytes]] = defaultdict(list)
+        self._begins: dict[Place, int] = {}
         self._outcomes = 0
+
+    def begins(self, topic: str, partition: int, offset: int) -> None:
+        """The first offset that a partition still holds: what lay before it has gone with retention, and is not missed."""
+        self._begins[topic, partition] = offset
 
     def record(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
         """A record that lies in a topic which a stage consumes."""
@@ -72,6 +77,7 @@ class Auditor:
             for offset in sorted(offsets):
                 fate = self._fate(place, offset, fates.get(offset), faults)
                 counts[fate] += 1
+        counts["unaccounted"] += self._vanished(faults) + self._not_derived(faults)
         letters = len(self._letters)
         records = sum(map(len, self._records.values()))
         return Account(
@@ -79,6 +85,36 @@ class Auditor:
             waiting=counts["waiting"], refused=counts["refused"], parked=counts["parked"], dead_letters=letters, unaccounted=counts["unaccounted"],
             faults=tuple(faults[:50]),
         )
+
+    def _vanished(self, faults: list[str]) -> int:
+        """Offsets that a stage says it has read, and that the log does not have."""
+        missing: set[tuple[str, int, int]] = set()
+        for place, said in self._said.items():
+            held, begins = self._records.get(place, set()), self._begins.get(place, 0)
+            for one in said:
+                absent = {o for low, high in one.absent for o in range(low, high + 1)}
+                gone = {o for o in range(max(one.first, begins), one.last + 1) if o not in held and o not in absent}
+                missing |= {(*place, o) for o in gone}
+        faults += [f"{topic}/{partition}/{offset}: a stage has an outcome for it, the log has no record" for topic, partition, offset in sorted(missing)]
+        return len(missing)
+
+    def _not_derived(self, faults: list[str]) -> int:
+        """Records that batches say they published to the folds' topics, and that are not there. A range that was worked on again after a crash counts
+        with what it said last; ticks publish without an outcome, so there may be more, never fewer."""
+        if any(self._begins.values()):
+            return 0
+        promised = 0
+        for said in self._said.values():
+            last: list[BatchOutcomes] = []
+            for one in said:
+                last = [other for other in last if other.last < one.first or other.first > one.last]
+                last.append(one)
+            promised += sum(one.derived for one in last)
+        there = sum(len(held) for (topic, _), held in self._records.items() if topic.endswith(".in"))
+        if promised <= there:
+            return 0
+        faults.append(f"the stages published {promised} records to *.in topics, {there} are there")
+        return promised - there
 
     def _fates(self, place: Place, faults: list[str]) -> dict[int, set[str]]:
         fates: dict[int, set[str]] = defaultdict(set)

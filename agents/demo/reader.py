@@ -89,6 +89,8 @@ class Reader:
             last = await ends(consumer, [*stages, *outcomes, *letters, *also])
             wanted = {tp: end for tp, end in last.items() if end > 0}
             consumer.assign(list(wanted))
+            for tp, first in (await consumer.beginning_offsets([tp for tp in wanted if tp.topic in stages])).items():
+                auditor.begins(tp.topic, tp.partition, first)
             while any([await consumer.position(tp) < end for tp, end in wanted.items()]):
                 for tp, records in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
                     for record in records:

@@ -70,3 +70,45 @@ def test_a_refusal_needs_a_dead_letter_with_the_original_bytes() -> None:
     assert auditor(refused=True).account().unaccounted == 0
     assert auditor(refused=True, letter=None).account().unaccounted == 1
     assert auditor(refused=True, letter=b"changed").account().unaccounted == 1
+
+
+def test_a_record_that_vanished_from_the_log_is_seen_though_its_outcome_covers_it() -> None:
+    made = Auditor({"trains.in": "trains"})
+    for offset in (0, 1, 3, 4):
+        made.record("trains.in", 0, offset, b"k", b"x")
+    made.outcome(BatchOutcomes(stage="trains", topic="trains.in", partition=0, first=0, last=4, count=5))
+    account = made.account()
+    assert account.unaccounted == 1
+    assert account.faults == ("trains.in/0/2: a stage has an outcome for it, the log has no record",)
+
+
+def test_offsets_that_never_held_a_record_or_went_with_retention_are_not_missed() -> None:
+    made = Auditor({"trains.in": "trains"})
+    for offset in (2, 4):
+        made.record("trains.in", 0, offset, b"k", b"x")
+    made.begins("trains.in", 0, 2)
+    made.outcome(BatchOutcomes(stage="trains", topic="trains.in", partition=0, first=0, last=4, count=4, absent=((3, 3),)))
+    assert made.account().unaccounted == 0
+
+
+def derived(count: int, *again: int) -> Auditor:
+    made = Auditor({"rail.trains.ktz": "intake", "trains.in": "trains"})
+    made.record("rail.trains.ktz", 0, 0, b"k", b"x")
+    for promised in (count, *again):
+        made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=0, last=0, count=1, derived=promised))
+    for offset in range(2):
+        made.record("trains.in", 0, offset, b"k", b"x")
+    made.outcome(BatchOutcomes(stage="trains", topic="trains.in", partition=0, first=0, last=1, count=2))
+    return made
+
+
+def test_a_derived_record_that_never_reached_the_log_is_seen() -> None:
+    assert derived(2).account().unaccounted == 0
+    assert derived(1).account().unaccounted == 0, "a tick publishes too"
+    assert derived(3).account().unaccounted == 1
+
+
+def test_what_is_worked_on_again_after_a_crash_promises_once() -> None:
+    assert derived(2, 2).account().unaccounted == 0
+    assert derived(3, 2).account().unaccounted == 0
+    assert derived(2, 3).account().unaccounted == 1
