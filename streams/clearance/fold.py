@@ -65,10 +65,12 @@ class ClearanceFold(Fold[Shipment, Inbound]):
             return Step(None, outcomes=outcomes, changed=False)
         reference = world.reference
         public = [b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator)]
+        if changed:
+            held = msgspec.structs.replace(held, heard_at=now)
         assessment = assess(key, held.facts, reference, public, now, pack_of(reference),
                             Previous(due_first=held.due_first, limited=held.limited), memo_of(state), in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
-        if due is not None and due <= now:
+        if due is not None and due <= now and not events:     # what has come is said first
             return retired(held, key, assessment, reference, now, outcomes)
         heard = publish.heard(public, assessment, held.facts)
         said = bool(events) or state is None or held.heard != heard or (held.due_public is not None and held.due_public <= now)

@@ -73,6 +73,9 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     """Digest of the public broadcasts and the rule pack at the last public word."""
     due_public: int | None = None
     """When the clock alone may change a public word, as it stood at the last one."""
+    heard_at: int = 0
+    """Time of the last step that brought something new: from it retirement counts, never from event times alone, which may be years old.
+    It decides when this state ends, and nothing that is said."""
 
 
 def memo_of(state: Shipment | None) -> Memo | None:
@@ -149,10 +152,14 @@ def newest_at(facts: Iterable[Fact]) -> int:
 
 
 def retire_at(state: Shipment, terminal_at: int | None, transit_open: bool, days: int, days_max: int) -> int | None:
-    """When the shipment retires: `days` after its last side became final and no transit is open, at the latest `days_max` after its newest fact."""
+    """When the shipment retires: `days` after its last side became final and no transit is open, at the latest `days_max` after its last word.
+
+    Both count from the later of event time and hearing, so that what is told years afterwards is still said, and kept as long as any other.
+    """
     if not state.facts:
         return None
-    latest = newest_at(state.facts) + days_max * DAY
+    last = max(newest_at(state.facts), state.heard_at)
+    latest = last + days_max * DAY
     if terminal_at is None or transit_open:
         return latest
-    return min(latest, max(terminal_at, newest_at(state.facts)) + days * DAY)
+    return min(latest, max(terminal_at, last) + days * DAY)

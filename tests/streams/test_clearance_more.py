@@ -177,6 +177,51 @@ def test_an_unfinished_one_retires_after_the_limit_with_an_alert() -> None:
     assert [a.name for a in alerts(over.outputs) if a.state == "open"] == ["RetiredUnfinished"]
 
 
+@pytest.mark.parametrize("days", [1, 181, 4_000])
+def test_what_is_told_long_afterwards_is_said_before_it_retires(days: int) -> None:
+    """Files of years ago have statuses too: the limit counts from when they were heard."""
+    now = T0 + days * DAY
+    first = step(None, underway(), now)
+    assert KZ_ENTRY in {e.value.side for e in first.outputs if isinstance(e.value, ClearanceUpdate)}
+    assert "RetiredUnfinished" not in {a.name for a in alerts(first.outputs)}
+    kept = step(first.state, [], now + 179 * DAY).state
+    assert kept is not None
+    assert kept.retired_at is None
+    over = step(first.state, [], now + 181 * DAY)
+    assert over.state is not None
+    assert over.state.retired_at == now + 181 * DAY
+    assert [a.name for a in alerts(over.outputs) if a.state == "open"] == ["RetiredUnfinished"]
+
+
+def test_a_step_that_brings_a_fact_after_the_limit_says_it_and_waits_for_the_limit_anew() -> None:
+    state = step(None, underway(), T0 + 5 * HOUR).state
+    late = step(state, [demand(KZ_ENTRY, "hold", "H1", "opened", T0 + 5 * HOUR, "KZ")], T0 + 200 * DAY)
+    assert {e.value.side: e.value.state for e in late.outputs if isinstance(e.value, ClearanceUpdate) and e.topic == "clearance.status"}[KZ_ENTRY] == "HELD"
+    assert late.state is not None
+    assert (late.state.retired_at, late.state.heard_at) == (None, T0 + 200 * DAY)
+    again = step(state, underway(), T0 + 200 * DAY)
+    assert {o.fate.value for o in again.outcomes} == {"duplicate"}
+    assert again.state is not None
+    assert again.state.heard_at == T0 + 5 * HOUR, "a repeat is no news"
+    assert again.state.retired_at is None, "but nothing is put away under what has come"
+    over = step(again.state, [], T0 + 200 * DAY)
+    assert over.state is not None
+    assert over.state.retired_at == T0 + 200 * DAY
+
+
+def test_when_facts_were_heard_decides_nothing_that_is_said() -> None:
+    facts = underway()
+    at_once, later = step(None, facts, T0 + 5 * HOUR).state, None
+    for n, fact in enumerate(facts):
+        later = step(later, [fact], T0 + HOUR + n).state
+    later = step(later, [], T0 + 5 * HOUR).state
+    assert at_once is not None
+    assert later is not None
+    assert at_once.heard_at != later.heard_at
+    assert at_once.facts == later.facts
+    assert {s: v.state for s, v in at_once.shown.items()} == {s: v.state for s, v in later.shown.items()}
+
+
 def test_a_fact_for_a_stub_is_parked_and_alerts_only_if_it_would_change_a_final_state() -> None:
     stub = step(finished(), [], T0 + 31 * DAY).state
     harmless = step(stub, [presence(KZ_ENTRY, "seen", T0)], T0 + 32 * DAY)
