@@ -116,6 +116,15 @@ class Fold(Protocol[S, E]):
 
     def decode_state(self, data: bytes) -> S: ...
 
+    def encode_patch(self, state: S) -> bytes | None:
+        """All that differs from the state that this object's line of states was last written as, when that is little; the runner then writes it
+        beside the whole. None: the whole must be written."""
+        return None
+
+    def decode_patched(self, data: bytes, patch: bytes) -> S:
+        """A whole state with what has changed since. Must be defined by a fold that gives patches."""
+        raise TypeError(f"{self.name} gives no patches")
+
     def step(self, state: S | None, key: str, events: Sequence[E], world: World, now: int) -> Step[S]: ...
 
     def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:

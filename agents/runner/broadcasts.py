@@ -35,7 +35,7 @@ class Broadcasts:
     def restored(self, cells: Cells, pack_now: str, now: int) -> Puts:
         """Read the reserved keys. Another rule pack than the one the state was made with raises the epoch: every key is assessed again."""
         world: dict[str, msgspec.Struct] = {}
-        for key in [k for k in cells if k.startswith(RESERVED)]:
+        for key in [k for k in cells if k == EPOCH_KEY or k.startswith(SLOT_KEY)]:
             cell = cells.get(key)
             assert cell is not None
             header, data = cell

@@ -1,12 +1,18 @@
 """Keyed state of one partition as bytes, with what must be known of each key without decoding it.
 
 A state record is one byte of header length, the header (msgpack array, see Header), then the fold's own bytes.
+
+A key may have a second record, its *part* (`PART` + key): what has changed since the whole state was written, where the fold can say that in
+few bytes. A part stands for nothing but itself: it replaces the part before it, carries the checksum of the whole that it belongs to, and
+counts only while it is newer than that. A whole takes the part with it. So a crash between any two of these writes leaves either the whole
+and the part that belongs to it, or a whole that is newer than the part beside it; a part whose whole is missing is never guessed at.
 """
 from __future__ import annotations
 
 import heapq
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -14,6 +20,9 @@ RESERVED = "\x00"
 """First character of the runner's own keys: `\\x00epoch` and `\\x00broadcast/<slot>`."""
 INPUT_KEY = f"{RESERVED}input"
 """Which topic the state was made from: the transport's own record, no cell (`agents.transport.origin`)."""
+
+
+PART = f"{RESERVED}part/"
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -54,6 +63,42 @@ def unpack(value: bytes) -> tuple[Header, bytes]:
         return _decode(value[1:end]), value[end:]
     except msgspec.MsgspecError as error:
         raise BadState(f"state record with an unreadable header {value[:40]!r}: {error}") from error
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True):
+    """What a part record holds after its header."""
+
+    base: int
+    """CRC-32 of the whole that it belongs to."""
+    due: int | None
+    patch: bytes
+
+
+_encode_part = msgspec.msgpack.Encoder().encode
+_decode_part = msgspec.msgpack.Decoder(Part).decode
+
+
+def joined(cells: Mapping[str, tuple[Header, bytes]]) -> tuple[dict[str, tuple[Header, bytes, bytes | None]], list[str]]:
+    """Of all cells as they lie in a topic: per key of a fold its latest header, its whole and what has changed since; and the names of parts
+    that belong to no whole any more. Raises BadState when the whole of a part is not the one that it was made for."""
+    found: dict[str, tuple[Header, bytes, bytes | None]] = {k: (*cell, None) for k, cell in cells.items() if not k.startswith(RESERVED)}
+    left: list[str] = []
+    for name, (header, data) in cells.items():
+        if not name.startswith(PART):
+            continue
+        key = name[len(PART):]
+        cell = found.get(key)
+        if cell is None or (header.offset, header.seq) < (cell[0].offset, cell[0].seq):
+            left.append(name)
+            continue
+        try:
+            part = _decode_part(data)
+        except msgspec.MsgspecError as error:
+            raise BadState(f"part of {key!r} unreadable: {error}") from error
+        if part.base != zlib.crc32(cell[1]):
+            raise BadState(f"part of {key!r} from input {header.offset} belongs to another state than the one from input {cell[0].offset}")
+        found[key] = msgspec.structs.replace(header, due=part.due), cell[1], part.patch
+    return found, left
 
 
 class ObjectCache:
@@ -124,6 +169,21 @@ class Cells:
             if len(self._due) > 4 * len(self._cells) + 64:
                 self._rebuild()
 
+    def put_part(self, key: str, header: Header, patch: bytes) -> bytes:
+        """Keep what has changed of a key since its whole was written; gives the value of the part record."""
+        held, whole = self._cells.get(PART + key), self._cells[key][1]
+        base = _decode_part(held[1]).base if held is not None else zlib.crc32(whole)
+        self.put(key, header, whole)
+        bare = header if header.due is None else msgspec.structs.replace(header, due=None)
+        data = _encode_part(Part(base, header.due, patch))
+        self.put(PART + key, bare, data)
+        return pack(bare, data)
+
+    def patch(self, key: str) -> bytes | None:
+        """What has changed of a key since its whole was written; None: nothing."""
+        held = self._cells.get(PART + key)
+        return _decode_part(held[1]).patch if held is not None else None
+
     def drop(self, key: str) -> None:
         if (old := self._cells.pop(key, None)) is not None:
             self.bytes_held -= len(old[1])
@@ -148,9 +208,14 @@ class Cells:
         self._cells = dict(image)
         self.bytes_held = sum(len(data) for _, data in image.values())
 
-    def restored(self) -> None:
-        """After the last record: put the due times in order, from headers alone."""
+    def restored(self) -> list[str]:
+        """After the last record: put wholes and parts together and the due times in order. Gives the parts that are left over. Raises BadState."""
+        found, left = joined(self._cells)
+        for name in left:
+            self.drop(name)
+        self._cells.update({key: (header, data) for key, (header, data, patch) in found.items() if patch is not None})
         self._rebuild()
+        return left
 
     def _rebuild(self) -> None:
         self._due = [(header.due, key) for key, (header, _) in self._cells.items() if header.due is not None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiokafka.partitioner import murmur2
@@ -190,9 +190,8 @@ class Harness:
     def state(self, name: str, key: str) -> object | None:
         """The decoded state of one key of a fold, or None."""
         for lane in self._lanes[name]:
-            if lane.work is not None and (cell := lane.work.cells.get(key)) is not None:
-                found: object = self._folds[name].decode_state(cell[1])
-                return found
+            if lane.work is not None and (found := lane.work.state(key)) is not None:
+                return cast("object", found)
         return None
 
     def partition(self, name: str, number: int) -> Partition[Any, Any]:

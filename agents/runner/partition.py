@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from agents.runner.broadcasts import Broadcasts
-from agents.runner.cells import INPUT_KEY, RESERVED, Cells, Header, ObjectCache, pack
+from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache, pack
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft
 from streams.effects import Effect, Record
@@ -122,10 +122,10 @@ class Partition(Generic[S, E]):
 
     def restored(self) -> None:
         """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""
-        self.cells.restored()
+        left = self.cells.restored()
         headers = [cell[0] for key in self.cells if (cell := self.cells.get(key))]
         self.now = max((h.now for h in headers), default=0)
-        self._left_over = self.broadcasts.restored(self.cells, self.rule_pack, self.now)
+        self._left_over = {**self.broadcasts.restored(self.cells, self.rule_pack, self.now), **dict.fromkeys(left)}
         self.cells.begin_sweep(self.broadcasts.epoch)
         self._floors = {k: v for k, v in self._floors.items() if (c := self.cells.get(k)) is None or c[0].revision < v}
 
@@ -255,16 +255,18 @@ class Partition(Generic[S, E]):
         world = World(self.reference, self.broadcasts.world, floor)
         step = self.fold.step(self._object(key, cell), key, events, world, self.now)
         self.counters.steps += 1
-        data = cell[1] if cell is not None and not step.changed else self._encoded(step)
+        patch = self.fold.encode_patch(step.state) if cell is not None and step.changed and step.state is not None else None
+        data = cell[1] if cell is not None and (patch is not None or not step.changed) else self._encoded(step)
         values = [self._value(emit.value) for emit in step.outputs]
         revision = max([floor, *(emit.revision for emit in step.outputs)])
         for outcome in step.outcomes:
             draft.outcome(inputs[outcome.index].record, outcome)
         draft.emit(key, step.outputs, values)
-        self._keep(key, cell, step, data, offset, revision, draft)
+        self._keep(key, cell, step, data, patch, offset, revision, draft)
 
     def _keep(
-        self, key: str, cell: tuple[Header, bytes] | None, step: Step[S], data: bytes | None, offset: int, revision: int, draft: Draft
+        self, key: str, cell: tuple[Header, bytes] | None, step: Step[S], data: bytes | None, patch: bytes | None, offset: int, revision: int,
+        draft: Draft,
     ) -> None:
         self._floors.pop(key, None)
         if step.state is None:
@@ -272,6 +274,7 @@ class Partition(Generic[S, E]):
             if cell is not None or key in draft.puts:
                 self.cells.drop(key)
                 draft.puts[key] = None
+                self._without_part(key, draft)
             return
         due = step.next_due
         if due is not None and due <= self.now:
@@ -284,9 +287,31 @@ class Partition(Generic[S, E]):
             return
         assert data is not None
         header = Header(offset, old.seq + 1 if old else 1, due, self.broadcasts.epoch, revision, self.now)
-        self.cells.put(key, header, data)
         self.cache.put(self._owner, key, step.state, len(data))
+        if patch is None and not step.changed:
+            patch = self.cells.patch(key)                # what is due has changed: the part says it as long as there is one
+        if patch is not None:
+            draft.puts[PART + key] = self.cells.put_part(key, header, patch)
+            return
+        self.cells.put(key, header, data)
         draft.puts[key] = pack(header, data)
+        self._without_part(key, draft)
+
+    def _without_part(self, key: str, draft: Draft) -> None:
+        """A whole state takes its part with it."""
+        part = PART + key
+        if self.cells.get(part) is not None:
+            self.cells.drop(part)
+            draft.puts[part] = None
+
+    def state(self, key: str) -> S | None:
+        """The state of a key, read anew from its bytes; None when there is none."""
+        cell = self.cells.get(key)
+        return None if cell is None else self._read(key, cell[1])
+
+    def _read(self, key: str, data: bytes) -> S:
+        patch = self.cells.patch(key)
+        return self.fold.decode_state(data) if patch is None else self.fold.decode_patched(data, patch)
 
     def _object(self, key: str, cell: tuple[Header, bytes] | None) -> S | None:
         if cell is None:
@@ -294,7 +319,7 @@ class Partition(Generic[S, E]):
         held: S | None = self.cache.get(self._owner, key)  # type: ignore[assignment]  # only this partition puts under its owner id
         if held is None:
             self.counters.decoded += 1
-            held = self.fold.decode_state(cell[1])
+            held = self._read(key, cell[1])
             self.cache.put(self._owner, key, held, len(cell[1]))
         return held
 

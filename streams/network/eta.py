@@ -54,27 +54,73 @@ def arrivals(
     `km` is the train's kilometre at the instant `at`. `seen` are sides already reached with their times: they get no ETA, and the dwell of the
     one where the train stands counts from there. `closed_until` holds trains at a crossing. `delay_minutes` is a forecast on top of all.
     """
-    reached = seen or {}
-    clock = _Clock(delay_minutes / 60)
-    here = km
-    over_border = ""
-    out: dict[str, Eta] = {}
-    for side in sorted((s for s in sides if s.crossing and s.place in route.km_of), key=lambda s: s.order):
-        side_km = route.km_of[side.place]
-        crossing = reference.crossings[side.crossing]
-        if side.id in reached:
-            if side_km + route.radius_of[side.place] >= km:
-                clock = _leave(reference, route, side, crossing, clock, at, reached[side.id], closed_until or {})
-                here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
-            continue
-        if side_km + route.radius_of[side.place] < km:
-            continue
-        if crossing.id != over_border:                # else the gap between the posts is already counted
-            clock = _run(reference, route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
-        here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
-        out[side.id] = _instants(clock, at, reference.limits.eta_grid_minutes)
-        clock = _leave(reference, route, side, crossing, clock, at, None, closed_until or {})
-    return out
+    return Course(reference, route, sides, seen or {}, closed_until or {}).arrivals(km, at, delay_minutes)
+
+
+class Course:
+    """The sides ahead of a train as long as it reaches none of them: arrival times from wherever it is by then.
+
+    What lies behind the first side ahead takes as long wherever the train is, so it is added up once.
+    """
+
+    __slots__ = ("_closed", "_grid", "_rest", "_seen", "_sides", "reference", "route")
+
+    def __init__(
+        self, reference: Reference, route: Route, sides: Iterable[SideSpec], seen: Mapping[str, int], closed_until: Mapping[str, int]
+    ) -> None:
+        self.reference, self.route = reference, route
+        self._seen, self._closed = seen, closed_until
+        self._sides = sorted((s for s in sides if s.crossing and s.place in route.km_of), key=lambda s: s.order)
+        self._rest: dict[int, tuple[tuple[str, float, float, float], ...]] = {}
+        self._grid = reference.limits.eta_grid_minutes * MINUTE
+
+    def arrivals(self, km: float, at: int, delay_minutes: int = 0) -> dict[str, Eta]:
+        """As the function of this name."""
+        route, reference = self.route, self.reference
+        clock = _Clock(delay_minutes / 60)
+        here = km
+        over_border = ""
+        out: dict[str, Eta] = {}
+        for n, side in enumerate(self._sides):
+            side_km = route.km_of[side.place]
+            crossing = reference.crossings[side.crossing]
+            if side.id in self._seen:
+                if side_km + route.radius_of[side.place] >= km:
+                    clock = _leave(reference, route, side, crossing, clock, at, self._seen[side.id], self._closed)
+                    here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
+                continue
+            if side_km + route.radius_of[side.place] < km:
+                continue
+            if crossing.id != over_border:                # else the gap between the posts is already counted
+                clock = _run(reference, route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
+            here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
+            out[side.id] = _instants(clock, at, self._grid)
+            if here == side_km and (rest := self._behind(n)) is not None:
+                for name, usual, low, high in rest:
+                    out[name] = _instants(_Clock(clock.p50 + usual, clock.low + low, clock.high + high), at, self._grid)
+                return out
+            clock = _leave(reference, route, side, crossing, clock, at, None, self._closed)
+        return out
+
+    def _behind(self, first: int) -> tuple[tuple[str, float, float, float], ...] | None:
+        """Every side behind this one with what it is later, as P50 and the squares of its spreads. None when that depends on the clock."""
+        if first not in self._rest:
+            if self._closed or any(s.id in self._seen for s in self._sides[first + 1:]):
+                return None
+            found: list[tuple[str, float, float, float]] = []
+            before, clock = self._sides[first], _Clock(0.0)
+            here = self.route.km_of[before.place]
+            for side in self._sides[first + 1:]:
+                crossing, side_km = self.reference.crossings[side.crossing], self.route.km_of[side.place]
+                if side_km + self.route.radius_of[side.place] < here:
+                    return None
+                clock = _leave(self.reference, self.route, before, self.reference.crossings[before.crossing], clock, 0, None, {})
+                if not (before.kind == "EXIT" and before.crossing == side.crossing):
+                    clock = _run(self.reference, self.route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
+                here, before = max(here, side_km), side
+                found.append((side.id, clock.p50, clock.low, clock.high))
+            self._rest[first] = tuple(found)
+        return self._rest[first]
 
 
 def _run(reference: Reference, route: Route, start: float, end: float, clock: _Clock, sea: Crossing | None) -> _Clock:
@@ -118,8 +164,9 @@ def _leave(
     return clock
 
 
-def _instants(clock: _Clock, at: int, grid_minutes: int) -> Eta:
-    grid = grid_minutes * MINUTE
-    hours = (clock.p50 - math.sqrt(clock.low), clock.p50, clock.p50 + math.sqrt(clock.high))
-    p10, p50, p90 = ((at + round(max(0.0, h) * HOUR) + grid // 2) // grid * grid for h in hours)
-    return p10, p50, p90
+def _instants(clock: _Clock, at: int, grid: int) -> Eta:
+    p50, low, high = clock.p50, math.sqrt(clock.low), math.sqrt(clock.high)
+    start = at + grid // 2
+    return (
+        (start + round(max(0.0, p50 - low) * HOUR)) // grid * grid, (start + round(max(0.0, p50) * HOUR)) // grid * grid,
+        (start + round(max(0.0, p50 + high) * HOUR)) // grid * grid)

@@ -11,6 +11,7 @@ from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import micros, outcome
 from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
+from streams.trains import quiet
 from streams.trains.inputs import ORIGINS_MAX, Input, RunInputs, State, decode, encode, fix_of, origin_of
 from streams.trains.masked import dealt
 from streams.trains.run import Closures, Run
@@ -29,6 +30,12 @@ AFTER_WAITING = 7 * DAY
 """How long a run that was never announced is kept after its alert [D]."""
 
 
+POSITION = b'{"type":"train.position",'
+_position = msgspec.json.Decoder(PositionReported)
+_moved = msgspec.msgpack.Decoder(quiet.Moved)
+_patch = msgspec.msgpack.Encoder(order="deterministic")
+
+
 class TrainsFold(Fold[State, Input]):
     """Key: railway, number and operating date."""
 
@@ -38,6 +45,12 @@ class TrainsFold(Fold[State, Input]):
     broadcasts = (CrossingCondition, MaskFacts)
 
     def decode(self, value: bytes) -> Input:
+        if value.startswith(POSITION):                   # nearly all; whatever is wrong with one gets its name below
+            try:
+                if len(value) <= codec.BYTES_IN_MAX and b"\x00" not in value and b"\\u0000" not in value:
+                    return _position.decode(value)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass
         event: Input = codec.decode(value, TrainsIn)
         return event
 
@@ -46,6 +59,13 @@ class TrainsFold(Fold[State, Input]):
 
     def decode_state(self, data: bytes) -> State:
         return decode(data)
+
+    def decode_patched(self, data: bytes, patch: bytes) -> State:
+        return quiet.with_moved(decode(data), _moved.decode(patch))
+
+    def encode_patch(self, state: State) -> bytes | None:
+        moved = quiet.moved_of(state)
+        return _patch.encode(moved) if moved is not None else None
 
     def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
         """One slot per crossing and direction; which of `both` and one direction holds is a matter of time."""
@@ -57,14 +77,16 @@ class TrainsFold(Fold[State, Input]):
 
     def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
+        if state is not None and events and (moving := quiet.step(state, events, world, now)) is not None:
+            return moving
         held, reference = state or State(), world.reference
         limits = reference.limits
         masks = masks_of(world.broadcasts)
         runs, aside, outcomes, counted = _merged(held, key, events, reference, now, masks)
-        quiet = limits.binding_retire_days * DAY
+        retires = limits.binding_retire_days * DAY
         if held.waiting_since is not None:
-            quiet += AFTER_WAITING                       # whoever waits in vain is told before the run is forgotten
-        if not counted and held.touched and now >= held.touched + quiet:
+            retires += AFTER_WAITING                     # whoever waits in vain is told before the run is forgotten
+        if not counted and held.touched and now >= held.touched + retires:
             return Step(None, closing(held.said, after_time(held.version, held.touched, now)), tuple(outcomes))
         see = _See(key, runs, world, aside)
         since = held.waiting_since if see.waits and held.waiting_since is not None else now if see.waits else None
@@ -76,10 +98,12 @@ class TrainsFold(Fold[State, Input]):
         emits, said = difference(held.said, sayings, version)
         outcomes += see.fates(events, {o.index for o in outcomes}, give_up)
         touched = now if counted else held.touched
-        due = min((d for d in (give_up, touched + quiet if touched else None) if d is not None and d > now), default=None)
+        due = min((d for d in (give_up, touched + retires if touched else None) if d is not None and d > now), default=None)
         if not (counted or emits or since != held.waiting_since):
             return Step(state, (), tuple(outcomes), due, changed=False)
         after = State(version=version, touched=touched, runs=runs, said=said, waiting_since=since, aside=aside, mark=mark(masks))
+        if len(see.runs) == 1:
+            quiet.remember(after, next(iter(see.runs.values())), world)
         return Step(after, emits, tuple(sorted(outcomes, key=lambda o: o.index)), due)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from streams.derived import Said
 from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, order, put, speaking, tag_of
-from streams.reference.model import Reference
+from streams.reference.model import Place, Reference
 from topics.events.base import Event, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Inherited
@@ -115,7 +115,7 @@ class RunInputs(msgspec.Struct, array_like=True):
 
     def fixes(self) -> list[Fix]:
         """Every position that is kept, by time."""
-        found = {f.key: f for f in self._fixes()}
+        found = {f.key: f for f in self.each_fix()}
         return [found[k] for k in sorted(found)]
 
     def words(self, name: str) -> list[CustomsNotice]:
@@ -123,7 +123,8 @@ class RunInputs(msgspec.Struct, array_like=True):
         here = {n for n, e in self.notices.items() if e.document is None and not e.container and e.train is not None and train_key(e.train) == name}
         return speaking((e for n, e in self.notices.items() if n in here), (e for n, e in self.notices.items() if n not in here))
 
-    def _fixes(self) -> Iterator[Fix]:
+    def each_fix(self) -> Iterator[Fix]:
+        """Every position that is kept, once per reason to keep it."""
         yield from (fix for _, fix in self.recorded.values())
         yield from self.squares.values()
         yield from self.latest
@@ -216,7 +217,7 @@ class RunInputs(msgspec.Struct, array_like=True):
         held = self.stations.get(name, ())
         if not held and len(self.stations) >= STATIONS_MAX:
             return Fate.REFUSED
-        return _into(self.stations, name, held, fix)
+        return into(self.stations, name, held, fix)
 
     def _somewhere(self, fix: Fix, reference: Reference) -> Fate | None:
         square = f"{math.floor(fix.lat)}|{math.floor(fix.lon)}"
@@ -230,7 +231,7 @@ class RunInputs(msgspec.Struct, array_like=True):
         elif held == fix:
             fates.append(Fate.DUPLICATE)
         for zone in border_stations(reference, fix.lat, fix.lon):
-            fates.append(_into(self.zones, zone, self.zones.get(zone, ()), fix))
+            fates.append(into(self.zones, zone, self.zones.get(zone, ()), fix))
         latest = tuple(sorted({*self.latest, fix}, key=lambda f: f.key)[-LAST_FIXES:])
         fates.append(Fate.DUPLICATE if fix in self.latest else Fate.SUPERSEDED if latest == self.latest else None)
         self.latest = latest
@@ -280,7 +281,7 @@ class RunInputs(msgspec.Struct, array_like=True):
             out._recorded(name, version, fix)
         for name, few in other.stations.items():
             for fix in few:
-                _into(out.stations, name, out.stations.get(name, ()), fix)
+                into(out.stations, name, out.stations.get(name, ()), fix)
         for fix in (*other.squares.values(), *other.latest, *(f for few in other.zones.values() for f in few)):
             out._somewhere(fix, reference)
         return out
@@ -303,7 +304,8 @@ def fix_of(event: PositionReported) -> Fix:
     return Fix(at_of(event), event_id(event), event.source, "", event.what, round(event.lat or 0.0, 5), round(event.lon or 0.0, 5))
 
 
-def _into(table: dict[str, tuple[Fix, ...]], name: str, held: tuple[Fix, ...], fix: Fix) -> Fate | None:
+def into(table: dict[str, tuple[Fix, ...]], name: str, held: tuple[Fix, ...], fix: Fix) -> Fate | None:
+    """The first and the last two of a place, with one more."""
     if fix in held:
         return Fate.DUPLICATE
     every = sorted((*held, fix), key=lambda f: f.key)
@@ -326,20 +328,43 @@ def _either(earlier: bool, fate: Fate | None) -> Fate | None:
     return None if earlier else fate
 
 
+LIMIT_NORTH_KM = 0.5 * 111.2
+_BORDERS_MAX = 8
+_borders: dict[int, tuple[Reference, dict[tuple[int, int], list[Place]]]] = {}
+"""Border stations by square degree near which they lie, per reference: nearly every position is near none."""
+
+
 def border_stations(reference: Reference, lat: float, lon: float) -> list[str]:
     """Places of crossings whose geofence holds the position."""
+    known = _borders.get(id(reference))
+    if known is None or known[0] is not reference:
+        if len(_borders) >= _BORDERS_MAX:
+            _borders.clear()
+        known = _borders[id(reference)] = reference, _border_squares(reference)
     found = []
-    for place in reference.places.values():
-        if place.crossing and place.lat is not None and place.lon is not None and abs(place.lat - lat) < 0.5:
-            north = (place.lat - lat) * 111.2
-            east = (place.lon - lon) * 111.2 * math.cos(math.radians(lat))
-            if north * north + east * east <= place.radius_km * place.radius_km:
-                found.append(place.id)
+    for place in known[1].get((math.floor(lat), math.floor(lon)), ()):
+        north = ((place.lat or 0.0) - lat) * 111.2
+        east = ((place.lon or 0.0) - lon) * 111.2 * math.cos(math.radians(lat))
+        if abs(north) < LIMIT_NORTH_KM and north * north + east * east <= place.radius_km * place.radius_km:
+            found.append(place.id)
     return found
 
 
-class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """The state of one key."""
+def _border_squares(reference: Reference) -> dict[tuple[int, int], list[Place]]:
+    """Generously: every square degree that a geofence may reach into, at the highest latitude that it reaches."""
+    squares: dict[tuple[int, int], list[Place]] = {}
+    for place in reference.places.values():
+        if place.crossing and place.lat is not None and place.lon is not None:
+            north = place.radius_km / 111.2 + 1e-6
+            east = place.radius_km / (111.2 * max(0.01, math.cos(math.radians(min(89.0, abs(place.lat) + north))))) + 1e-6
+            for i in range(math.floor(place.lat - north), math.floor(place.lat + north) + 1):
+                for j in range(math.floor(place.lon - east), math.floor(place.lon + east) + 1):
+                    squares.setdefault((i, j), []).append(place)
+    return squares
+
+
+class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True, dict=True):
+    """The state of one key. What `streams.trains.quiet` has worked out of it hangs on the object and is never written."""
 
     version: int = 0
     touched: int = 0

@@ -4,20 +4,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.network.match import match
+from streams.network.near import Located, Nearby
 from streams.network.route import Route, RouteRefused, build_route, distance_km
 from streams.reference.model import Reference
 from streams.trains.inputs import Fix
 from topics.facts import HOUR
 
 LINES_MAX = 64
-MATCHES_MAX = 100_000
-"""Positions whose place on a line is remembered: a run's kept positions are looked up at every step."""
-Matched = tuple[float, float, float, str]
-"""(km, trunk km, distance to the line, place whose geofence holds it)."""
 _lines: dict[tuple[int, str, str], tuple[Reference, Route | None]] = {}
 """Lines by reference, corridor and direction: the same arguments give the same line. The reference is held so that its identity stays its own."""
-_matches: dict[tuple[int, float, float], tuple[Route, Matched]] = {}
+_nearby: dict[int, Nearby] = {}
+"""Each holds its line, so that its identity stays its own."""
 
 
 def line_of(reference: Reference, corridor: str, direction: str) -> Route | None:
@@ -35,16 +32,14 @@ def line_of(reference: Reference, corridor: str, direction: str) -> Route | None
     return found[1]
 
 
-def located(line: Route, lat: float, lon: float) -> Matched:
+def located(line: Route, lat: float, lon: float) -> Located:
     """Where a position is on a line."""
-    name = (id(line), lat, lon)
-    found = _matches.get(name)
-    if found is None or found[0] is not line:
-        if len(_matches) >= MATCHES_MAX:
-            _matches.clear()
-        m = match(line, lat, lon)
-        found = _matches[name] = line, (m.km, m.trunk_km, m.off_km, m.place)
-    return found[1]
+    nearby = _nearby.get(id(line))
+    if nearby is None:
+        if len(_nearby) >= LINES_MAX:
+            _nearby.clear()
+        nearby = _nearby[id(line)] = Nearby(line)
+    return nearby.locate(lat, lon)
 
 
 class Spot(NamedTuple):
@@ -79,7 +74,7 @@ def spots_of(line: Route, fixes: Sequence[Fix], reference: Reference, since: int
     for fix in fixes:
         if fix.at < since:
             continue
-        spot = _spot(line, fix, _point(fix, reference), off_km_max)
+        spot = spot_of(line, fix, _point(fix, reference), off_km_max)
         if spot is None:
             refused.append(Refused(fix, "POSITION_OFF_ROUTE"))
         else:
@@ -95,7 +90,8 @@ def _point(fix: Fix, reference: Reference) -> tuple[float, float] | None:
     return None if place is None or place.lat is None or place.lon is None else (place.lat, place.lon)
 
 
-def _spot(line: Route, fix: Fix, point: tuple[float, float] | None, off_km_max: float) -> Spot | None:
+def spot_of(line: Route, fix: Fix, point: tuple[float, float] | None, off_km_max: float) -> Spot | None:
+    """A position on the line; None when it is too far from it."""
     lat, lon = point or (0.0, 0.0)
     found = located(line, lat, lon) if point is not None else None
     if fix.station and fix.station in line.km_of:
@@ -129,15 +125,15 @@ def _without_jumps(spots: list[Spot], kmh_max: float) -> tuple[list[Spot], list[
 def _jumps(spots: list[Spot], i: int, kmh_max: float) -> bool:
     before, after = spots[i - 1] if i else None, spots[i + 1] if i + 1 < len(spots) else None
     if before is not None and after is not None:
-        return _apart(before, spots[i], kmh_max) and _apart(spots[i], after, kmh_max) and not _apart(before, after, kmh_max)
+        return apart(before, spots[i], kmh_max) and apart(spots[i], after, kmh_max) and not apart(before, after, kmh_max)
     if before is not None:
-        return _apart(before, spots[i], kmh_max) and not (i > 1 and _apart(spots[i - 2], before, kmh_max))
+        return apart(before, spots[i], kmh_max) and not (i > 1 and apart(spots[i - 2], before, kmh_max))
     if after is not None and i + 2 < len(spots):
-        return _apart(spots[i], after, kmh_max) and not _apart(after, spots[i + 2], kmh_max)
+        return apart(spots[i], after, kmh_max) and not apart(after, spots[i + 2], kmh_max)
     return False
 
 
-def _apart(one: Spot, other: Spot, kmh_max: float) -> bool:
+def apart(one: Spot, other: Spot, kmh_max: float) -> bool:
     """Too far apart for a train in that time."""
     if (one.lat == 0.0 and one.lon == 0.0) or (other.lat == 0.0 and other.lon == 0.0):
         return False                                    # a station without coordinates

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
 import msgspec
 
@@ -10,12 +11,14 @@ from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import OF_TERMINAL
 from streams.derived import Saying, alert
 from streams.kept import at_of, digest, event_id, micros
-from streams.network.eta import arrivals
+from streams.network.eta import Course
+from streams.network.route import Route
 from streams.network.sides import SideSpec
 from streams.reference.model import Reference
 from streams.trains.boxes import Aboard, Boxes, Differs, boxes_of, taken_over
 from streams.trains.inputs import RunInputs
 from streams.trains.legs import EVER, Plan, plan_of
+from streams.trains.line import Spot
 from streams.trains.stones import Way, way_of
 from topics.events.internal import Inherited, Milestone, Movement, RunProfile
 from topics.events.rail import TrainFormed
@@ -60,45 +63,71 @@ class Run:
         self.differing: list[Differs]
         self.boxes, self.differing = boxes_of(inputs)
         self.leg = self.plan.legs[-1]
-        self.milestones = self._with_etas(closures)
+        self.closures = closures
+        self._is_over = self._over()
+        self._course: tuple[Course, set[str]] | None = None
+        self.etas = self.etas_from(self.way.last)
+        self.milestones = self._with_etas()
 
     # -- arrival times ------------------------------------------------------------------------------------------------------
-    def _with_etas(self, closures: Closures) -> tuple[Milestone, ...]:
-        etas = self._etas(closures)
+    def _with_etas(self) -> tuple[Milestone, ...]:
+        etas = self.etas
         return tuple(msgspec.structs.replace(m, eta=etas.get(m.side)) if m.side in etas else m for m in self.way.milestones)
 
-    def _etas(self, closures: Closures) -> dict[str, tuple[int, int, int]]:
+    def at_spot(self, spot: Spot, etas: dict[str, tuple[int, int, int]]) -> Run:
+        """The same run when nothing but its last position and so its arrival times have changed."""
+        moved = copy(self)
+        moved.way = self.way._replace(last=spot)
+        moved.etas = etas
+        moved.milestones = moved._with_etas()
+        return moved
+
+    def etas_from(self, spot: Spot | None) -> dict[str, tuple[int, int, int]]:
         """Arrival at every side ahead, from the last believed position, or from where the plan starts."""
-        line, spot = self.leg.line, self.way.last
-        if line is None or (spot is None and self.plan.heard_at == EVER) or self._over():
+        line = self.leg.line
+        if line is None or (spot is None and self.plan.heard_at == EVER) or self._is_over:
             return {}
         km, at = (spot.km, spot.fix.at) if spot is not None else (line.km_of.get(self.plan.start, 0.0), self.plan.start_at)
         if spot is not None and spot.place == self.plan.start and self.plan.start_at != EVER:
             at = max(at, self.plan.start_at)             # stands at its origin until it is due to leave
+        if self._course is None:
+            self._course = self._ahead(line)
+        course, open_ = self._course
+        found = course.arrivals(km, at, self._delay(at))
+        return {side: self._grid(eta, at) for side, eta in found.items() if side in open_}
+
+    def _ahead(self, line: Route) -> tuple[Course, set[str]]:
+        """The sides ahead, and those of them that can be reached."""
         seen = {m.side: t for m in self.way.milestones if (t := _reached(m)) is not None}
         specs = [p.spec for p in self.leg.posts if p.id not in self.way.early]
         until: dict[str, int] = {}
         shut: set[str] = set()
         for crossing in {s.crossing for s in specs}:
-            closure = closures.closed(crossing, self.leg.direction)
+            closure = self.closures.closed(crossing, self.leg.direction)
             if closure is not None and closure.expected_until is not None:
                 until[crossing] = micros(closure.expected_until)
             elif closure is not None:
                 shut.add(crossing)
-        found = arrivals(self.reference, line, specs, km, at, seen=seen, closed_until=until, delay_minutes=self._delay(at))
-        open_ = _before_closed(specs, shut, seen)
-        return {side: self._grid(eta, at) for side, eta in found.items() if side in open_}
+        return Course(self.reference, line, specs, seen, until), _before_closed(specs, shut, seen)
 
     def _delay(self, since: int) -> int:
         """Forecast delay that the position does not show yet."""
+        if not self.inputs.delays:
+            return 0
         later = [d for d in self.inputs.delays.values() if at_of(d) > since]
         return max(later, key=lambda d: (at_of(d), d.id)).minutes if later else 0
 
     def _grid(self, eta: tuple[int, int, int], at: int) -> tuple[int, int, int]:
-        steps = next(n for limit, n in FAR if eta[1] - at < limit)
+        ahead = eta[1] - at
+        steps = 1
+        for limit, steps in FAR:  # noqa: B007  # the first limit that is not reached
+            if ahead < limit:
+                break
+        if steps == 1:
+            return eta                                   # the grid that it is on already
         grid = steps * self.reference.limits.eta_grid_minutes * MINUTE
-        low, middle, high = ((t + grid // 2) // grid * grid for t in eta)
-        return low, middle, high
+        half = grid // 2
+        return (eta[0] + half) // grid * grid, (eta[1] + half) // grid * grid, (eta[2] + half) // grid * grid
 
     def _over(self) -> bool:
         """Nothing is on board any more, or the last stop is reached."""
@@ -178,7 +207,7 @@ class Run:
         aboard = sum(1 for b in self.boxes.values() if b.until is None and not b.cancelled)
         children = tuple(sorted({self._child_run(c) for c in self.inputs.spawned.values()}))
         said = RunProfile(run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0, milestones=self.milestones,
-                          corridor=self.leg.corridor, direction=self.leg.direction, containers=aboard, over=self._over(), next_runs=children)
+                          corridor=self.leg.corridor, direction=self.leg.direction, containers=aboard, over=self._is_over, next_runs=children)
         gone = RunProfile(run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0, over=True)
         return Saying(READINESS, self.id, "profile", said, gone)
 

@@ -24,6 +24,13 @@ RETURN_KM_MIN = 20.0
 """A train that comes back was at least this far behind the side, or at a side further on [D]: clocks and receivers differ."""
 
 
+class Stand(NamedTuple):
+    """Which positions tell of one side; None when none does."""
+
+    seen: Fix | None
+    behind: Fix | None
+
+
 class Way(NamedTuple):
     """What is known of a run's journey."""
 
@@ -35,6 +42,12 @@ class Way(NamedTuple):
     last: Spot | None
     """The last believed position on the present line."""
     refused: tuple[Refused, ...]
+    posts: tuple[Post, ...] = ()
+    """The sides of the last leg whose milestones come from its own positions."""
+    stands: tuple[Stand, ...] = ()
+    """The same sides: what has shown the train there and behind."""
+    spots: tuple[Spot, ...] = ()
+    """Believed positions on the last leg, in order of time."""
 
 
 def sheets_of(inputs: RunInputs) -> dict[str, HandOverSheet]:
@@ -53,6 +66,7 @@ def way_of(inputs: RunInputs, plan: Plan, reference: Reference) -> Way:
     off: dict[str, int] = dict.fromkeys(plan.dropped, 0)
     refused: list[Refused] = []
     last: Spot | None = None
+    spots, posts, stands = list[Spot](), list[Post](), list[Stand]()
     for n, leg in enumerate(plan.legs):
         mine = [f for f in fixes if (leg.since <= f.at or n == 0) and f.at < leg.until]
         spots, bad = _spots(leg, mine, reference, plan.not_before if n == 0 else leg.since)
@@ -61,7 +75,7 @@ def way_of(inputs: RunInputs, plan: Plan, reference: Reference) -> Way:
         if n == 0:
             posts, behind = _known(posts, plan, spots)
             early += [p.id for p in behind] if _under_way(plan, spots) else []
-        found = _stones(posts, spots, {c: s for c, s in sheets.items() if leg.since <= at_of(s) < leg.until or n == 0})
+        found, stands = _stones(posts, spots, {c: s for c, s in sheets.items() if leg.since <= at_of(s) < leg.until or n == 0})
         on = n + 1 == len(plan.legs)
         later = {p.id for p in plan.legs[n + 1].posts} if not on else set()
         for post, stone in zip(posts, found, strict=True):
@@ -73,7 +87,8 @@ def way_of(inputs: RunInputs, plan: Plan, reference: Reference) -> Way:
         last = spots[-1] if spots else (last if n == 0 else None)
     off = {side: at for side, at in off.items() if side not in done}
     at = max((leg.since for leg in plan.legs if leg.since > 0), default=plan.heard_at if plan.heard_at != EVER else 0)
-    return Way(tuple(done.values()), tuple(dict.fromkeys(s for s in early if s not in done)), tuple(sorted(off)), at if off else 0, last, tuple(refused))
+    return Way(tuple(done.values()), tuple(dict.fromkeys(s for s in early if s not in done)), tuple(sorted(off)), at if off else 0, last, tuple(refused),
+               tuple(posts), tuple(stands), tuple(spots))
 
 
 def _places_of_events(inputs: RunInputs) -> Iterable[Fix]:
@@ -115,14 +130,17 @@ def _under_way(plan: Plan, spots: list[Spot]) -> bool:
     return bool(spots) and spots[0].fix.at < plan.heard_at
 
 
-def _stones(posts: Sequence[Post], spots: Sequence[Spot], sheets: dict[str, HandOverSheet]) -> list[Milestone]:
+def _stones(posts: Sequence[Post], spots: Sequence[Spot], sheets: dict[str, HandOverSheet]) -> tuple[list[Milestone], list[Stand]]:
     found: list[Milestone] = []
+    stands: list[Stand] = []
     for i, post in enumerate(posts):
         later = frozenset[str]().union(*(p.places for p in posts[i + 1:]))
         there = [s for s in spots if s.place in post.places and s.fix.what in THERE]
         beyond = [s for s in spots if s.place not in post.places and (s.trunk_km > post.leave_km or s.place in later)]
-        found.append(_stone(post, there, beyond, sheets.get(post.spec.crossing), _left_exit(posts, i, spots)))
-    return found
+        stone, stand = _stone(post, there, beyond, sheets.get(post.spec.crossing), _left_exit(posts, i, spots))
+        found.append(stone)
+        stands.append(stand)
+    return found, stands
 
 
 def _left_exit(posts: Sequence[Post], i: int, spots: Sequence[Spot]) -> int:
@@ -132,7 +150,7 @@ def _left_exit(posts: Sequence[Post], i: int, spots: Sequence[Spot]) -> int:
     return max((s.fix.at for s in spots if s.reported and s.place in posts[i - 1].places and s.fix.what in LEAVING), default=-1)
 
 
-def _stone(post: Post, there: list[Spot], beyond: list[Spot], sheet: HandOverSheet | None, left_exit: int) -> Milestone:
+def _stone(post: Post, there: list[Spot], beyond: list[Spot], sheet: HandOverSheet | None, left_exit: int) -> tuple[Milestone, Stand]:
     returns = _returns(post, there, beyond)
     back = returns[-1].fix.at if returns else -1
     behind = next((s for s in beyond if s.fix.at >= back and (not returns or s.fix.at > back)), None)
@@ -141,6 +159,7 @@ def _stone(post: Post, there: list[Spot], beyond: list[Spot], sheet: HandOverShe
     leaving = [s for s in reported if s.fix.what in LEAVING and s.fix.at > back and s.place in post.last]
     entry = post.spec.kind == "ENTRY"
     handed = at_of(sheet) if sheet is not None and entry and (sheet.wagons or sheet.refused) and at_of(sheet) >= left_exit else None
+    stand = Stand(seen.fix if seen is not None else None, behind.fix if behind is not None else None)
     bound: list[str] = []
     seen_at, seen_fix, seen_rank = (seen.fix.at, seen.fix, _rank(seen)) if seen is not None else (None, None, 0)
     departed, by, rank = None, None, 0
@@ -153,13 +172,14 @@ def _stone(post: Post, there: list[Spot], beyond: list[Spot], sheet: HandOverShe
     if seen_at is None and handed is None and departed is not None:
         seen_at, seen_fix, seen_rank = departed, by, rank
         bound.append("seen")
-    return Milestone(
+    stone = Milestone(
         side=post.id, seen=seen_at, handed_over=handed, departed=departed, rank=seen_rank or Rank.RAILWAY, evidence=seen_fix.id if seen_fix else "",
         source=seen_fix.source if seen_fix else "", handed_evidence=event_id(sheet) if handed is not None and sheet is not None else "",
         handed_source=sheet.source if handed is not None and sheet is not None else "", departed_rank=rank or Rank.RAILWAY,
         departed_evidence=by.id if by else "", departed_source=by.source if by else "", bound=tuple(bound),
         returned=tuple(s.fix.at for s in returns), returned_evidence=returns[-1].fix.id if returns else "",
         returned_source=returns[-1].fix.source if returns else "")
+    return stone, stand
 
 
 def _bound(behind: Spot | None, sheet: HandOverSheet | None) -> tuple[int | None, Fix | None, int]:

@@ -93,7 +93,7 @@ def wrong_state(logs: Logs, clock: Clock) -> list[str]:
             if key not in actual or key not in expected:
                 faults.append(f"{fold.name} {key}: {'has no state' if key not in actual else 'has a state'}, the fold over the input log says otherwise")
             else:  # the offset in the header may be lower: an input that changes nothing writes nothing
-                mine, other = merged(fold, actual[key][1]), merged(fold, expected[key][1])
+                mine, other = merged(fold, actual[key]), merged(fold, expected[key])
                 if differ := [name for name in mine if mine[name] != other[name]]:
                     faults.append(f"{fold.name} {key}: {', '.join(differ)} differ from the fold over the input log")
     return faults

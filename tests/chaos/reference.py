@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.intake import intake_process
-from agents.runner.cells import RESERVED, Header, unpack
+from agents.runner.cells import Header, joined, unpack
 from agents.runner.clock import Clock
 from agents.runner.memory import Harness, SimulatedLog, Stateless
 from streams.clearance import ClearanceFold
@@ -44,7 +44,7 @@ def folds() -> tuple[Fold[Any, Any], ...]:
     return TrainsFold(), CustodyFold(), DocumentsFold(), ClearanceFold(), ReadinessFold(), SourcesFold()
 
 
-def final_cells(records: Iterable[LogRecord]) -> dict[str, tuple[Header, bytes]]:
+def final_cells(records: Iterable[LogRecord]) -> dict[str, tuple[Header, bytes, bytes | None]]:
     """What a state topic says at the end, as a worker that restores it takes it: the highest input offset wins."""
     found: dict[str, tuple[Header, bytes]] = {}
     for record in records:
@@ -55,12 +55,13 @@ def final_cells(records: Iterable[LogRecord]) -> dict[str, tuple[Header, bytes]]
         header, data = unpack(record.value)
         if key not in found or (found[key][0].offset, found[key][0].seq) <= (header.offset, header.seq):
             found[key] = header, data
-    return {key: cell for key, cell in found.items() if not key.startswith(RESERVED)}
+    return joined(found)[0]
 
 
-def merged(fold: Fold[Any, Any], data: bytes) -> dict[str, Any]:
+def merged(fold: Fold[Any, Any], cell: tuple[Header, bytes, bytes | None]) -> dict[str, Any]:
     """The part of a state that its inputs alone decide."""
-    state = fold.decode_state(data)
+    _, data, patch = cell
+    state = fold.decode_state(data) if patch is None else fold.decode_patched(data, patch)
     return {name: getattr(state, name) for name in KEPT[fold.name]}
 
 
@@ -76,7 +77,7 @@ class GivenInput(SimulatedLog):
             super().append(send)
 
 
-def fold_alone(fold: Fold[Any, Any], logs: Logs, clock: Clock) -> dict[str, tuple[Header, bytes]]:
+def fold_alone(fold: Fold[Any, Any], logs: Logs, clock: Clock) -> dict[str, tuple[Header, bytes, bytes | None]]:
     """State of a fold after its input topic as it lies in the log."""
     log = GivenInput(fold.input_topic)
     last = 0
