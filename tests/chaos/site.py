@@ -31,6 +31,8 @@ GROUP: Final = group_of("railclear", STAGES)
 USER: Final = "worker"
 SESSION_S: Final = 6.0
 READY_S: Final = 180.0
+STARTS_MAX: Final = 5
+"""A worker that ends more often before any fault never comes up."""
 
 
 class Worker:
@@ -107,8 +109,8 @@ class Site:
         end = time.monotonic() + READY_S
         while not all(w.ready() for w in self.workers):
             self.supervise()
-            if self.closed or time.monotonic() > end:
-                raise TimeoutError("workers are not ready: " + "\n".join(tail(w.log) for w in self.workers))
+            if self.closed or time.monotonic() > end or self.restarts > STARTS_MAX * len(self.workers):
+                raise TimeoutError(f"workers are not ready: {self.said()}")
             time.sleep(0.2)
 
     def _environment(self, origin_us: int, base_us: int) -> dict[str, str]:
