@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     crash or restart leaves in the group until its session ends: its partitions wait for it. `railclear worker --leave` removes it."""
     instance: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{0,200}$")] = ""
     """Name of a static member, one process each: the pod's or host's name."""
-    compression: Literal["none", "lz4", "zstd"] = "lz4"
+    compression: Literal["none", "lz4", "zstd"] = "zstd"
     """Of what railclear writes to Kafka."""
     exactly_once: bool = False
     """Transactions for CLEARANCE's outputs: hard fencing, higher latency."""

@@ -295,10 +295,16 @@ class Consumer(driver.Consumer):
             if now is None or not now.partitions or not before.partitions:
                 continue
             if before.id != now.id or before.partitions != now.partitions:
-                why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was read"
-                if before.id != now.id or (self.hub.flows[name].state_topic if name in self.hub.flows else True):
-                    await self._alert(name, why)
-                    fatal("topics", Refuses(why))
+                await self._changed(name, before, now)
+
+    async def _changed(self, name: str, before: TopicSeen, now: TopicSeen) -> None:
+        """Keyed state does not survive it. A stage without state may go on with more partitions, and begins anew with another topic."""
+        keyed = name not in self.hub.flows or self.hub.flows[name].state_topic
+        if not keyed and before.id == now.id:
+            return
+        why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was read"
+        await self._alert(name, why)
+        fatal("topics", Refuses(why) if keyed else LookupError(why))
 
     @Service.task
     async def _snapshots(self) -> None:

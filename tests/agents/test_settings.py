@@ -13,6 +13,7 @@ def test_defaults_are_those_of_production() -> None:
     assert settings == Settings()
     assert settings.clock_speed == 1.0
     assert settings.partitions == 24
+    assert (settings.membership, settings.compression, settings.exactly_once) == ("dynamic", "zstd", False)
 
 
 def test_the_command_line_beats_the_environment_and_the_environment_the_file(tmp_path: Path) -> None:
@@ -38,6 +39,11 @@ def test_stages_are_read_from_a_comma_separated_list() -> None:
         ({"security_protocol": "SASL_SSL"}, {}, "sasl_username"),
         ({"heartbeat_s": 9}, {}, "heartbeat_s"),
         ({"exactly_once": "perhaps"}, {}, "exactly_once"),
+        ({"membership": "static"}, {}, "membership static needs the name"),
+        ({"instance": "host-1"}, {}, "and dynamic has none"),
+        ({"instance": "two words", "membership": "static"}, {}, "instance"),
+        ({"compression": "gzip"}, {}, "compression"),
+        ({"snapshot_s": 0}, {}, "snapshot_s"),
     ],
 )
 def test_a_wrong_setting_is_named(arguments: dict[str, object], environment: dict[str, str], says: str) -> None:

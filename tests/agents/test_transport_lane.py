@@ -48,6 +48,40 @@ async def test_only_the_contiguous_acknowledged_prefix_can_be_committed() -> Non
     assert (lane.next, lane.pending) == (30, {})
 
 
+async def test_markers_behind_the_last_record_are_done_with_only_when_nothing_is_in_flight() -> None:
+    lane = a_lane()
+    lane.rest(9)
+    assert lane.next is None, "nothing was read here yet"
+    lane.deliver(10, 10)
+    lane.rest(12)
+    assert lane.next is None
+    lane.ack(10)
+    lane.rest(12)
+    assert lane.next == 12
+    lane.rest(11)
+    assert lane.next == 12
+
+
+async def test_a_lane_is_clean_only_when_all_that_was_begun_is_durable() -> None:
+    ends, lane = Ends(), a_lane()
+    assert lane.clean
+    lane.queued = 1
+    assert not lane.clean
+    lane.queued = 0
+    lane.deliver(10, 10)
+    lane.sure = {"state": 0}
+    submit(ends, flow(), lane, EFFECTS)  # type: ignore[arg-type]
+    for _ in range(3):
+        assert not lane.clean
+        await drained(ends)
+        await ends.recorder.confirm()
+    assert lane.clean
+    assert lane.sure == {"state": 4}, "the offset that the broker gave the state"
+    lane.open = False
+    submit(ends, flow(), lane, EFFECTS)  # type: ignore[arg-type]
+    assert not lane.clean, "work that a closed lane may not publish any more is only in memory"
+
+
 async def test_a_lane_is_read_only_while_it_has_room_and_is_ours() -> None:
     lane = a_lane()
     assert lane.wants

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import CoordinatorNotAvailableError
@@ -20,6 +21,7 @@ from agents.transport.fatal import EXIT_REFUSED
 from agents.transport.origin import InputIdentity, identity_of
 from tests.agents.runner_toy import Add, topics_of
 from tests.integration.runner_bench import LONG, PARTITIONS, Bench
+from topics import codec
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -104,6 +106,34 @@ async def test_records_that_were_read_and_then_deleted_are_no_gap(bench: Bench) 
     bench.worker()
     await bench.send(f"{bench.name}.in", "a", Add(id=10, n=1), 0)
     await totals(bench, {"a": 4})
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_the_marker_of_a_transaction_at_the_end_of_a_log_that_was_deleted_is_no_gap(bench: Bench, exactly_once: bool) -> None:
+    """A stage upstream writes in transactions: after its last record comes a marker, which is no record but takes an offset."""
+    tp = TopicPartition(f"{bench.name}.in", 0)
+    upstream = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=f"{bench.name}-up")
+    await upstream.start()
+    async with upstream.transaction():
+        await upstream.send(tp.topic, codec.encode(Add(id=1, n=1)), key=b"a", partition=0)
+    worker = bench.worker(exactly_once=exactly_once)
+    await totals(bench, {"a": 1})
+    asked = bench.admin()
+
+    async def passed() -> bool:
+        committed = await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]})
+        return bool(committed[bench.name][tp].offset == 2)
+
+    await bench.until(passed, "the committed offset behind the marker")
+    worker.terminate()
+    assert worker.wait(LONG) == 0
+    asked.delete_records({tp: 2})
+    asked.close()
+    bench.worker(exactly_once=exactly_once)
+    async with upstream.transaction():
+        await upstream.send(tp.topic, codec.encode(Add(id=2, n=1)), key=b"a", partition=0)
+    await upstream.stop()
+    await totals(bench, {"a": 2})
 
 
 async def test_a_running_worker_refuses_an_input_that_grows(bench: Bench) -> None:
