@@ -144,9 +144,17 @@ def waived(trip: Trip, asked: FilingRow, scope: str, procedure: str) -> str:
     return ""
 
 
+def begins_transit(side: SideCase) -> bool:
+    """Has this office, the first of its authority, released for transit? What it takes to leave an office of departure the convention says,
+    wherever it is: that release (IE029)."""
+    return side.office_role == "departure" and any(
+        f.key[:2] == ("doc", "transit") and f.key[3] == "released" and f.source == side.authority for f in side.placed)
+
+
 def row_of(trip: Trip, side: SideCase, scope: str, book: Book, now: int) -> SideRow | None:
-    """The row of a scope; for empties the row for empties where there is one. An office that the network does not know has none."""
-    if side.kind == "OFFICE" and not side.mapped:
+    """The row of a scope; for empties the row for empties where there is one. An office that the network does not know has none: what it is
+    there for is not known, until it releases for transit."""
+    if side.kind == "OFFICE" and not side.mapped and not begins_transit(side):
         return None
     procedure = side.procedures[scope]
     if is_empty(trip, scope):

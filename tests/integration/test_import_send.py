@@ -15,12 +15,17 @@ from agents.cli.import_files import collect, judge, plan
 from agents.embedded import EmbeddedServers
 from agents.settings import Settings
 from tests.agents.test_cli_kafka import records
+from tests.topics.samples import DATA, required
 
 pytestmark = pytest.mark.integration
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NCTS, DIGITRAFFIC = DATA / "ncts5", DATA / "digitraffic"
 SERVERS = servers_of.Servers(Settings(partitions=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _real_input() -> None:
+    required("ncts5", "digitraffic")
 
 
 @pytest.fixture(autouse=True)

@@ -190,6 +190,25 @@ def test_a_transit_is_released_by_its_office_of_departure_though_it_names_the_de
     assert states[offices[1]] != "RELEASED"
 
 
+UNKNOWN_OFFICE = [shipment(corridor="", crossings=[], offices=["GB:GB000246", "XI:XI000142"], enrolments=[], procedures={}), bound()]
+
+
+def at_gb(*words: tuple[str, str]) -> tuple[str, str]:
+    """(state at the office of departure, state at that of destination) after these words about the transit."""
+    said = [doc(f"@GB/office/{office}", "transit", "L1", phase, T0 + n, "GB") for n, (phase, office) in enumerate(words)]
+    states = {u.office: u.state for u in whole([*UNKNOWN_OFFICE, *said], T0 + 4 * HOUR, shipped()).updates}
+    return states["GB000246"], states["XI000142"]
+
+
+def test_an_office_of_departure_that_the_network_does_not_know_is_left_by_its_release_for_transit_and_by_nothing_less() -> None:
+    assert at_gb(("registered", "GB000246")) == ("ACCEPTED", "EXPECTED")
+    assert at_gb(("registered", "GB000246"), ("released", "GB000246")) == ("RELEASED", "EXPECTED")
+    assert at_gb(("registered", "GB000246"), ("released", "GB000246"), ("revoked", "GB000246"))[0] != "RELEASED"
+    other = doc("@XI/office/XI000142", "transit", "L1", "released", T0 + 5, "XI")
+    assert {u.office: u.state for u in whole([*UNKNOWN_OFFICE, other], T0 + 4 * HOUR, shipped()).updates}["XI000142"] != "RELEASED", \
+        "what the office of destination is there for is not known"
+
+
 # --- step by step ------------------------------------------------------------------------------------------------------
 
 THROUGH_RUSSIA = (ZABAIKALSK, "RU:TERRITORY", "BY-PL-BREST-MALASZEWICZE:BY:EXIT")
