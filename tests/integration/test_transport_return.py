@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agents.runner.cells import Header, pack
 from agents.transport import snapshot
+from tests.agents.runner_toy import Sum
 from tests.integration.runner_bench import LONG, PARTITIONS, Bench, Load, check_nothing_lost
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -123,3 +125,20 @@ async def test_a_clean_stop_leaves_snapshots_that_need_almost_no_tail(bench: Ben
     found = restores(bench, 1)
     assert [source for _, source in found] == ["disk"] * PARTITIONS
     assert sum(n for n, _ in found) < 200, found
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_a_stop_in_the_middle_of_a_restore_is_a_clean_stop(bench: Bench, exactly_once: bool) -> None:
+    data = bench.fold.encode_state(Sum(pad="x" * 20_000))
+    for number in range(3000):
+        await bench.producer.send(bench.fold.state_topic, pack(Header(offset=-1, seq=1), data), key=f"k{number}".encode(), partition=number % PARTITIONS)
+    await bench.producer.flush()
+    worker = bench.worker(exactly_once=exactly_once)
+
+    async def assigned() -> bool:
+        return "Executing _on_partitions_assigned" in (bench.logs / "worker-0.log").read_text()
+
+    await bench.until(assigned, "an assignment")
+    worker.terminate()
+    assert worker.wait(LONG) == 0, bench.said_by_workers()
+    assert "FATAL" not in bench.said_by_workers()
