@@ -39,6 +39,7 @@ COMMIT_FAILING_S = 20.0
 TOPICS_S = 120.0
 """A broker that has not described its topics by then will not; the process ends."""
 ALERT_S = 5.0
+RESTORES_MAX = 16
 SNAPSHOTS_AT_EXIT_S = 10.0
 TURN_S = 0.25
 """Ticks: how often a lane is asked whether something is due."""
@@ -62,6 +63,7 @@ class Consumer(driver.Consumer):
         self.group: str = self.app.conf.id
         self.observer = Observer(self.client_settings, self.group)
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
+        self.restoring = asyncio.Semaphore(RESTORES_MAX)
         self._given_up: list[Lane] = []
         self._bounds: asyncio.Future[Mapping[TopicPartition, Bounds]] | None = None
 

@@ -63,6 +63,9 @@ class Link(Protocol):
         """All topics of this process as they were at the start of this assignment."""
         ...
 
+    restoring: asyncio.Semaphore
+    """So many lanes restore at a time: each takes a connection to every broker."""
+
     @property
     def keeper(self) -> Keeper:
         """What is left of partitions that were given up."""
@@ -193,7 +196,8 @@ class Flow:
             await self._fence(link, lane)
         work = lane.work = self.work(lane.tp)
         if self.state_topic:
-            known = await asyncio.wait_for(restore(link.client_settings(), self, lane, work, link.keeper), RESTORE_TIMEOUT_S)
+            async with link.restoring:
+                known = await asyncio.wait_for(restore(link.client_settings(), self, lane, work, link.keeper), RESTORE_TIMEOUT_S)
             await self._identify(link, lane, known, InputIdentity(lane.tp.topic, seen[lane.tp.topic].id))
             log.info("lane %s generation %s: %d records from %s in %.2f s", lane.tp, lane.generation, lane.progress.restored_records,
                      lane.progress.source, time.monotonic() - began)
