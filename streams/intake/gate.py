@@ -14,6 +14,7 @@ from streams.intake import checks
 from streams.intake.content import Numbers, with_numbers
 from streams.intake.reading import FORMAT_HEADER, Read, Settings, message_id, read
 from streams.intake.routing import route
+from streams.intake.swift import Swift
 from streams.reference.model import Reference
 from topics.codec import VALUE_SHOWN_MAX, Refusal, Refused
 from topics.events.base import Event
@@ -85,7 +86,13 @@ class Intake:
         party = self._registry.parties[spec.party]
         settings = self._settings(party)
         times = received if received is not None else [record.timestamp * 1000 for record in records]
-        judged = [self._judge(record, spec, party, settings, at) for record, at in zip(records, times, strict=True)]
+        swift = Swift.of(spec, party, self._near, self._ahead_minutes)
+        judged: list[_Judged] = []
+        for record, at in zip(records, times, strict=True):
+            if swift is not None and (position := swift.judge(record, at)) is not None:
+                judged.append(_Judged(position[:1], position[1:]))
+            else:
+                judged.append(self._judge(record, spec, party, settings, at))
         return _result(party, records, times, judged)
 
     def _settings(self, party: PartySpec) -> Settings:

@@ -25,9 +25,13 @@ CONNECTION_BAD: Final = "CONNECTION_BAD"
 """The device itself says that its connection was not OK when it reported."""
 
 
+MARK = b'"junanumero"'
+"""What names a train there, and nowhere else."""
+
+
 def looks_like(data: bytes) -> bool:
     """Whether these bytes may be a location list or running messages: the first object names a train as Digitraffic does."""
-    return data[:64].lstrip()[:1] in (b"[", b"{") and b'"junanumero"' in data[:4096]
+    return data[:64].lstrip()[:1] in (b"[", b"{") and MARK in data[:4096]
 
 
 def read(data: bytes, *, source: str, received: datetime, stations: Mapping[str, str], zones: Zones) -> Parsed:
