@@ -34,11 +34,17 @@ check: $(STAMP)  ## style, types, import rules
 test: $(STAMP) check  ## everything that must pass before anything lands
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(STAMP)  ## benchmarks against reference programs (docs/benchmarks.md)
+bench: $(STAMP) .venv-bench/.setup  ## benchmarks against reference programs (docs/benchmarks.md)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(STAMP)  ## long runs: 300,000 walked histories against the oracle (resumable)
-	$(BIN)/python -m tests.sim.oracle 300000 $(ARGS)
+.venv-bench/.setup: tests/bench/requirements-quix.lock
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r tests/bench/requirements-quix.lock
+	@touch $@
+
+soak: $(STAMP)  ## hours: 10,000 simulated clusters (ARGS="--from K" goes on), 300,000 histories against the oracle
+	$(BIN)/python -m tests.sim --soak 10000 --jobs 2 --report docs/reliability.json $(ARGS)
+	$(BIN)/python -m tests.sim.oracle 300000
 
 chaos: $(STAMP)  ## kill and freeze brokers, PostgreSQL and workers (docs/reliability.json; half an hour)
 	$(BIN)/python -m tests.chaos --report docs/reliability.json $(ARGS)
@@ -47,4 +53,4 @@ lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,175 @@
+"""Positions through TRAINS on the embedded Kafka, beside reference programs on the same bytes in the same run."""
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from agents import provisioning
+from agents.embedded.jars import aot_file, cache_directory, class_path
+from agents.embedded.kafka import Broker
+from agents.settings import group_of
+from streams.reference.model import Reference
+from tests.bench import positions as load
+from tests.bench import stopwatch
+from tests.bench.reference import kafka_streams
+from topics import codec, registry
+from topics.events.rail import PositionReported
+
+PARTITIONS = 4
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUIX = ROOT / ".venv-bench" / "bin" / "python"
+HERE = Path(__file__).resolve().parent / "reference"
+SESSION = {"RAILCLEAR_SESSION_TIMEOUT_S": "10", "RAILCLEAR_COMMIT_INTERVAL_S": "0.5"}
+Row = tuple[bytes, bytes]
+
+
+@contextmanager
+def broker() -> Iterator[Broker]:
+    """One embedded broker, temporary."""
+    cache = cache_directory()
+    path = class_path(cache)
+    aot = aot_file(cache, path)
+    with Broker(path, aot=aot, heap_mb=512) as made:
+        made.wait()
+        yield made
+
+
+async def fill(bootstrap: str, topic: str, rows: Sequence[Row], *, partitions: int = PARTITIONS) -> None:
+    """Put records into a topic, by key as every producer does, in large batches."""
+    parts, choose = list(range(partitions)), DefaultPartitioner()
+    by_part: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_part[choose(row[0], parts, parts)].append(row)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=256 << 10)
+    await producer.start()
+    try:
+        for part, mine in by_part.items():
+            batch, sent = producer.create_batch(), []
+            for key, value in mine:
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    sent.append(await producer.send_batch(batch, topic, partition=part))
+                    batch = producer.create_batch()
+                    batch.append(key=key, value=value, timestamp=None)
+            sent.append(await producer.send_batch(batch, topic, partition=part))
+            await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+def rows_of(events: Sequence[tuple[str, object]]) -> list[Row]:
+    """Keys and encoded values."""
+    return [(key.encode(), codec.encode(event)) for key, event in events]
+
+
+class Positions:
+    """One broker's worth of runs: each takes the next part of the positions, so that trains go on."""
+
+    def __init__(self, bootstrap: str, reference: Reference, said: load.Load, each: int, say: Callable[[str], None]) -> None:
+        """`each`: positions of one run."""
+        self.bootstrap, self.reference, self.said, self.each, self.say = bootstrap, reference, said, each, say
+        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=20_000)
+        known = registry.build(reference.parties.values(), reference.authorities.values(), reference.crossings.values(), partitions=PARTITIONS)
+        self._partitions = {spec.name: spec.partitions for spec in known.topics.values()}
+        provisioning.apply(self.admin, provisioning.plan(self.admin, known.topics.values(), replication=1))
+        at = said.begins
+        self.before = rows_of(load.stamped(said.before, at))
+        self.rows = rows_of(load.stamped(self.part(0), at + load.MINUTE))
+        self._runs = 0
+
+    def close(self) -> None:
+        self.admin.close()
+
+    def part(self, n: int) -> list[tuple[str, PositionReported]]:
+        """The positions of the n-th run."""
+        return self.said.positions[n * self.each : (n + 1) * self.each]
+
+    def partitions_of(self, topic: str) -> int:
+        return self._partitions[topic]
+
+    def topic(self, name: str, rows: Sequence[Row]) -> str:
+        """A topic of its own with these records."""
+        self.admin.create_topics([NewTopic(name, PARTITIONS, 1)], wait_for_metadata=True)
+        asyncio.run(fill(self.bootstrap, name, rows))
+        return name
+
+    def reference_run(self, name: str, command: Callable[[str, str], Sequence[str]], topic: str, events: int) -> stopwatch.Timing:
+        """A reference program over the whole topic, in a new group."""
+        self._runs += 1
+        group = f"bench-{name}-{self._runs}"
+        timing = stopwatch.run(command(topic, group), self.bootstrap, topic, group, events, partitions=PARTITIONS, limit_s=20, cwd=str(ROOT))
+        self.say(f"{name}: {timing.per_second:,.0f}/s, {timing.us_cpu:.1f} us CPU")
+        return timing
+
+    def worker(self, stages: str, topic: str, before: int, events: int, *more: str) -> stopwatch.Timing:
+        """`railclear worker` over what waits in the topic."""
+        command = [sys.executable, "-m", "agents.cli", "worker", "--stages", stages, "--bootstrap", self.bootstrap, "--partitions", str(PARTITIONS), *more]
+        timing = stopwatch.run(command, self.bootstrap, topic, group_of("railclear", tuple(stages.split(","))), events, partitions=PARTITIONS, before=before,
+                               env=SESSION, cwd=str(ROOT))
+        self.say(f"railclear {stages}: {timing.per_second:,.0f}/s, {timing.us_cpu:.1f} us CPU, {timing.rss_mb:.0f} MB")
+        return timing
+
+
+COMMANDS: dict[str, Callable[[str], Callable[[str, str], Sequence[str]]]] = {
+    "raw": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.raw", b, topic, group],
+    "stock Faust": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.stock_faust", b, topic, group, str(PARTITIONS), "worker"],
+    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), str(HERE / "quix.py"), b, topic, group],
+    "Kafka Streams": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.kafka_streams", b, topic, group],
+}
+SLOW = {"stock Faust": 40_000}
+"""Programs that get a part of the input only: so many records."""
+
+
+def references(runs: Positions, names: Sequence[str], rounds: int) -> dict[str, stopwatch.Timing]:
+    """The best of so many rounds of each reference program on the same bytes."""
+    if "Kafka Streams" in names:
+        kafka_streams.prepare()
+    best: dict[str, stopwatch.Timing] = {}
+    whole = runs.topic("bench.positions", runs.rows)
+    topics = {name: runs.topic(f"bench.positions.{n}", runs.rows[: SLOW[name]]) if name in SLOW else whole for n, name in enumerate(names)}
+    for _ in range(rounds):
+        for name in names:
+            timing = runs.reference_run(name.lower().replace(" ", "-"), COMMANDS[name](runs.bootstrap), topics[name], SLOW.get(name, len(runs.rows)))
+            if name not in best or timing.per_second > best[name].per_second:
+                best[name] = timing
+    return best
+
+
+def through_trains(runs: Positions, rounds: int) -> stopwatch.Timing:
+    """Each round's positions come after those of the round before, on trains that are under way already."""
+    asyncio.run(fill(runs.bootstrap, "trains.in", runs.before))
+    runs.worker("trains", "trains.in", 0, len(runs.before))
+    known = len(runs.before)
+    best: stopwatch.Timing | None = None
+    for n in range(rounds):
+        rows = rows_of(load.stamped(runs.part(n), runs.said.begins + load.MINUTE))
+        asyncio.run(fill(runs.bootstrap, "trains.in", rows))
+        timing = runs.worker("trains", "trains.in", known, len(rows))
+        known += len(rows)
+        best = timing if best is None or timing.per_second > best.per_second else best
+    assert best is not None, "at least one round"
+    return best
+
+
+def through_intake(runs: Positions, rounds: int) -> stopwatch.Timing:
+    """From the railways' topics through intake and TRAINS in one worker; the watch looks at what TRAINS has committed."""
+    before = len(runs.before) + rounds * len(runs.rows)
+    known, best = 0, None
+    for n in range(rounds, 2 * rounds):
+        by_topic: dict[str, list[Row]] = defaultdict(list)
+        for key, event in runs.part(n):
+            by_topic[f"rail.trains.{event.source}"].append((key.encode(), codec.encode(event)))
+        for topic, rows in by_topic.items():
+            asyncio.run(fill(runs.bootstrap, topic, rows, partitions=runs.partitions_of(topic)))
+        timing = runs.worker("intake,trains", "trains.in", before + known, sum(map(len, by_topic.values())))
+        known += len(runs.rows)
+        best = timing if best is None or timing.per_second > best.per_second else best
+    assert best is not None, "at least one round"
+    return best
