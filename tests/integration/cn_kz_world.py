@@ -71,12 +71,21 @@ class Story:
         self.shipments = {name: shipment_id(c.document) for name, c in self.consignments.items()}
         self.boxes = {name: c.boxes[0].number for name, c in self.consignments.items()}
         self._drafts = list(_pages(Journey(tools, self._way, territory_hold=False), boxes))
-        self.locks = {name: self._first(SealEvent, lambda e, b=box: e.container == b and e.what == "applied").seal for name, box in self.boxes.items()}
+        put_on = {e.container: e.seal for d in self._drafts if isinstance(e := d.event, SealEvent) and e.what == "applied" and e.chain == LOCK}
+        self.locks = {name: put_on[box] for name, box in self.boxes.items()}
         replaced = self._first(SealEvent, lambda e: e.what == "replaced")
         self.new_lock, self.replaced_at = replaced.new_seal, _micros(replaced.event_time)
         self.tds = {name: self._td(c.document) for name, c in self.consignments.items()}
+        self.amended = ""
+        """Number of the entry summary that is amended."""
         self._papers()
         self.lines = [self._line(d) for d in sorted(self._drafts, key=lambda d: d.at) if d.event is not None]
+        self.applies = self._when(FilingLodged, lambda e: e.kind == "gtt")
+        """When the carrier applies for the link, in the script's own time."""
+        self.arrives = self._when(PositionReported, lambda e: (e.station, e.what) == ("dostyk", "arrived"))
+        self.read_bad = self._when(SealEvent, lambda e: e.what == "checked_bad")
+        """When Kazakhstan reads the broken lock."""
+        self.leaves = self._when(PositionReported, lambda e: (e.station, e.what) == ("dostyk", "departed"))
         release = self._first(CustomsNotice, lambda e: e.code == "TD-RELEASED" and self._is_td(e, CLEARED))
         self.release_id = f"{release.source}/customs.notice/{release.id}"
 
@@ -98,6 +107,9 @@ class Story:
     # -- what is found in the journey ------------------------------------------------------------------------------------------------
     def _first(self, kind: type[Any], fits: Callable[[Any], bool]) -> Any:
         return next(d.event for d in sorted(self._drafts, key=lambda d: d.at) if isinstance(d.event, kind) and fits(d.event))
+
+    def _when(self, kind: type[Any], fits: Callable[[Any], bool]) -> int:
+        return next(line.at for line in self.lines if isinstance(line.event, kind) and fits(line.event))
 
     def _td(self, note: DocumentRef) -> set[str]:
         """Numbers of the transit declaration of a note in Kazakhstan: the filer's and the official one."""
@@ -124,19 +136,20 @@ class Story:
 
     def _note(self, c: Consignment, at: int, version: int, lock: str) -> None:
         first: ShipmentDeclared = self._first(ShipmentDeclared, lambda e: e.document == c.document)
-        same = {f: getattr(first, f) for f in ("document", "corridor", "direction", "crossings", "offices", "origin", "destination", "parties", "procedures",
-                                               "enrolments", "record")}
+        kept = ("document", "corridor", "direction", "crossings", "offices", "origin", "destination", "parties", "procedures", "enrolments", "record")
+        same: dict[str, Any] = {field: getattr(first, field) for field in kept}
         self._pen.say(ShipmentDeclared, c.forwarder, at, key=c.document.number, version=version, containers=(self._stuffing(c, lock),), **same)
 
     def _ens(self, name: Name, c: Consignment) -> None:
         at, office = START + 20 * HOUR, self.reference.crossings[BREST].offices["PL"]
         filing = Filing(kind="ens", own=DocumentRef(kind="ens", number=self._numbers.local("pkp")), authority="PL", filer="pkp", office=office)
         post = Post(authority="PL", kind="ENTRY", office=office, crossing=BREST, country="PL", since=at, arrives=at, leaves=at)
-        content = {"office": office, "documents": (c.document,), "parties": c.parties, "containers": (self._stuffing(c, self.locks[name]),)}
+        content: dict[str, Any] = {"office": office, "documents": (c.document,), "parties": c.parties, "containers": (self._stuffing(c, self.locks[name]),)}
         number = filing.own.number
         self._pen.say(FilingLodged, "pkp", at, key=number, authority="PL", kind="ens", number=number, record=number, version=1, **content)
         assert self._desk.tell(filing, post, "registered", at + HOUR)
         if name == BROKEN:
+            self.amended = number
             renewed = content | {"containers": (self._stuffing(c, self.new_lock),)}
             assert self._desk.amend(filing, self.replaced_at + 5 * HOUR, renewed, "") > self.replaced_at
 
@@ -148,8 +161,16 @@ class Story:
     def _cue(self, event: Event) -> str:
         names = {box: name for name, box in self.boxes.items()}
         match event:
+            case FilingLodged(kind="gtt"):
+                return "expected"
             case PositionReported(station="dostyk", what="arrived"):
                 return "all pre-cleared"
+            case PositionReported(station="dostyk", what="departed"):
+                return "released"
+            case CustomsNotice(code="RED"):
+                return "likely"
+            case CustomsNotice(code="CONTROL-START"):
+                return "ordered"
             case SealEvent(place="dostyk", chain="customs_lock", what="reading" | "broken"):
                 return f"arrived {names[event.container]}" if names[event.container] != BROKEN or event.what == "broken" else ""
             case CustomsNotice(code="TD-RELEASED") if self._is_td(event, CLEARED):
@@ -162,6 +183,8 @@ class Story:
                 return "on the TD"
             case FilingLodged(kind="ens", action="amend"):
                 return "on the note"
+            case CustomsNotice(document=DocumentRef(kind="ens", number=number)) if number == self.amended and _micros(event.event_time) > self.replaced_at:
+                return "pending"
             case _:
                 return ""
 

@@ -189,7 +189,8 @@ def test_the_train_is_counted_at_the_new_crossing(passed: Deployment) -> None:
 
 
 def test_the_ledger_answers_on_the_command_line(passed: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
-    limit, states = time.monotonic() + WAIT_S, {}
+    limit = time.monotonic() + WAIT_S
+    states: dict[str, str] = {}
     while states.get(QX) != "RELEASED":
         assert time.monotonic() < limit, states
         if root.run(["status", BOX, "--dsn", passed.servers.dsn, "--overlay", str(OVERLAY), "--json"]) == 0:

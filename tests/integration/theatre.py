@@ -91,14 +91,14 @@ class Theatre:
 
     # -- the play --------------------------------------------------------------------------------------------------------------------
     async def play(self, lines: Iterable[Line], beats: Iterator[Draft], cues: dict[str, Cue], end: str, listen: Iterable[str]) -> None:
-        """Until the cue `end`, which comes after the last line. What is older than the opening is said at once."""
+        """Until the cue `end`, which comes after the last line. What is older than the opening is said at once and waits for nothing."""
         producer = AIOKafkaProducer(bootstrap_servers=self.servers.bootstrap, acks="all", linger_ms=5)
         await producer.start()
         others = [asyncio.create_task(self._listen(("clearance.history", "ops.alerts", *listen))), asyncio.create_task(self._beat(producer, beats))]
         try:
             shift = max(0, self.now - self.opens)
             for line in lines:
-                if line.cue:
+                if line.cue and line.at >= self.opens:
                     shift = max(shift, await self._cue(line.cue, cues, others) - line.at)
                 await self._until(line.at + shift)
                 event = later(line.event, timedelta(microseconds=shift))
