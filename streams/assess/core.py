@@ -14,7 +14,7 @@ import msgspec
 from streams.assess.filings import filings_of
 from streams.assess.findings import Raised, ambiguous, doubted, full, judge, prove
 from streams.assess.fresh import MASKED, Sources, freshness, sources_of, unmasked
-from streams.assess.memo import Memo, by_slot, derived
+from streams.assess.memo import Derived, Memo, by_slot, derived
 from streams.assess.notes import declared
 from streams.assess.presence import presence
 from streams.assess.resolve import spread
@@ -114,7 +114,7 @@ def assess(
     else:
         trip, anew, raised, says = step.trip, step.anew, step.raised, step.says
     before = {s.id: s for s in memo.trip.sides} if memo is not None and memo.reference is reference and memo.now <= now and not memo.limited else {}
-    status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts, before)
+    status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts, before, step)
     full(anew, raised, doubts)
     if step is not None and step.spreads():
         return assess(shipment, facts, reference, public, now, pack, previous, in_order=in_order)
@@ -158,10 +158,10 @@ def trip_of(shipment: str, living: Sequence[Fact], reference: Reference, now: in
 
 def status_of(
     trip: Trip, sides: Sequence[SideCase], raised: Raised, reference: Reference, sources: Sources, due_first: Mapping[str, int], now: int,
-    doubts: tuple[str, ...] = (), before: Mapping[str, SideCase] | None = None
+    doubts: tuple[str, ...] = (), before: Mapping[str, SideCase] | None = None, step: Derived | None = None
 ) -> None:
     """Everything about these sides, in the order in which one needs the other. `doubts`: sides of which something is not known; `before`: the
-    sides as they were assessed last, without doubts."""
+    sides as they were assessed last, without doubts; `step`: takes those out of `sides` that turn out to stand as they did."""
     boxes, book = boxes_of(trip), book_of(reference)
     scopes_at = {side.id: (boxes(side) if side.required else []) or [WHOLE] for side in sides}
     for side in sides:
@@ -176,6 +176,8 @@ def status_of(
             row = side.rows[scope] = row_of(trip, side, scope, book, now) if side.required else None
             side.rules[scope] = rules_of(trip, side, scope, row, book, now)
     prove(trip, sides, reference, now, raised)
+    if step is not None:
+        step.undisturbed()
     for side in sides:
         side.status = stands(before.get(side.id) if before else None, side, now) or side_status_of(side, now)
         if any(doubted(side, name) for name in doubts):

@@ -46,6 +46,16 @@ class Raised:
             setattr(raised, name, {side: said for side, said in getattr(self, name).items() if side not in anew})
         return raised
 
+    def take(self, other: Raised, sides: Collection[str]) -> None:
+        """Of these sides everything as it was said there."""
+        for name in ("conditions", "findings", "flags", "due", "wanted"):
+            mine, said = getattr(self, name), getattr(other, name)
+            for side in sides:
+                if side in said:
+                    mine[side] = said[side]
+                else:
+                    mine.pop(side, None)
+
     def condition(self, side: SideCase, rule: Rule, finding: Finding) -> None:
         self.conditions.setdefault(side.id, []).append((rule, finding))
         self._note(side, finding)

@@ -49,14 +49,32 @@ class Memo:
 class Derived:
     """The shipment as it is now, with the sides that must be assessed anew."""
 
-    __slots__ = ("anew", "before", "raised", "says", "trip")
+    __slots__ = ("anew", "before", "pairs", "raised", "says", "trip", "was")
 
-    def __init__(self, trip: Trip, anew: list[SideCase], raised: Raised, says: dict[str, Say], before: dict[str, SideCase]) -> None:
-        self.trip, self.anew, self.raised, self.says, self.before = trip, anew, raised, says, before
+    def __init__(
+        self, trip: Trip, anew: list[SideCase], raised: Raised, says: dict[str, Say], before: dict[str, SideCase], was: Raised, pairs: set[str]
+    ) -> None:
+        self.trip, self.anew, self.raised, self.says, self.before, self.was, self.pairs = trip, anew, raised, says, before, was, pairs
+
+    def undisturbed(self) -> None:
+        """Once the conditions are proven: of a side that was touched through the customs-rail link only, and of which the link says what it
+        said, everything stands as it did."""
+        same = {name for name in self.pairs if name not in self.raised.findings and said_alike(self.raised, self.was, name)}
+        if not same:
+            return
+        self.anew[:] = [side for side in self.anew if side.id not in same]
+        self.raised.take(self.was, same)
+        _put(self.trip, {name: self.before[name] for name in same})
 
     def spreads(self) -> bool:
         """Has an amendment come or gone? Other sides look at those that are pending (SEAL-04)."""
         return any(pending(side) != pending(self.before[side.id]) for side in self.anew)
+
+
+def said_alike(one: Raised, other: Raised, side: str) -> bool:
+    """Do the conditions of a side say the same in both?"""
+    mine, yours = one.conditions.get(side, ()), other.conditions.get(side, ())
+    return len(mine) == len(yours) and all(a[0] is b[0] and a[1] == b[1] for a, b in zip(mine, yours, strict=True))
 
 
 def pending(side: SideCase) -> set[tuple[str, str]]:
@@ -79,7 +97,8 @@ def derived(
     hits = touched(old, [*new, *gone]) if _same_shape(memo, living, new, gone) else None
     if hits is None:
         return None
-    hits.anew |= _otherwise(memo, {f.id for f in (*new, *gone)}, now)
+    otherwise, moving = _otherwise(memo, {f.id for f in (*new, *gone)}, now), set(hits.moved)
+    hits.anew |= otherwise
     hits.anew |= {name for side in hits.moved & hits.anew for name in _pair(old, side)}
     hits.moved -= hits.anew
     trip = old.again(list(living), now)
@@ -107,7 +126,8 @@ def derived(
     for side in trip.sides:
         if (side.id in sides or side.id in again) and side.id not in hits.anew:
             says[side.id] = Say(trip, side, raised, reference, pack, like=says[side.id])
-    return Derived(trip, [s for s in trip.sides if s.id in hits.anew], raised, says, before)
+    pairs = {name for name in hits.pairs & hits.anew if name not in otherwise and name not in moving}
+    return Derived(trip, [s for s in trip.sides if s.id in hits.anew], raised, says, before, memo.raised, pairs)
 
 
 def _pair(trip: Trip, side: str) -> set[str]:

@@ -38,6 +38,7 @@ def spread(trip: Trip) -> list[Ambiguous]:
     lost: list[Ambiguous] = []
     served = {(f.kind, f.number): f.sides for f in trip.filings}
     by_id = {s.id: s for s in trip.sides}
+    known: dict[tuple[str, tuple[str, ...] | None], list[SideCase]] = {}
     trip.shared = shared = []
     wide, told = _wide(trip, served, by_id)
     for fact in trip.facts:
@@ -53,7 +54,10 @@ def spread(trip: Trip) -> list[Ambiguous]:
             if head not in ABOUT_US:
                 shared.append(fact)
         elif fact.side[:1] == "@":
-            found = resolved(trip, fact, served, by_id)
+            asked = fact.side, fact.key if head == "doc" else None          # all but documents and demands goes where its side says
+            found = known.get(asked) if head not in STOPPING else None
+            if found is None:
+                found = known[asked] = resolved(trip, fact, served, by_id)
             if (not found and head not in ABOUT_US) or (head == "doc" and _withheld(trip, fact, found)):
                 lost.append(Ambiguous(fact, _authority(fact.side), _part(fact.side, "office")))
             for side in found:
@@ -202,7 +206,9 @@ def at_office(trip: Trip, authority: str, office: str) -> SideCase | None:
 
 def only_side(trip: Trip, authority: str, kind: str = "") -> SideCase | None:
     """The authority's only side (of a kind) with a customs border or office; else its territory; None when there are several, or none."""
-    mine = [s for s in trip.sides if s.authority == authority and kind in ("", s.kind)]
+    mine = [s for s in trip.sides if s.authority == authority and (not kind or kind == s.kind)]
+    if len(mine) == 1:
+        return mine[0]
     posts = [s for s in mine if s.kind != "TERRITORY" and s.required]
     posts = [s for s in posts if s.mapped] or posts     # an office that the network does not know makes none of the others ambiguous
     if posts:

@@ -220,7 +220,18 @@ def covers(trip: Trip, prefixes: tuple[str, ...]) -> bool:
     return bool(codes) and all(any(code.startswith(p) for p in prefixes) for code in codes)
 
 
+MADE_MAX = 4_096
+_more: dict[tuple[int, tuple[str, ...], tuple[str, ...]], tuple[SideRules, SideRules]] = {}
+
+
 def with_conditions(rules: SideRules, names: tuple[str, ...], chains: tuple[str, ...] = ()) -> SideRules:
-    """The same row with more conditions before arrival and chains to look at."""
-    return msgspec.structs.replace(
-        rules, conditions=tuple(dict.fromkeys(rules.conditions + names)), chains=tuple(dict.fromkeys(rules.chains + chains)))
+    """The same row with more conditions before arrival and chains to look at; the same object for the same question."""
+    key = (id(rules), names, chains)
+    known = _more.get(key)
+    if known is None or known[0] is not rules:
+        if len(_more) >= MADE_MAX:
+            _more.clear()
+        made = msgspec.structs.replace(
+            rules, conditions=tuple(dict.fromkeys(rules.conditions + names)), chains=tuple(dict.fromkeys(rules.chains + chains)))
+        known = _more[key] = rules, made
+    return known[1]

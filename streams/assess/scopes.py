@@ -57,11 +57,16 @@ def withheld(status: SideStatus) -> SideStatus:
 
 def stands(before: SideCase | None, side: SideCase, now: int) -> SideStatus | None:
     """The status as it was, when the same facts (ETAs apart, which the ladder does not know) meet the same rules and no term has run out."""
-    if before is None or before.status is None or before.required != side.required or before.rules != side.rules:
+    if before is None or before.status is None or before.required != side.required or not _alike(before.rules, side.rules):
         return None
     if any(s.next_due is not None and now >= s.next_due for s in before.status.scopes.values()):
         return None
     return before.status if _heard(before) == _heard(side) else None
+
+
+def _alike(one: dict[str, SideRules], other: dict[str, SideRules]) -> bool:
+    """The same rules for the same scopes: mostly the same objects, which need not be compared field by field."""
+    return one.keys() == other.keys() and all(rules is other[name] or rules == other[name] for name, rules in one.items())
 
 
 def _heard(side: SideCase) -> list[Fact]:
@@ -73,6 +78,9 @@ def side_status_of(side: SideCase, now: int) -> SideStatus:
     if not side.required and all(f.side in (EVERYWHERE, side.id) and f.key[0] in QUIET for f in side.facts):
         return INNER
     bound = [s for s in side.rules if s != WHOLE]
+    if len(side.rules) == 1:
+        (only,) = side.rules.values()
+        return side_status(side.facts, bound, only, now)
     groups: list[tuple[SideRules, list[str]]] = []
     for scope, rules in side.rules.items():
         for known, members in groups:

@@ -22,13 +22,17 @@ LOCAL = frozenset({"visit", "run", "route", "seen", "handed_over", "presented", 
 class Touched:
     """What a step touches, by side id."""
 
-    __slots__ = ("anew", "moved", "places", "positions")
+    __slots__ = ("anew", "else_", "moved", "pairs", "places", "positions")
 
     def __init__(self) -> None:
         self.places: list[tuple[Fact, list[SideCase]]] = []
         """Changed facts and the sides that they are about."""
         self.anew: set[str] = set()
         """Sides to be assessed anew."""
+        self.pairs: set[str] = set()
+        """Of those the other sides of a touched side's crossing: they look at it through the customs-rail link only."""
+        self.else_: set[str] = set()
+        """Those that are touched otherwise too."""
         self.moved: set[str] = set()
         """Sides of which only the ETA has changed."""
         self.positions = False
@@ -58,9 +62,12 @@ def touched(trip: Trip, changed: Iterable[Fact]) -> Touched | None:
             if head == "eta" and fact.source != side.authority:
                 found.moved.add(side.id)
             else:
-                found.anew |= reach(trip, side, head)
+                found.else_ |= reach(trip, side, head)
+                found.pairs |= pair(trip, side)
         if head == "doc":                               # what one of its authorities has decided, nobody asks to amend at another
-            found.anew |= set(served.get((fact.key[1], fact.key[2]), ()))
+            found.else_ |= set(served.get((fact.key[1], fact.key[2]), ()))
+    found.anew = found.else_ | found.pairs
+    found.pairs -= found.else_
     return found
 
 
@@ -81,11 +88,14 @@ def _anywhere(trip: Trip, head: str, sides: list[SideCase]) -> bool:
     return head == "departed" and acts and any(f.key[0] in STOPPING and f.side[:1] == "@" for f in trip.facts)
 
 
+def pair(trip: Trip, side: SideCase) -> set[str]:
+    """The other side of this one's crossing."""
+    return {s.id for s in trip.sides if s.crossing == side.crossing and s is not side} if side.crossing else set()
+
+
 def reach(trip: Trip, side: SideCase, head: str) -> set[str]:
-    """Sides that look at what is said of this one under this head."""
+    """Sides that look at what is said of this one under this head, beside its pair."""
     sides = {side.id}
-    if side.crossing:
-        sides |= {s.id for s in trip.sides if s.crossing == side.crossing}
     if head == "demand":
         sides |= {s.id for s in trip.sides if s.order >= side.order and s.kind != "TERRITORY"}
     if head in ("departed", "visit", "seen", "handed_over", "presented") and trip.notes:

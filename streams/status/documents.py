@@ -122,7 +122,7 @@ def _life(name: Name, words: _Words, judged: int) -> Document:
     own = words.own.get
     granted = own("released", NEVER)
     settled = max(own("rejected", NEVER), own("invalidated", NEVER), granted if granted > own("revoked", NEVER) else NEVER)
-    said = {phase: evidence_of(fact) for phase, fact in words.said.items() if phase in SHOWN or phase == decided}.get
+    said = {phase: evidence_of(fact) for phase, fact in words.said.items() if phase == decided or phase in SHOWN}.get
     since = registered if registered != NEVER else proof
     if words.dated:                                     # of a day: conditions must be proven after the day
         since = max([since, *(last for phase, _, last in words.dated if phase == "registered" or (registered == NEVER and phase in FOR[2:]))])

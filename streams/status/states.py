@@ -119,7 +119,8 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
 
 def evidence_of(fact: Fact) -> Evidence:
     """The evidence that a fact is."""
-    number = fact.record if fact.value is True else text_in(fact.value, "official") or fact.record
+    value = fact.value
+    number = text_in(value, "official") or fact.record if isinstance(value, dict) else fact.record
     return Evidence(fact.id, "/".join(fact.key), fact.source, fact.at, fact.code, number)
 
 

@@ -169,6 +169,23 @@ def test_presence_costs_the_two_sides_of_its_crossing() -> None:
     assert steps.hear([presence(KZ_ENTRY, "seen", ARRIVAL)], T0 + 2 * HOUR).anew == 2
 
 
+def test_what_the_link_does_not_look_at_costs_one_side_of_it() -> None:
+    steps = Steps()
+    steps.hear(there(), ARRIVAL + HOUR)
+    said = steps.last
+    assert said is not None
+    found = steps.hear([doc(KZ_ENTRY, "import", "I1", "registered", ARRIVAL + MINUTE, "KZ")], ARRIVAL + HOUR)
+    assert found.anew == 1
+    assert next(s for s in found.says if s.side.id == CN_EXIT) is next(s for s in said.says if s.side.id == CN_EXIT)
+
+
+def test_what_the_link_does_look_at_costs_both() -> None:
+    facts = [f for f in there() if f.key != ("condition", "gtt.recognised")]
+    steps = Steps()
+    steps.hear(facts, ARRIVAL + HOUR)
+    assert steps.hear([condition(KZ_ENTRY, "gtt.recognised", T0 + 3 * HOUR, "KZ")], ARRIVAL + HOUR).anew == 2
+
+
 def test_a_seal_a_filing_or_a_territory_costs_every_side() -> None:
     every = len(assess(KEY, underway(), REF, (), T0, pack_of(REF)).says)
     assert cost(underway(), [seal("ok", T0 + 4 * HOUR)], T0 + 5 * HOUR) == every
