@@ -119,6 +119,10 @@ class Watched(Collector):
             ready.add_metric((stage,), restored)
             pending.add_metric((stage,), waiting)
         yield from (lag, lanes, ready, pending)
+        unowned = GaugeMetricFamily("railclear_unowned_partitions", "Wanted partitions that no member of the group reads, when the broker was last asked.")
+        census = self.hub.census
+        unowned.add_metric((), len(census.orphans) + len(census.missing) if census is not None else 0)
+        yield unowned
         rebalances = CounterMetricFamily("railclear_rebalances", "Rebalances of this process's group.")
         rebalances.add_metric((), self.hub.rebalances)
         yield rebalances

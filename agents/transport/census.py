@@ -29,6 +29,7 @@ CENSUS_EAGER_S = 0.5
 """And while something is not as wanted: at the start, in a rebalance."""
 STALE_S = 60.0
 """A census older than this says nothing about now."""
+REPEAT_S = 60.0
 NO_TOPIC = 3
 """Kafka's error code: the topic does not exist, or may not be described."""
 
@@ -53,6 +54,8 @@ class Census(msgspec.Struct, frozen=True):
     """Wanted partitions that no member of the group owns."""
     missing: tuple[str, ...]
     """Wanted topics that do not exist or may not be described."""
+    error: str = ""
+    """The broker does not show the group; the reason, e.g. a missing right."""
 
 
 def admin(client: Mapping[str, Any]) -> KafkaAdminClient:
@@ -77,6 +80,8 @@ def topics_seen(client: KafkaAdminClient, names: Iterable[str]) -> dict[str, Top
 
 def census_of(group: Mapping[str, Any], seen: Mapping[str, TopicSeen], wanted: Iterable[str]) -> Census:
     """Compare what the members of a group own with what somebody must own."""
+    if group.get("error"):
+        return Census(boot_clock(), 0, False, (), (), str(group["error"]))
     owned = set()
     for member in group["members"]:
         assignment = member["member_assignment"]
@@ -95,6 +100,7 @@ class Observer:
         self._settings, self.group = settings, group
         self._admin: KafkaAdminClient | None = None
         self._thread = ThreadPoolExecutor(1, "census")
+        self._said, self._said_at = "", 0.0
 
     async def topics(self, names: Iterable[str], timeout_s: float) -> dict[str, TopicSeen]:
         """Topics as they are now; asks until there is an answer. Raises TimeoutError."""
@@ -111,7 +117,10 @@ class Observer:
 
         def look(client: KafkaAdminClient) -> tuple[Census, dict[str, TopicSeen]]:
             seen = topics_seen(client, names)
-            return census_of(client.describe_groups([self.group])[self.group], seen, names), seen
+            census = census_of(client.describe_groups([self.group])[self.group], seen, names)
+            if census.error:
+                self._complain(f"the broker does not show group {self.group}: {census.error}")
+            return census, seen
 
         found: tuple[Census, dict[str, TopicSeen]] | None = await self._ask(look)
         return found
@@ -122,13 +131,19 @@ class Observer:
                 self._admin = self._admin or admin(self._settings())
                 return question(self._admin)
             except (KafkaError, OSError, ValueError, TimeoutError) as error:
-                log.warning("the broker did not answer a question about %s: %s", self.group, str(error)[:200] or repr(error))
+                self._complain(f"the broker did not answer a question about {self.group}: {str(error)[:200] or repr(error)}")
                 broken, self._admin = self._admin, None
                 if broken is not None:
                     broken.close()
                 return None
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+
+    def _complain(self, said: str) -> None:
+        """The same thing once a minute."""
+        if said != self._said or boot_clock() - self._said_at > REPEAT_S:
+            self._said, self._said_at = said, boot_clock()
+            log.warning("%s", said)
 
     def close(self) -> None:
         """Ask nothing more."""

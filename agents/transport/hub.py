@@ -81,6 +81,8 @@ class Hub:
         census = self.census
         if census is None or boot_clock() - census.at > STALE_S:
             return ["the broker has not said who owns which partition"]
+        if census.error:
+            return [f"the broker does not show the group: {census.error}"]
         found = [f"topic {name} does not exist or may not be described" for name in census.missing]
         if census.stable:
             found += [f"{tp.topic}/{tp.partition} is read by nobody in the group" for tp in census.orphans]

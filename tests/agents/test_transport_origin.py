@@ -71,6 +71,14 @@ def test_a_partition_without_an_owner_anywhere_is_named() -> None:
     assert (found.orphans, found.missing) == ((TopicPartition("a", 0), TopicPartition("b", 0)), ("none",))
 
 
+def test_a_group_that_may_not_be_seen_is_no_group_in_a_rebalance() -> None:
+    found = census_of({"error": "GroupAuthorizationFailedError", "members": [], "group_state": ""}, SEEN, {"a"})
+    assert (found.error, found.stable, found.orphans) == ("GroupAuthorizationFailedError", False, ())
+    hub = Hub()
+    hub.census = found
+    assert hub.unowned() == ["the broker does not show the group: GroupAuthorizationFailedError"]
+
+
 async def nothing(batch: Any) -> tuple[()]:
     return ()
 

@@ -89,6 +89,18 @@ async def test_without_the_right_to_read_its_input_a_worker_does_not_run_on_in_s
     assert "TopicAuthorizationFailed" in bench.said_by_workers()
 
 
+async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_hanging_in_silence(bench: Bench, secured: tuple[Broker, Secured]) -> None:
+    admin = bench.admin()
+    assert admin.create_acls([r for r in rights(bench) if r.resource_pattern.resource_type != ResourceType.GROUP])["failed"] == []
+    admin.close()
+    bench.worker(**client(secured))
+
+    async def said() -> bool:
+        return "GroupAuthorizationFailed" in bench.said_by_workers()
+
+    await bench.until(said, "the missing right by name")
+
+
 async def test_a_wrong_password_ends_the_worker_and_its_log_says_why(bench: Bench, secured: tuple[Broker, Secured]) -> None:
     worker = bench.worker(**client(secured, "wrong"))
     assert worker.wait(LONG) != 0
