@@ -1,6 +1,9 @@
 """Which side a place, a crossing or an office is."""
 from __future__ import annotations
 
+import math
+
+from streams.network.route import KM_PER_DEGREE
 from streams.reference.model import Crossing, Reference
 from topics.facts import Rank
 from topics.identifiers import side_id
@@ -37,6 +40,22 @@ def side_of_place(reference: Reference, place_id: str, direction: str) -> str:
     offices = {c.offices.get(place.country, "") for c in shared}
     office = place.id if place.kind == "office" else next(iter(offices)) if len(offices) == 1 else ""
     return f"@{place.country}/office/{office}" if office else ""
+
+
+def distance_km(reference: Reference, place_id: str, lat: float, lon: float) -> float | None:
+    """How far a position is from a place, on a plane around it; None when the place or its coordinates are not known."""
+    place = reference.places.get(place_id)
+    if place is None or place.lat is None or place.lon is None:
+        return None
+    east = (place.lon - lon) * math.cos(math.radians(lat))
+    return math.hypot(east, place.lat - lat) * KM_PER_DEGREE
+
+
+def place_near(reference: Reference, lat: float, lon: float) -> str:
+    """The place whose geofence holds a position, the nearest of several; empty when none does. Towns that only shape a line have none."""
+    found = [(km, place.id) for place in reference.places.values()
+             if place.kind != "town" and (km := distance_km(reference, place.id, lat, lon)) is not None and km <= place.radius_km]
+    return min(found)[1] if found else ""
 
 
 def speaker(reference: Reference, party: str) -> tuple[str, Rank]:

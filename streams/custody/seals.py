@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.custody.places import side_at, side_of_place, speaker
+from streams.custody.places import distance_km, place_near, side_at, side_of_place, speaker
 from streams.custody.spans import Span
 from streams.kept import at_of, event_id, micros
 from streams.reference.model import Reference
@@ -15,6 +15,8 @@ WHAT = {
     "checked_ok": "ok", "checked_bad": "bad", "signal_lost": "lost", "signal_restored": "restored", "route_deviation": "deviation",
 }
 """The model's words where they differ from the event's."""
+APART_KM = 10.0
+"""A reading whose coordinates lie further than this outside the geofence of the place it names counts for no side [D]."""
 READ = frozenset({"reading", "checked_ok"})
 PUT_ON = frozenset({"applied", "armed"})
 TAKEN_OFF = frozenset({"removed", "replaced", "opened_authorised"})
@@ -28,26 +30,31 @@ def seal_facts(container: str, events: list[SealEvent], span: Span, direction: s
         if event.what == "checked_ok" and _wrong(event, mine):
             what = "wrong_id"
         source, rank = speaker(reference, event.source)
-        side = _side(event, source, rank, direction, reference)
+        side, apart = _side(event, source, rank, direction, reference), _apart_km(event, reference)
         yield Fact(side=EVERYWHERE if not side.startswith("@") or what != "reading" else side, key=("seal", event.chain, what, event_id(event)),
                    at=at_of(event), source=source, rank=rank, record=event.record, version=event.version, id=event_id(event), scope=container,
-                   value=_value(event, side), code=event.code, dated=event.date_only)
+                   value=_value(event, side, apart), code=event.code, dated=event.date_only)
         if side.startswith("@") and what == "ok":
             yield Fact(side=side, key=("seal", event.chain, what, event_id(event)), at=at_of(event), source=source, rank=rank, record=event.record,
-                       version=event.version, id=event_id(event), scope=container, value=_value(event, side), code=event.code, dated=event.date_only)
+                       version=event.version, id=event_id(event), scope=container, value=_value(event, side, apart), code=event.code, dated=event.date_only)
 
 
-def _value(event: SealEvent, side: str) -> dict[str, object]:
+def _value(event: SealEvent, side: str, apart: int | None) -> dict[str, object]:
     said: dict[str, object] = {
         "seal": event.seal, "lock": event.seal, "place": event.place, "crossing": event.crossing, "side": "" if side.startswith("@") else side,
         "reader": event.source, "until": micros(event.until) if event.until else None, "act": event.act, "new": event.new_seal,
-        "standard": event.standard, "document": document_key(event.document) if event.document else "", "lat": event.lat, "lon": event.lon,
+        "standard": event.standard, "document": document_key(event.document) if event.document else "", "lat": event.lat, "lon": event.lon, "apart_km": apart,
     }
     return {name: value for name, value in said.items() if value not in ("", None)}
 
 
 def _side(event: SealEvent, source: str, rank: Rank, direction: str, reference: Reference) -> str:
-    """Where a seal was read: by its place, else at the crossing on the side of the authority that reads."""
+    """Where a seal was read: by its place, unless its coordinates are elsewhere (then nowhere); by its coordinates when it names no place; else at
+    the crossing on the side of the authority that reads."""
+    if _apart_km(event, reference) is not None:
+        return ""
+    if not event.place and not event.crossing and event.lat is not None and event.lon is not None:
+        return side_of_place(reference, place_near(reference, event.lat, event.lon), direction)
     if event.place and (side := side_of_place(reference, event.place, direction)):
         return side
     if event.crossing and rank is Rank.AUTHORITY:
@@ -56,6 +63,14 @@ def _side(event: SealEvent, source: str, rank: Rank, direction: str, reference: 
         row = reference.parties.get(event.source)
         return side_at(reference, event.crossing, row.country, direction) if row is not None and row.country else ""
     return ""
+
+
+def _apart_km(event: SealEvent, reference: Reference) -> int | None:
+    """How far the coordinates of an event are from the place that it names, when they contradict each other."""
+    if not event.place or event.lat is None or event.lon is None:
+        return None
+    km = distance_km(reference, event.place, event.lat, event.lon)
+    return round(km) if km is not None and km > reference.places[event.place].radius_km + APART_KM else None
 
 
 def _wrong(read: SealEvent, events: list[SealEvent]) -> bool:

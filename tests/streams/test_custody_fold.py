@@ -34,6 +34,7 @@ from tests.streams.folds_bench import (
 )
 from topics.events.base import DocumentRef
 from topics.events.internal import Binding
+from topics.events.rail import PlannedStop
 from topics.events.sites import AgencyNotice, SealEvent
 from topics.facts import DAY, Rank
 from topics.identifiers import shipment_id
@@ -93,6 +94,25 @@ def test_a_corrected_loading_moves_the_trip_to_the_other_shipment() -> None:
     assert b.of(SHIPMENT, "departed", side=CN_EXIT) == []
     b.tell(right)
     assert b.one(NEXT_SHIPMENT, "departed").at == us(120)
+
+
+def test_loading_inland_begins_what_is_due_at_the_exit_of_that_country() -> None:
+    b = bench().tell(announced(), declared(1))
+    expected = b.one(SHIPMENT, "loading_start", side=CN_EXIT)
+    assert (expected.value, expected.source) == ([us(24), us(24)], "trains")
+    b.tell(at_terminal(18, "xian", "loaded"))
+    assert {(f.at, f.value) for f in b.of(SHIPMENT, "loading_start", side=CN_EXIT) if f.source != "trains"} == {(us(18), True)}
+    b.tell(at_terminal(140, "duisburg", "loaded"))
+    assert {f.side for f in b.of(SHIPMENT, "loading_start")} == {CN_EXIT}, "nobody leaves Germany on this trip"
+
+
+def test_the_announced_departure_is_told_anew_when_it_moves_and_not_of_a_train_without_one() -> None:
+    b = bench().tell(announced(), declared(1))
+    b.tell(announced(2, version=2, stops=(PlannedStop(place="xian", departs=at(30)),)))
+    assert b.one(SHIPMENT, "loading_start", side=CN_EXIT).value == [us(30), us(30)]
+    b.tell(announced(3, version=3, stops=(PlannedStop(place="xian"),)))
+    assert not b.of(SHIPMENT, "loading_start")
+    assert not bench().tell(announced(stops=(PlannedStop(place="alashankou", departs=at(30)),)), declared(1)).of(SHIPMENT, "loading_start")
 
 
 def test_two_shipments_in_one_container_both_get_the_trip() -> None:
@@ -292,3 +312,22 @@ def test_more_runs_than_a_box_can_have_are_refused_by_name() -> None:
     refused = [o for key, e, o in b.outcomes if key == BOX and o.fate is Fate.REFUSED]
     assert [o.reason for o in refused] == ["CUSTODY_LIMIT"]
     assert SMGS.kind == "smgs"
+
+
+def read_at(**where: object) -> str:
+    """The side of a lock's own reading."""
+    b = bench().tell(declared(), seal(10, "applied"), seal(121, "checked_ok", **where))
+    value = b.one(SHIPMENT, "seal", "customs_lock", "ok").value
+    assert isinstance(value, dict)
+    return str(value.get("side", ""))
+
+
+def test_a_reading_without_a_place_is_where_its_coordinates_are() -> None:
+    assert read_at(lat=45.2522, lon=82.4839) == KZ_ENTRY
+    assert read_at(lat=46.9, lon=79.0) == "", "in the steppe"
+
+
+def test_a_reading_whose_coordinates_contradict_its_place_counts_nowhere() -> None:
+    assert read_at(place="dostyk") == KZ_ENTRY
+    assert read_at(place="dostyk", lat=45.2522, lon=82.4839) == KZ_ENTRY
+    assert read_at(place="dostyk", lat=55.75, lon=37.6) == ""
