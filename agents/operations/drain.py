@@ -67,6 +67,7 @@ class Gauge:
 
     def __init__(self, registry: Registry, group: str, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, ledger: Ledger | None) -> None:
         self.registry, self.group, self.admin, self.consumer, self.ledger = registry, group, admin, consumer, ledger
+        self._known = False
         self.folds = tuple(fold_topic(stage) for stage in STAGES if stage != "intake")
         self.inbound = tuple(spec.name for spec in registry.inbound)
         self.own = {party.inbound for party in registry.parties.values() if party.role == "operations"}
@@ -92,10 +93,10 @@ class Gauge:
         return sum((await unread(self.consumer, await self._ends(topics), at)).values()) if at else -1
 
     async def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
-        places = []
-        for topic in topics:
-            await self.consumer._client._wait_on_metadata(topic)
-            places += [TopicPartition(topic, p) for p in self.consumer.partitions_for_topic(topic) or ()]
+        if not self._known:                             # all topics at once: one by one would be a hundred questions a round
+            await self.consumer._client.force_metadata_update()
+            self._known = True
+        places = [TopicPartition(topic, p) for topic in topics for p in sorted(self.consumer.partitions_for_topic(topic) or ())]
         ends: dict[TopicPartition, int] = await self.consumer.end_offsets(places)
         return ends
 
