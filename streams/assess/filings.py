@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streams.assess.rows import waived
-from streams.network.deadlines import ClockTime, clocks, deadline, timing, timing_changes
+from streams.network.deadlines import ClockTime, Deadline, clocks, deadline, timing, timing_changes
 from streams.reference.model import FilingRow, Reference
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import DocState, Document, ScopeStatus
@@ -54,7 +54,7 @@ def _filing(
     documents = tuple(d for d in status.documents if d.kind == row.kind and d.counts)
     state = _state(documents)
     registered = min((registered_at(d) for d in documents if d.alive), default=NEVER)      # each number alone: another one makes none late
-    due = deadline(row, clock, reference.crossings.get(side.crossing))
+    due = _sooner(side, scope, row, deadline(row, clock, reference.crossings.get(side.crossing)))
     known, margin = registered if registered != NEVER else None, reference.limits.at_risk_margin_minutes
     how = timing(due, now, known, margin) if due is not None else "" if known is not None else "open"
     why_not = waived(trip, row, scope, side.procedures.get(scope, ""))
@@ -62,6 +62,16 @@ def _filing(
         kind=row.kind, row=row, state=state, documents=documents, filer=_filer(trip, row.kind, side, scope), due=due.due_at if due else None,
         due_first_known=first_known.get(f"{side.id}|{row.kind}", due.due_at if due else None), timing="" if why_not else how, registered_at=known,
         waived=why_not, arrived=_arrived(side, scope), due_next=None if why_not else timing_changes(due, now, known, margin))
+
+
+def _sooner(side: SideCase, scope: str, row: FilingRow, due: Deadline | None) -> Deadline | None:
+    """What has to be there before another filing (the main data of a manifest before the goods are declared) is due with that at the latest."""
+    names = (WHOLE, scope.split("/", 1)[0], scope)
+    other = min((f.at for f in side.facts if row.before and f.key[:2] == ("doc", row.before) and f.key[3] == "registered" and f.scope in names),
+                default=NEVER)
+    if other == NEVER or (due is not None and due.final and due.due_at <= other):
+        return due
+    return Deadline(kind=row.kind, due_at=other, earliest=other, final=True, lead_minutes=0, clock_ref=f"registered:{row.before}", legal=row.basis == "legal")
 
 
 def registered_at(document: Document) -> int:
@@ -99,7 +109,7 @@ def _said(side: SideCase) -> dict[str, list[tuple[str, str, int]]]:
         visit = ""
         if f.key[0] == "presented":
             names, visit = ("presentation",), f.key[1]
-        elif f.key[0] in ("loading_start", "unloading"):
+        elif f.key[0] in ("loading_start", "unloading") and not isinstance(f.value, list):
             names = (f.key[0],)
         elif f.key[:2] == ("doc", "conveyance"):
             reviewed = f.key[3] in REVIEWED and f.source == side.authority
@@ -122,6 +132,30 @@ def _clocks(side: SideCase, scope: str, visit: str, said: Mapping[str, list[tupl
     here = side.at(scope)
     if here.departed != NEVER:
         other["departure"] = ClockTime(actual=here.departed)
+    if "loading_start" not in other and (expected := _loading(side, scope)) is not None:
+        other["loading_start"] = expected
     if "presentation" not in other and here.eta is not None and here.seen == NEVER:
         other["presentation"] = ClockTime(p10=here.eta[0], p50=here.eta[1])
+    if "conveyance_declared" not in other and (declared := _declared(side, scope, here.seen, other.get("presentation"))) is not None:
+        other["conveyance_declared"] = declared
     return clocks(side.spec, here.eta, here.seen if here.seen != NEVER else None, other)
+
+
+def _loading(side: SideCase, scope: str) -> ClockTime | None:
+    """When loading is expected to begin, as the train's announcement has it."""
+    names = (WHOLE, scope.split("/", 1)[0], scope)
+    said = [f.value for f in side.facts if f.key[0] == "loading_start" and isinstance(f.value, list) and f.scope in names]
+    times = [(p10, p50) for p10, p50 in said if isinstance(p10, int) and isinstance(p50, int)]
+    return ClockTime(p10=min(times)[0], p50=min(times)[1]) if times else None
+
+
+def _declared(side: SideCase, scope: str, seen: int, presented: ClockTime | None) -> ClockTime | None:
+    """When the transport was declared to customs where nobody tells so of the train itself: its presentation, else the registration of the
+    manifest under which it has come, not before it was there [D]. Before both, when it is expected."""
+    if presented is not None and presented.actual is not None:
+        return presented
+    names = (WHOLE, scope.split("/", 1)[0], scope)
+    manifest = min((f.at for f in side.facts if f.key[:2] == ("doc", "manifest") and f.key[3] == "registered" and f.scope in names), default=NEVER)
+    if manifest != NEVER and seen != NEVER:
+        return ClockTime(actual=max(manifest, seen))
+    return presented

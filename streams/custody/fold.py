@@ -12,7 +12,7 @@ from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
 from streams.custody.seals import seal_facts
 from streams.custody.spans import Span, spans_of
-from streams.custody.trip import joined, trip_facts, whereabouts
+from streams.custody.trip import exit_of, joined, loading_due, trip_facts, whereabouts
 from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, closing, difference, fact
 from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import at_of, corrected, event_id, outcome
@@ -130,7 +130,8 @@ def _facts(container: str, state: State, span: Span, reference: Reference) -> It
     yield from seal_facts(container, list(state.seals.values()), span, direction, reference)
     for event in state.terminal.values():
         if span.holds(at_of(event)):
-            yield from _terminal(container, event, direction, reference)
+            yield from _terminal(container, event, direction, reference, state, span)
+    yield from loading_due(container, state, span, reference)
     aside = state.aside or Aside()
     apart: list[CustomsNotice | AgencyNotice] = [*aside.notices.values(), *aside.agencies.values()]
     masked = [e for e in apart if span.holds(at_of(e)) and not silences(e, container)]
@@ -174,9 +175,10 @@ def _conveyance(container: str, state: State, span: Span) -> Iterator[Fact]:
                 yield msgspec.structs.replace(f, scope=container)
 
 
-def _terminal(container: str, event: TerminalEvent, direction: str, reference: Reference) -> Iterator[Fact]:
+def _terminal(container: str, event: TerminalEvent, direction: str, reference: Reference, state: State, span: Span) -> Iterator[Fact]:
     source, rank = speaker(reference, event.source)
     side = side_of_place(reference, event.place, direction)
+    stage = side or (exit_of(event.place, state, span, reference) if event.what == "loaded" else "")
     told: dict[str, object] = {"place": event.place, "text": event.text[:200]} if event.text else {"place": event.place}
 
     def said(key: tuple[str, ...], value: bool | dict[str, object], where: str) -> Fact:
@@ -186,8 +188,8 @@ def _terminal(container: str, event: TerminalEvent, direction: str, reference: R
     if event.gross_kg is not None:
         mass = {"gross_kg": event.gross_kg, "tare_kg": event.tare_kg}
         yield said(("mass", event.place), {name: kg for name, kg in mass.items() if kg is not None}, EVERYWHERE)
-    if event.what in AT_SIDE and side:
-        yield said((AT_SIDE[event.what],), True, side)
+    if event.what in AT_SIDE and stage:
+        yield said((AT_SIDE[event.what],), True, stage)
     if event.what == "tallied" and side:
         yield said(("tally",), {"normal": event.normal, **told}, side)
     if event.what in TOLD:

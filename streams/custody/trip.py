@@ -141,3 +141,25 @@ def _off_train(container: str, runs: list[Movement], here: Whereabouts, referenc
     grid = reference.limits.eta_grid_minutes * MINUTE
     eta = [(here.since + round(h * HOUR) + grid // 2) // grid * grid for h in (dwell.hours_p10, dwell.hours_p50, dwell.hours_p90)]
     yield Fact(side=ahead.side, key=("eta",), at=here.since, source=CUSTODY, rank=Rank.SENSOR, scope=container, value=list(eta))
+
+
+def exit_of(place: str, state: State, span: Span, reference: Reference) -> str:
+    """The side at which goods that were loaded at this place leave its country on this trip: what is due before loading is due there."""
+    row = reference.places.get(place)
+    if row is None or not row.country:
+        return ""
+    mine = f":{row.country}:EXIT"
+    return next((m.side for run in runs_of(state.runs.values(), span) for m in run.milestones
+                 if m.side.endswith(mine) and m.side not in run.off_route and customs_border(reference, m.side)), "")
+
+
+def loading_due(container: str, state: State, span: Span, reference: Reference) -> Iterator[Fact]:
+    """When loading is expected: at the latest when the first train is announced to set out [D]. Counts until a terminal says that it began."""
+    first = next(iter(runs_of(state.runs.values(), span)), None)
+    if first is None or first.leaves is None or not (side := exit_of(first.starts, state, span, reference)):
+        return
+    place = reference.places[first.starts]
+    if place.crossing and place.crossing == side.partition(":")[0]:
+        return                                          # at the border it is only loaded again
+    yield Fact(side=side, key=("loading_start",), at=first.aboard_from, source=TRAINS, rank=Rank.RAILWAY, scope=container,
+               value=[first.leaves, first.leaves])

@@ -46,6 +46,7 @@ TEXTS: dict[str, str] = {
     # filings
     "adv.filing_at_risk": "{message} is due at {due} and the train may be early; {filer} has not got it registered. Otherwise: {consequence}.",
     "adv.filing_overdue": "{message} was due at {due} and is not registered. Consequence: {consequence}.",
+    "adv.filing_unanswered": "{message} was filed and {authority} has not registered or rejected it within {minutes} minutes: ask.",
     "adv.filing_late": "{message} was registered after its deadline {due}.",
     "adv.filing_missing": "The goods are there and {message} is not registered. Consequence: {consequence}.",
     "adv.filing_rejected": "{message} was rejected with code {code} at {path}: {reason}. Correct it and file again.",

@@ -43,6 +43,7 @@ TEXTS: dict[str, str] = {
     "gtt.expired": "{kind}: срок действия истёк, подать заново.",
     "adv.filing_at_risk": "{message}: срок {due}, поезд может прийти раньше; у {filer} нет регистрации. Иначе: {consequence}.",
     "adv.filing_overdue": "{message}: срок {due} прошёл, регистрации нет. Последствие: {consequence}.",
+    "adv.filing_unanswered": "{message} подан, {authority} за {minutes} мин не зарегистрировал и не отклонил его: запросить.",
     "adv.filing_late": "{message}: регистрация после срока {due}.",
     "adv.filing_missing": "Груз прибыл, {message} не зарегистрирован. Последствие: {consequence}.",
     "adv.filing_rejected": "{message} отклонён, код {code}, поле {path}: {reason}. Исправить и подать снова.",

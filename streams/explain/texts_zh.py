@@ -42,6 +42,7 @@ TEXTS: dict[str, str] = {
     "gtt.expired": "{kind} 已过有效期：须重新申报。",
     "adv.filing_at_risk": "{message} 截止 {due}，列车可能提前；{filer} 尚未获登记。否则：{consequence}。",
     "adv.filing_overdue": "{message} 已过截止时间 {due} 而未登记。后果：{consequence}。",
+    "adv.filing_unanswered": "{message} 已申报，{authority} 在 {minutes} 分钟内既未登记也未退单：请查询。",
     "adv.filing_late": "{message} 在截止时间 {due} 之后登记。",
     "adv.filing_missing": "货已到而 {message} 未登记。后果：{consequence}。",
     "adv.filing_rejected": "{message} 被退单，代码 {code}，字段 {path}：{reason}。更正后重新申报。",

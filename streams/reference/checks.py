@@ -181,6 +181,10 @@ def _filings(row: SideRow, where: Where) -> None:
             _one_of(where, f"{field}.clock_ref", filing.clock_ref, words.CLOCK_REFS)
         if filing.lead_minutes_short is not None and (filing.lead_minutes is None or filing.lead_minutes_short > filing.lead_minutes):
             raise ReferenceRefused(where, f"{field}.lead_minutes_short", "the short lead is not longer than the usual one")
+        if filing.before and (filing.before == filing.kind or filing.before not in {f.kind for f in row.filings}):
+            raise ReferenceRefused(where, f"{field}.before", "the other filing is one of this row")
+        if filing.answer_minutes is not None and filing.answer_minutes <= 0:
+            raise ReferenceRefused(where, f"{field}.answer_minutes", "an answer takes at least a minute")
         if filing.validity_days is not None and filing.validity_days <= 0:
             raise ReferenceRefused(where, f"{field}.validity_days", "a validity is at least one day")
 

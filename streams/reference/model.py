@@ -197,6 +197,10 @@ class FilingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     clock_ref: str = ""
     """eta_first_station, eta_customs_territory, eta_office_of_first_entry, eta_office_of_exit, loading_start, train_decl_review,
     presentation, unloading, conveyance_declared."""
+    before: str = ""
+    """Kind of another filing of the side, before whose registration this one is due as well (its main data, where it comes in parts)."""
+    answer_minutes: int | None = None
+    """The authority registers it, or says no, within this time of its filing."""
     basis: str = "legal"
     """legal or operational."""
     alert: bool = True

@@ -8,7 +8,7 @@ from streams.rules.day import local
 from streams.rules.hours import zone_here
 from streams.rules.rule import Check, Rule, titles
 from streams.status import DocState, Document
-from topics.facts import NEVER
+from topics.facts import MINUTE, NEVER
 
 LEGAL = "filing row: source and certainty stand in the row (domain reference section 3)"
 GONE = frozenset({"DEPARTED", "CANCELLED", "NOT_REQUIRED", "RELEASED"})
@@ -125,6 +125,24 @@ def undecided(case: Case, reference: Reference, now: int) -> Finding | None:
                    scope=open_[0] if len(open_) == 1 else "")
 
 
+def unanswered(case: Case, reference: Reference, now: int) -> Finding | None:
+    """ADV-09: a filing was sent, and its authority has neither registered nor rejected it within the time that it has for that."""
+    filing = _open(case)
+    if filing is None or filing.registered or filing.row.answer_minutes is None:
+        return None
+    said = [f for f in case.side.facts if f.key[:2] == ("doc", filing.kind)]
+    answered = {f.key[2] for f in said if f.key[3] != "sent"}
+    waiting = [f for f in said if f.key[3] == "sent" and f.key[2] not in answered]
+    if not waiting:
+        return None
+    first = min(waiting, key=lambda f: (f.at, f.id))
+    until = first.at + filing.row.answer_minutes * MINUTE
+    if now <= until:
+        return Finding(code="WAITING", due=until + 1)
+    finding = _said(case, filing, "FILING_UNANSWERED", "warning", reference, since=first.at, evidence=(first.id,) if first.id else ())
+    return _replace(finding, args={**finding.args, "minutes": str(filing.row.answer_minutes), "authority": case.side.authority})
+
+
 def _choice(decision: tuple[str, ...]) -> bool:
     return len(decision) > 1
 
@@ -145,4 +163,5 @@ ADV_RULES = (
           legal="GACC Ann. 2021/5 [S06]", needs=grounds.FAST),
     _rule("08", undecided, "Onward procedure undecided", "后续海关手续未定", "Дальнейшая процедура не выбрана", filing=False, legal="[D]",
           needs=grounds.UNDECIDED),
+    _rule("09", unanswered, "Filing not answered in time", "海关逾时未答复申报", "Нет ответа таможни на подачу в срок", needs=grounds.UNANSWERED),
 )

@@ -47,6 +47,8 @@ PAPERS = 1 << 27
 """Filings that serve this side, or earlier notes to compare with."""
 WEIGHED = 1 << 28
 EMPTY = 1 << 29
+UNANSWERED = 1 << 30
+"""A filing that its authority has to answer within a time is not registered."""
 TIMINGS = {"at_risk": AT_RISK, "overdue": OVERDUE, "late": LATE}
 STATES = {DocState.REJECTED: REJECTED, DocState.EXPIRED: EXPIRED}
 
@@ -115,6 +117,8 @@ def of_side(trip: Trip, side: SideCase, common: int, blocked: bool) -> int:
         found |= TIMINGS.get(filing.timing, 0) | STATES.get(filing.state, 0)
         if filing.arrived and not filing.registered:
             found |= MISSING
+        if filing.row.answer_minutes is not None and not filing.registered:
+            found |= UNANSWERED
     if not found & PAPERS and any(side.id in f.sides for f in trip.filings):
         found |= PAPERS
     return found | _of_status(status)

@@ -145,7 +145,9 @@ class Run:
         yield from self._alerts()
 
     def _movements(self) -> Iterator[Saying]:
-        conveyance, common = self._conveyance(), digest((self.milestones, self.way.off_route, self.way.early, self.plan.legs[-1].corridor))
+        starts, leaves = self._begins()
+        conveyance = self._conveyance()
+        common = digest((self.milestones, self.way.off_route, self.way.early, self.plan.legs[-1].corridor, starts, leaves))
         spot = self.way.last
         position = (round(spot.lat, 4), round(spot.lon, 4), spot.fix.at) if spot is not None and (spot.lat or spot.lon) else None
         told = digest(conveyance)
@@ -156,12 +158,18 @@ class Run:
                 aboard_to=box.until, wagon=box.wagon, milestones=self._of_box(box), off_route=self.way.off_route,
                 rerouted_at=self.way.rerouted_at, position=position, direction=self.leg.direction, corridor=self.leg.corridor, next_run=next_run,
                 conveyance=conveyance, history_incomplete=self.way.early, left_reason=box.reason, left_place=box.place or self._giving_place(box),
-                cancelled=box.cancelled)
+                cancelled=box.cancelled, starts=starts, leaves=leaves)
             gone = Movement(container=container, run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0,
                             aboard_from=box.since, cancelled=True)
             counts = (common, told, said.aboard_from, said.aboard_to, said.wagon, next_run, said.left_reason, said.left_place, said.cancelled,
                       said.direction, box.refused_at, box.missed_at)
             yield Saying(CUSTODY, container, f"movement|{self.id}", said, gone, counts)
+
+    def _begins(self) -> tuple[str, int | None]:
+        """Where and when it is announced to set out; nothing of a train that was formed on the way from others."""
+        announced = max(self.inputs.announced.values(), key=lambda a: (a.version, a.event_time, a.id), default=None)
+        stop = announced.stops[0] if announced is not None and announced.stops and not self.inputs.formed else None
+        return (stop.place, micros(stop.departs)) if stop is not None and stop.departs is not None else ("", None)
 
     def _of_box(self, box: Aboard) -> tuple[Milestone, ...]:
         """Milestones as they are for one container. Refused: back at the giving side, never handed over. Missing on the sheet: nobody knows

@@ -89,6 +89,9 @@ AEO = [{"role": "consignor", "name": "Shipper", "country": "CN", "aeo": "AEOCN12
 CERTIFICATE = Fact(side=KZ_ENTRY, key=("agency", "phyto", "", "P7", "certificate"), at=T0, source="phyto-kz", id="p7")
 VALID = tuple(msgspec.structs.replace(r, filings=tuple(msgspec.structs.replace(f, validity_days=2) for f in r.filings)) if r.id == "eaeu-entry" else r
               for r in ROWS)
+ANSWERED = tuple(msgspec.structs.replace(r, filings=tuple(msgspec.structs.replace(f, answer_minutes=120) if f.kind == "td" else f for f in r.filings))
+                 for r in ROWS)
+SENT_TD = doc("@KZ/doc/td/T1", "td", "T1", "sent", T0 + 4 * HOUR, "fwd", rank=Rank.FORWARDER)
 RELEASED_TD = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 45 * MINUTE, "KZ")
 QUEUED = Seen([*there(), read_at_dostyk()], now=ARRIVAL + 26 * HOUR)
 
@@ -127,6 +130,8 @@ CASES: dict[str, tuple[str, Callable[[], Seen], Callable[[], Seen]]] = {
                lambda: Seen([*but(underway(), "pi"), doc(KZ_ENTRY, "pi", "P1", "registered", T0, "KZ", value={"valid_until": T0 + DAY})])),
     "ADV-08": ("PROCEDURE_UNDECIDED", lambda: Seen(with_shipment(underway(), procedures={}), side=PL_ENTRY),
                lambda: Seen([*underway(), lodged("transit", "N1", "PL", T0 + HOUR, office="PL301010")], side=PL_ENTRY)),
+    "ADV-09": ("FILING_UNANSWERED", lambda: Seen([*underway(), SENT_TD], now=T0 + 7 * HOUR, ref=reference(side_rows=ANSWERED)),
+               lambda: Seen([*underway(), SENT_TD], now=T0 + 6 * HOUR, ref=reference(side_rows=ANSWERED))),
     "SEAL-01": ("SEAL_FAILED", lambda: Seen(broken(), now=BY_THEN), lambda: Seen(there(), now=BY_THEN)),
     "SEAL-02": ("SEAL_UNPROVEN", lambda: Seen([*underway(), seal("lost", T0 + 4 * HOUR)]),
                 lambda: Seen([*underway(), seal("lost", T0 + 4 * HOUR), seal("restored", T0 + 4 * HOUR + 1)])),
@@ -206,6 +211,15 @@ def lithuania() -> list[Fact]:
 
 
 TOLD_ELSEWHERE = {"ADV-07", "RISK-01", "RISK-02", "ROUTE-04", "ROUTE-05"}
+
+
+@pytest.mark.parametrize("answer", ["registered", "rejected"])
+def test_an_answer_of_the_authority_ends_the_wait_and_the_clock_alone_begins_to_ask(answer: str) -> None:
+    ref, sent = reference(side_rows=ANSWERED), [*underway(), SENT_TD]
+    assert look(sent, T0 + 5 * HOUR, ref).next_due == T0 + 6 * HOUR + 1
+    said = doc("@KZ/doc/td/T1", "td", "T1", answer, T0 + 7 * HOUR, "KZ")
+    assert "FILING_UNANSWERED" not in Seen([*sent, said], now=T0 + 9 * HOUR, ref=ref).found()
+    assert "FILING_UNANSWERED" not in Seen(sent, now=T0 + 9 * HOUR).found(), "no time is known in which it has to be answered"
 
 
 def test_every_rule_has_a_case_both_ways() -> None:

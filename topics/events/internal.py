@@ -109,6 +109,9 @@ class Movement(Message, frozen=True, kw_only=True, tag="movement"):
     left_place: str = ""
     cancelled: bool = False
     """The container turned out never to have been on this run (the hand-over sheet or a correction says so)."""
+    starts: str = ""
+    """Place where the run begins, and `leaves`: its announced departure from there. Only of a run that was announced with both."""
+    leaves: int | None = None
 
 
 class Binding(Message, frozen=True, kw_only=True, tag="binding"):
