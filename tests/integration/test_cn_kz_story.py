@@ -160,10 +160,13 @@ def test_without_the_notice_it_stays_arrived_and_an_alert_says_whom_to_call(play
     assert not [a for name in (CLEARED, BROKEN) for a in played.alerts(name, "NoNoticeFromAuthority")]
 
 
-def test_the_border_topic_says_nothing_of_another_authoritys_decision(played: Played) -> None:
-    foreign = [u for u in played.heard.on(BORDER_KZ) if u.authority not in ("KZ", "CN", "RU", "BY")]
-    assert all(u.basis.kind != "AUTHORITY" for u in foreign), "no agreement row lets Poland's decisions through to Kazakhstan"
-    assert {u.side for u in played.heard.on(BORDER_KZ)} >= {KZ}
+def test_a_border_topic_carries_its_authoritys_sides_and_others_only_as_far_as_an_agreement_row_lets_them(played: Played) -> None:
+    sides = {topic: {u.side for u in played.heard.on(topic)} for topic in (BORDER_KZ, BORDER_PL)}
+    assert sides[BORDER_PL] == {PL}, "no row between Poland and anybody on the way"
+    assert sides[BORDER_KZ] == {KZ, BY, f"{DOSTYK}:CN:EXIT"}, "the link's data exchange, and that of the Eurasian union"
+    foreign = [u for u in played.heard.on(BORDER_KZ) if u.authority != "KZ"]
+    assert {u.state for u in foreign} > {"EXPECTED"}, "the rows let the status through"
+    assert not any(u.findings or u.basis.source or u.conditions for u in foreign), "and not what another authority's status rests on"
 
 
 # -- the lock breaks ------------------------------------------------------------------------------------------------------------------------
