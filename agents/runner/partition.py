@@ -57,7 +57,7 @@ class TooLarge(Exception):
         super().__init__(self.refusal.reason)
 
 
-class Input(msgspec.Struct, Generic[E], frozen=True):
+class Input(msgspec.Struct, Generic[E], frozen=True, gc=False):
     """A decoded record."""
 
     record: Record
@@ -140,7 +140,7 @@ class Partition(Generic[S, E]):
     # -- work ------------------------------------------------------------------------------------------------------------
     def batch(self, records: Sequence[Record]) -> tuple[Effect, ...]:
         """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
-        self.now = max(self.now, self.clock.now(max(r.timestamp for r in records) * 1000))
+        self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         draft = self._draft()
         by_key: dict[str, list[Input[E]]] = {}
         for record in records:
@@ -221,7 +221,7 @@ class Partition(Generic[S, E]):
     def _inputs(self, key: str, inputs: Sequence[Input[E]], draft: Draft) -> None:
         cell = self.cells.get(key)
         applied = cell[0].offset if cell else -1
-        fresh = [i for i in inputs if i.record.offset > applied]
+        fresh = inputs if inputs[0].record.offset > applied else [i for i in inputs if i.record.offset > applied]
         for known in inputs[: len(inputs) - len(fresh)]:
             self.counters.redelivered += 1
             draft.exception(known.record.offset, "redelivered")

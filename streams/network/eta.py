@@ -6,8 +6,8 @@ squares [D]. Half of a crossing's dwell is put before the border and half behind
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 
 import msgspec
 
@@ -130,10 +130,14 @@ def _run(reference: Reference, route: Route, start: float, end: float, clock: _C
         hours = sea.gap_hours * min(1.0, max(0.0, end - start) / whole) if whole else 0.0
         return clock.plus(hours, hours, hours)
     per_country: dict[str, float] = {}
-    for one, other in pairwise(route.stops):
-        length = min(end, other.km) - max(start, one.km)
+    stops, kms = route.stops, route.stop_kms
+    for n in range(max(0, bisect_right(kms, start) - 1), len(stops) - 1):
+        if kms[n] >= end:
+            break
+        length = min(end, kms[n + 1]) - max(start, kms[n])
         if length > 0:
-            per_country[one.country] = per_country.get(one.country, 0.0) + length
+            country = stops[n].country
+            per_country[country] = per_country.get(country, 0.0) + length
     before_trunk = min(end, route.stops[0].km) - start
     if before_trunk > 0:
         first = route.stops[0].country

@@ -72,6 +72,11 @@ class Route:
         return {s.place: s.km for s in (*self.branch_stops, *self.stops)}
 
     @cached_property
+    def stop_kms(self) -> tuple[float, ...]:
+        """Kilometres of the trunk's places; they never fall."""
+        return tuple(s.km for s in self.stops)
+
+    @cached_property
     def radius_of(self) -> dict[str, float]:
         return {s.place: s.radius_km for s in (*self.branch_stops, *self.stops)}
 

@@ -54,7 +54,7 @@ Input = (
 S = TypeVar("S", bound=Event)
 
 
-class Fix(msgspec.Struct, frozen=True, array_like=True):
+class Fix(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One reported place: a station event, or coordinates."""
 
     at: int
@@ -299,9 +299,10 @@ def recorded(held: dict[str, Any], event: S, most: int) -> Fate | None:
 
 def fix_of(event: PositionReported) -> Fix:
     """What is kept of a position."""
+    name = f"{event.source}/train.position/{event.id}"       # event_id(event): this is asked of every position
     if event.station:
-        return Fix(at_of(event), event_id(event), event.source, event.station, event.what)
-    return Fix(at_of(event), event_id(event), event.source, "", event.what, round(event.lat or 0.0, 5), round(event.lon or 0.0, 5))
+        return Fix(at_of(event), name, event.source, event.station, event.what)
+    return Fix(at_of(event), name, event.source, "", event.what, round(event.lat or 0.0, 5), round(event.lon or 0.0, 5))
 
 
 def into(table: dict[str, tuple[Fix, ...]], name: str, held: tuple[Fix, ...], fix: Fix) -> Fate | None:

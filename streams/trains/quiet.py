@@ -152,7 +152,7 @@ class _Merge:
         key = fix.key
         changed = repeated = False
         i, j = math.floor(fix.lat), math.floor(fix.lon)
-        if self._square is None or self._square[0] != i or self._square[1] != j or key <= self._square[2].key:
+        if self._square is None or self._square[0] != i or self._square[1] != j or fix.at <= self._square[2].at:
             name = f"{i}|{j}"
             held = self.squares.get(name) or self.inputs.squares.get(name)
             if held is None and len(self.inputs.squares) + len(self.squares) >= SQUARES_MAX:
@@ -168,14 +168,14 @@ class _Merge:
             fate = into(self.zones, zone, self.inputs.zones.get(zone, ()) if few is None else few, fix)
             changed, repeated = changed or fate is None, repeated or fate is Fate.DUPLICATE
         latest = self.latest
-        if latest and key > latest[-1].key:
+        if latest and fix.at > latest[-1].at:
             self.latest = (*latest, fix)[-LAST_FIXES:]
             changed = True
         elif fix in latest:
             repeated = True
         elif any(f.key == key for f in latest):
             return False
-        else:
+        else:                                            # late, or of the same instant
             among = tuple(sorted((*latest, fix), key=lambda f: f.key)[-LAST_FIXES:])
             changed, self.latest = changed or among != latest, among
         if not changed:

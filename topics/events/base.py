@@ -60,7 +60,7 @@ class DocumentRef(Frozen, frozen=True, kw_only=True):
     """ISO date of issue, where the kind repeats its numbers (SMGS)."""
 
 
-class TrainRef(Frozen, frozen=True, kw_only=True):
+class TrainRef(Frozen, frozen=True, kw_only=True, gc=False):
     """A train by the name its railway gives it. Numbers repeat daily and change at each border."""
 
     railway: PartyId

@@ -46,7 +46,7 @@ class ConsistReported(Event, frozen=True, kw_only=True, tag="train.consist"):
     place: ShortText = ""
 
 
-class PositionReported(Event, frozen=True, kw_only=True, tag="train.position"):
+class PositionReported(Event, frozen=True, kw_only=True, tag="train.position", gc=False):
     """Where a train is, in WGS 84 degrees, or at which station it arrived, departed or passed."""
 
     train: TrainRef
