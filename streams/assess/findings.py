@@ -12,7 +12,7 @@ from streams.assess.resolve import STOPPING
 from streams.assess.rows import with_conditions
 from streams.explain.say import has, say_all
 from streams.reference.model import Reference
-from streams.rules import grounds, rules_at
+from streams.rules import RULES, grounds, rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
 from streams.rules.gtt_link import link_of
 from streams.rules.route import FACTS_LIMIT, FACTS_MASKED, SIDE_AMBIGUOUS
@@ -131,10 +131,17 @@ def _row_conditions(side: SideCase, known: set[str]) -> list[ConditionSaid]:
             held = found.get(c.name)
             if held is None or BADNESS[verdict] > BADNESS[held.verdict]:
                 found[c.name] = ConditionSaid(
-                    name=c.name, verdict=verdict, titles=say_all(f"cond.{c.name}") if has(f"cond.{c.name}") else {}, legal=row.source if row else "",
+                    name=c.name, verdict=verdict, rule=_asked_by(c.name, row.id if row is not None else ""),
+                    titles=say_all(f"cond.{c.name}") if has(f"cond.{c.name}") else {}, legal=row.source if row else "",
                     certainty=row.certainty if row else "", evidence=(c.evidence.id,) if c.evidence is not None and c.evidence.id else (),
                     detail_args={"scope": scope})
     return list(found.values())
+
+
+def _asked_by(name: str, row: str) -> str:
+    """What asks for such a condition: the rule of that name, else the side's row by its id (`kz-entry-cn/risk`)."""
+    rule = next((r for r in RULES if r.id == name), None)
+    return f"{rule.id}@{rule.version}" if rule is not None else f"{row}/{name}"
 
 
 OVER = frozenset({State.DEPARTED, State.CANCELLED, State.NOT_REQUIRED})

@@ -160,6 +160,10 @@ def evidence_of(trip: Trip, status: SideStatus, raised: Raised, side: SideCase) 
     """Everything that the status, its conditions and its findings rest on, each event's word once: what stands behind the state first."""
     said = [evidence_said(e) for e in status.evidence[:EVIDENCE_MAX] if e.at != NEVER]      # what the network itself says is no message
     have = {e.id for e in said}
+    if status.state is State.DEPARTED:                  # under which release it left
+        freed = {e.id: e for s in status.scopes.values() for g in s.groups if g.decides for e in g.evidence if e.id not in have}
+        said += [evidence_said(e) for e in list(freed.values())[: EVIDENCE_MAX - len(said)]]
+        have |= set(freed)
     named = [i for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())) for i in f.evidence]
     for name in dict.fromkeys(named):
         if name not in have and len(said) < EVIDENCE_MAX:

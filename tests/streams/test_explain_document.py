@@ -10,8 +10,11 @@ from streams.assess import stamp
 from streams.explain.document import explain
 from streams.explain.say import CATALOGUES, say_all
 from streams.rules import RULES
-from tests.streams.border_world import KZ_ENTRY, PL_ENTRY, T0, doc, reference
+from tests.streams.border_world import KZ_ENTRY, PL_ENTRY, T0, doc, presence, reference
+from tests.streams.test_assess_shipped import look as look_shipped
+from tests.streams.test_assess_shipped import on, shipped
 from tests.streams.test_assess_story import ARRIVAL, BY_THEN, at, broken, look, there, underway
+from topics.events.internal import FreshnessChanged
 from topics.facts import HOUR
 
 REF = reference()
@@ -55,6 +58,31 @@ def test_what_is_computed_says_that_it_is_no_decision_and_shows_each_condition_w
     assert "not a decision" in found.basis.text
     late = next(c for c in found.conditions if c.rule.startswith("GTT-02"))
     assert (late.verdict, "2018/166" in late.legal, late.certainty, late.evidence) == ("proven", True, "high", ("fwd/gtt/G1/sent",))
+
+
+def test_every_condition_shown_says_what_asks_for_it() -> None:
+    """A rule of ours, or the row of the side: risk cleared by the authority, its feed live."""
+    facts = on(underway())
+    asked = {c.name: c.rule for c in at(look_shipped(underway(), T0 + 5 * HOUR), KZ_ENTRY).conditions}
+    assert asked["risk"] == "kz-entry-cn-transit/risk"
+    assert all(asked.values()), asked
+    stale = FreshnessChanged(source="customs-kz", live=False, since=T0, last_event=T0)
+    update = at(look(underway(), T0 + 5 * HOUR, broadcasts=(stale,)), KZ_ENTRY)
+    named = {c.name: c.rule for c in update.conditions}
+    assert not [name for name, rule in named.items() if not rule]
+    shown = explain(stamp(at(look_shipped(underway(), T0 + 5 * HOUR), KZ_ENTRY), 7, T0 + 5 * HOUR), facts, shipped(), "en").sides[0]
+    assert "kz-entry-cn-transit/risk" in {c.rule for c in shown.conditions}
+
+
+def test_a_side_that_the_goods_have_left_names_the_release_under_which_they_left() -> None:
+    td = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + HOUR, "KZ", code="TD-RELEASED")
+    gone = [*there(), presence(KZ_ENTRY, "departed", ARRIVAL + 2 * HOUR)]
+    left = at(look([*gone, td], ARRIVAL + 3 * HOUR), KZ_ENTRY)
+    assert left.state == "DEPARTED"
+    assert "KZ/td/T1/released" in {e.id for e in left.evidence}
+    without = at(look(gone, ARRIVAL + 3 * HOUR), KZ_ENTRY)
+    assert without.state == "DEPARTED"
+    assert not [e for e in without.evidence if e.key[:2] == ("doc", "td")]
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "Next actions"), ("zh", "下一步"), ("ru", "Что делать")])
