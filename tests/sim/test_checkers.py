@@ -1,0 +1,213 @@
+"""Each checker finds what it is for in a run that was spoilt on purpose, and nothing in the run as it was."""
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from streams.effects import LogRecord, Send
+from streams.sources import SourcesFold, State
+from tests.sim.checkers import findings
+from tests.sim.cluster.cluster import Cluster, Livelock
+from tests.sim.plan import plan_of, without
+from tests.sim.probe import Probe
+from tests.sim.run import Essence, Run, calm_of, play
+from topics import codec
+from topics.events.outputs import BasisSaid, ClearanceUpdate
+
+pytestmark = pytest.mark.sim
+
+PLAN = without(plan_of(5), "zombie", "rebalance")
+
+
+@pytest.fixture
+def run() -> Run:
+    return play(PLAN)
+
+
+@pytest.fixture(scope="module")
+def calm() -> Essence:
+    return calm_of(PLAN)
+
+
+def told(run: Run, update: ClearanceUpdate, topic: str = "clearance.history", value: bytes | None = None) -> None:
+    run.log.write(Send(topic, update.shipment.encode(), value or codec.encode(update)))
+
+
+def first_of(run: Run, topic: str, what: bytes = b"{") -> tuple[list[LogRecord], int]:
+    """The records of a partition that holds one which says this, and where in it."""
+    for n in range(run.log.partitions(topic)):
+        records = run.log.part(topic, n).records
+        for i, record in enumerate(records):
+            if record.value and what in record.value:
+                return records, i
+    raise AssertionError(f"{topic} is empty")
+
+
+def outcomes_vanish(run: Run, _: Essence) -> None:
+    for record in list(run.log.part("outcomes.custody", 0).records):
+        run.log.part("outcomes.custody", 0).records[record.offset] = msgspec.structs.replace(record, topic="gone")
+    part = run.log.part("outcomes.custody", 0)
+    del part.records[0], part.offsets[0], part.born[0]
+
+
+def a_dead_letter_differs(run: Run, _: Essence) -> None:
+    part = run.log.part("dead.letters", 0)
+    value = msgspec.json.decode(part.records[0].value or b"{}")
+    part.records[0] = msgspec.structs.replace(part.records[0], value=msgspec.json.encode({**value, "value": "AAAA"}))
+
+
+def a_commit_comes_early(run: Run, _: Essence) -> None:
+    topic, partition, at, _births = run.cluster.commits[0]
+    run.cluster.commits.insert(0, (topic, partition, at, 0))
+
+
+def the_ledger_lacks_a_row(run: Run, _: Essence) -> None:
+    run.database.tables["fact"].popitem()
+
+
+def the_ledger_has_a_row_too_many(run: Run, _: Essence) -> None:
+    run.database.tables["run"]["nobody",] = ("nobody", "x", "1", "2026-01-01")
+
+
+def a_state_is_not_restored(run: Run, _: Essence) -> None:
+    run.unrestored.append("custody/0 MSKU0000000")
+
+
+def a_last_word_differs(run: Run, calm: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, state="FILED" if last.state != "FILED" else "ARRIVED"))
+
+
+def a_step_is_impure(run: Run, _: Essence) -> None:
+    run.impure.append("custody X: the same step on the same bytes gave something else (state)")
+
+
+def a_release_is_invented(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    basis = BasisSaid(kind="AUTHORITY", source=last.authority, evidence=f"customs-{last.authority.lower()}/customs.notice/NEVER-SAID")
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, state="RELEASED", basis=basis, missing_release=()))
+
+
+def a_hold_without_authority(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, state="HELD", basis=BasisSaid(kind="INFERRED")))
+
+
+def a_revision_has_two_contents(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, order=last.order + 1))
+
+
+def a_revision_falls(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision - 1_000_000_000_000))
+
+
+def the_ledger_tells_another_past(run: Run, _: Essence) -> None:
+    table = run.database.tables["status"]
+    for key, row in list(table.items()):
+        table[key] = tuple(v.replace('"shipment"', '"office":"X","shipment"', 1) if isinstance(v, str) and '"shipment"' in v else v for v in row)
+
+
+def the_evidence_is_gone(run: Run, _: Essence) -> None:
+    run.database.tables["event"].clear()
+
+
+def a_status_rests_on_nothing(run: Run, _: Essence) -> None:
+    """Every published status says another count than its facts give."""
+    for n in range(run.log.partitions("clearance.history")):
+        part = run.log.part("clearance.history", n)
+        for i, record in enumerate(part.records):
+            update = msgspec.json.decode(record.value or b"", type=ClearanceUpdate)
+            part.records[i] = msgspec.structs.replace(record, value=codec.encode(msgspec.structs.replace(update, counts={"ARRIVED": 77})))
+
+
+def a_secret_shows(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, document="COVERT-MARK"))
+
+
+def a_forged_word_counts(run: Run, _: Essence) -> None:
+    records, i = first_of(run, "clearance.in")
+    records[i] = msgspec.structs.replace(records[i], value=(records[i].value or b"") + b" FORGED")
+
+
+def a_topic_nobody_is_granted(run: Run, _: Essence) -> None:
+    run.log.write(Send("elsewhere", b"k", b"{}"))
+
+
+def an_authority_sees_the_inside_of_another(run: Run, _: Essence) -> None:
+    topic = next(n for n in run.log.names() if n.startswith("border."))
+    records, i = first_of(run, topic)
+    update = msgspec.json.decode(records[i].value or b"", type=ClearanceUpdate)
+    records[i] = msgspec.structs.replace(records[i], value=codec.encode(msgspec.structs.replace(update, authority="ZZ", flags=("held_by_others",))))
+
+
+def a_carrier_reads_of_others(run: Run, _: Essence) -> None:
+    records, i = first_of(run, next(n for n in run.log.names() if n.startswith("status.")), b'"type":"clearance.status"')
+    update = msgspec.json.decode(records[i].value or b"", type=ClearanceUpdate)
+    records[i] = msgspec.structs.replace(records[i], value=codec.encode(msgspec.structs.replace(update, carriers=())))
+
+
+def work_grows(run: Run, _: Essence) -> None:
+    run.steps["events"] += 1_000_000
+
+
+def a_sweep_never_ends(run: Run, _: Essence) -> None:
+    lane = next(lane for lane in run.cluster.lanes if lane.work is not None and len(lane.work.cells) > 1)
+    assert lane.work is not None
+    lane.work.cells.begin_sweep(lane.work.broadcasts.epoch + 1)
+
+
+SPOILT: tuple[tuple[str, Callable[[Run, Essence], None]], ...] = (
+    ("1 nothing lost", outcomes_vanish), ("1 nothing lost", a_dead_letter_differs), ("1 nothing lost", a_commit_comes_early),
+    ("1 nothing lost", the_ledger_lacks_a_row), ("1 nothing lost", the_ledger_has_a_row_too_many), ("1 nothing lost", a_state_is_not_restored),
+    ("2 order does not matter", a_last_word_differs), ("3 pure core", a_step_is_impure),
+    ("4 positive evidence", a_release_is_invented), ("4 positive evidence", a_hold_without_authority),
+    ("5 revisions", a_revision_has_two_contents), ("5 revisions", a_revision_falls),
+    ("6 explained", the_ledger_tells_another_past), ("6 explained", the_evidence_is_gone), ("6 explained", a_status_rests_on_nothing),
+    ("7 need to know", a_secret_shows), ("7 need to know", a_forged_word_counts), ("7 need to know", a_topic_nobody_is_granted),
+    ("7 need to know", an_authority_sees_the_inside_of_another), ("7 need to know", a_carrier_reads_of_others),
+    ("8 bounded", work_grows), ("8 bounded", a_sweep_never_ends))
+
+
+def test_no_checker_fires_on_a_good_run(run: Run, calm: Essence) -> None:
+    assert findings(run, calm) == {}
+
+
+@pytest.mark.parametrize(("invariant", "spoil"), SPOILT, ids=[spoil.__name__ for _, spoil in SPOILT])
+def test_each_checker_fires_on_a_run_that_was_spoilt(invariant: str, spoil: Callable[[Run, Essence], None], run: Run, calm: Essence) -> None:
+    spoil(run, calm)
+    assert invariant in findings(run, calm)
+
+
+class Forgetful(SourcesFold):
+    """Remembers how often it was asked: no two answers are the same."""
+
+    asked = 0
+
+    def step(self, state: State | None, key: str, events: Any, world: Any, now: int) -> Any:
+        self.asked += 1
+        return super().step(state, key, events, world, now if self.asked % 2 else now + 10 * 86_400_000_000)
+
+
+@pytest.mark.parametrize(("fold", "impure"), [(SourcesFold, False), (Forgetful, True)])
+def test_the_probe_sees_a_fold_that_answers_differently_the_second_time(fold: type[SourcesFold], impure: bool) -> None:
+    from streams.fold import World
+    from tests.sim.worlds import reference
+    faults: list[str] = []
+    probe = Probe(fold(), random.Random(1), 1.0, faults, Counter())
+    probe.step(State(heard_at=1, last_event=1, live=True, known=True), "ktz", (), World(reference()), 2)
+    assert bool(faults) is impure
+
+
+def test_a_system_that_never_comes_to_rest_is_a_failure(run: Run) -> None:
+    cluster: Cluster = run.cluster
+    cluster.round = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(Livelock):
+        cluster.settle(50)
