@@ -58,12 +58,12 @@ class Deployment:
         said = [msgspec.json.decode(r.value, type=ClearanceUpdate) for r in records(self.servers.bootstrap, topic) if r.value is not None]
         return [u for u in said if u.side == side]
 
-    def until(self, topic: str, side: str, state: str) -> ClearanceUpdate:
-        """Waits for a state on a border topic; gives the update that says it."""
+    def until(self, topic: str, side: str, state: str, *, eta: bool = False) -> ClearanceUpdate:
+        """Waits for a state on a border topic, and for an expected arrival if asked to; gives the update that says it."""
         limit = time.monotonic() + WAIT_S
         while True:
             said = self.updates(topic, side)
-            found = next((u for u in said if u.state == state), None)
+            found = next((u for u in said if u.state == state and (u.eta is not None or not eta)), None)
             if found is not None:
                 return found
             assert time.monotonic() < limit, f"{topic} never said {state} of {side}: {[(u.state, u.flags) for u in said]}"
@@ -113,13 +113,13 @@ def passed(deployment: Deployment) -> Deployment:
     d = deployment
     d.say(shipment(d), d.event("train.announced", "ktz", -290, train=TRAIN, corridor="OWN-1", direction="west", containers=[BOX]),
           d.event("train.consist", "ktz", -280, train=TRAIN, wagons=[{"wagon": "94768123", "containers": [BOX]}], place="almaty"),
-          d.event("train.position", "ktz", -270, train=TRAIN, station="almaty", what="departed"))
-    d.until(BORDER_QX, QX, "EXPECTED")
-    d.say(filing(d, -260, "entry_summary", SUMMARY), notice(d, -250, "REGISTERED", "entry_summary", SUMMARY))
+          d.event("train.position", "ktz", -60, train=TRAIN, station="almaty", what="departed"))
+    d.until(BORDER_QX, QX, "EXPECTED", eta=True)
+    d.say(filing(d, -55, "entry_summary", SUMMARY), notice(d, -50, "REGISTERED", "entry_summary", SUMMARY))
     d.until(BORDER_QX, QX, "ACCEPTED")
-    d.say(d.event("train.position", "ktz", -60, train=TRAIN, station="fixtura", what="arrived"))
+    d.say(d.event("train.position", "ktz", -45, train=TRAIN, station="fixtura", what="arrived"))
     d.until(BORDER_KZ, KZ, "ARRIVED")
-    d.say(d.event("train.position", "ktz", -45, train=TRAIN, station="fixtura", what="departed"),
+    d.say(d.event("train.position", "ktz", -40, train=TRAIN, station="fixtura", what="departed"),
           d.event("train.position", "ktz", -30, train=TRAIN, station="exempla", what="arrived"),
           d.event("terminal.event", "terminal-exempla", -20, container=BOX, place="exempla-yard", what="presented"))
     d.until(BORDER_KZ, KZ, "DEPARTED")
@@ -154,20 +154,26 @@ def test_the_release_is_the_word_of_the_overlays_own_authority(passed: Deploymen
     assert released.pack != pack_of(reference_files.load(None)), "the overlay is part of the rule pack's hash"
 
 
-def test_what_its_row_asks_for_is_said_with_the_overlays_duty_line(passed: Deployment) -> None:
-    expected = passed.until(BORDER_QX, QX, "EXPECTED")
+def test_what_its_row_asks_for_is_said_with_the_overlays_deadline_duty_line_and_time(passed: Deployment) -> None:
+    expected = passed.until(BORDER_QX, QX, "EXPECTED", eta=True)
     assert expected.missing_filings == ("entry_summary",)
-    action = expected.actions[0]
+    action, filing_said = expected.actions[0], next(f for f in expected.filings if f.kind == "entry_summary")
     assert (action.what["en"], action.office, action.call, action.call_hours) == (
         "Lodge entry summary and get it registered.", "QXEXEMPL", "+000 999 0001", "24/7")
+    assert expected.eta is not None
+    assert filing_said.due == action.by
+    assert action.by is not None
+    assert action.by <= expected.eta[1] - 120 * 60_000_000, "two hours before the territory, as the overlay's row says"
+    assert action.by_border.endswith("+05:00"), "in the time of the overlay's authority"
     there = [f for f in passed.until(BORDER_QX, QX, "ARRIVED").filings if f.kind == "entry_summary"]
-    assert [(f.timing, f.numbers) for f in there] == [("in_time", (SUMMARY,))], "without coordinates the deadline counts from the train's own call"
+    assert [(f.numbers, f.timing) for f in there] == [((SUMMARY,), "late")], "registered less than two hours before the train was there"
 
 
 def test_an_alert_is_raised_at_the_new_crossing(passed: Deployment) -> None:
     alerts = [msgspec.json.decode(r.value, type=Alert) for r in records(passed.servers.bootstrap, "ops.alerts")]
     left = [a for a in alerts if a.name == "LeftWithoutRelease"]
     assert [(a.state, a.side) for a in left] == [("open", KZ)], "nobody said that Kazakhstan released it"
+    assert [(a.state, a.side, a.call) for a in alerts if a.name == "FilingAtRisk" and a.state == "open"] == [("open", QX, "+000 999 0001")]
 
 
 def test_the_party_of_the_overlay_gets_its_shipments_and_is_told_what_is_refused(passed: Deployment) -> None:
