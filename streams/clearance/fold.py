@@ -8,7 +8,7 @@ import msgspec
 from streams.assess import Assessment, Previous, assess
 from streams.clearance import publish
 from streams.clearance.retire import awaken, retired, stubbed
-from streams.clearance.state import Shipment, add, decode, encode, memo_of, remember, retire_at
+from streams.clearance.state import MEMOS_MAX, Shelf, Shipment, add, decode, encode, memo_of, retire_at
 from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
 from streams.reference.model import Reference
 from streams.rules import pack_of
@@ -30,6 +30,9 @@ class ClearanceFold(Fold[Shipment, Inbound]):
     state_topic = "clearance.state"
     revision_topic = "clearance.status"
     broadcasts = (FreshnessChanged, MaskFacts, CrossingCondition, RiskIndicator)
+
+    def __init__(self, memos: int = MEMOS_MAX) -> None:
+        self._shelf = Shelf(memos)
 
     def decode(self, value: bytes) -> Inbound:
         """One message; broadcasts decode too, the runner keeps them apart."""
@@ -76,7 +79,12 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         said = bool(events) or state is None or held.heard != heard or (held.due_public is not None and held.due_public <= now)
         if said:
             held = msgspec.structs.replace(held, heard=heard, due_public=assessment.next_due)
-        return _published(state, held, key, assessment, world, now, outcomes, due, changed, said)
+        step = _published(state, held, key, assessment, world, now, outcomes, due, changed, said)
+        if state is not None and not step.changed:
+            step = msgspec.structs.replace(step, state=state)       # the object that the runner keeps anyway
+        if step.state is not None:
+            self._shelf.put(key, step.state, assessment.memo)
+        return step
 
 
 def _merged(held: Shipment, events: Sequence[Inbound]) -> tuple[Shipment, tuple[Outcome, ...], bool]:
@@ -112,7 +120,6 @@ def _published(
     held, spoken = _public(held, key, assessment, world, now) if said else (held, ())
     restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
     held = msgspec.structs.replace(held, restricted=restricted)
-    remember(held, assessment.memo)
     dues = [d for d in (held.due_public, retire, due_apart) if d is not None]
     return Step(held, (*spoken, *apart), outcomes, min(dues, default=None), changed=merged or before is None or held != before)
 

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from streams.assess.memo import Memo
+from streams.squeeze import loosened, squeezed
 from topics.facts import DAY, Fact, Slot, order_of, slot_of
 
 FACTS_PER_SCOPE_MAX = 256
@@ -89,16 +91,39 @@ def remember(state: Shipment, memo: Memo | None) -> None:
     state.__dict__["memo"] = memo
 
 
+MEMOS_MAX = 1_000
+"""Shipments of a process whose last assessment is remembered: one of a single box takes about 90 kB, twenty times its state's bytes."""
+
+
+class Shelf:
+    """The shipments assessed last. Only they keep a memo; of all others it is dropped."""
+
+    __slots__ = ("_held", "_most")
+
+    def __init__(self, most: int = MEMOS_MAX) -> None:
+        self._held: OrderedDict[str, Shipment] = OrderedDict()
+        self._most = most
+
+    def put(self, key: str, state: Shipment, memo: Memo | None) -> None:
+        """Remember what this shipment's assessment leaves to its next one."""
+        remember(state, memo)
+        self._held[key] = state
+        self._held.move_to_end(key)
+        while len(self._held) > self._most:
+            _, oldest = self._held.popitem(last=False)
+            oldest.__dict__.pop("memo", None)
+
+
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Shipment)
 
 
 def encode(state: Shipment) -> bytes:
-    return _encoder.encode(state)
+    return squeezed(_encoder.encode(state))
 
 
 def decode(data: bytes) -> Shipment:
-    return _decoder.decode(data)
+    return _decoder.decode(loosened(data))
 
 
 def add(held: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[tuple[Fact, ...], list[Fact], list[Limited], int]:

@@ -11,6 +11,7 @@ from streams.derived import Said
 from streams.fold import Fate
 from streams.kept import at_of, digest, identity, keep, keep_weightiest, order, put, speaking, tag_of
 from streams.masks import Masks
+from streams.squeeze import loosened, squeezed
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Binding, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
@@ -195,8 +196,8 @@ _decoder = msgspec.msgpack.Decoder(State)
 
 
 def encode(state: State) -> bytes:
-    return _encoder.encode(state)
+    return squeezed(_encoder.encode(state))
 
 
 def decode(data: bytes) -> State:
-    return _decoder.decode(data)
+    return _decoder.decode(loosened(data))

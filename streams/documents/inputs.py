@@ -14,6 +14,7 @@ from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
 from streams.masks import Masks
 from streams.reference.model import Reference
+from streams.squeeze import loosened, squeezed
 from topics.events.base import DocumentRef, Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, Forwarded
@@ -257,8 +258,8 @@ _decoder = msgspec.msgpack.Decoder(State)
 
 
 def encode(state: State) -> bytes:
-    return _encoder.encode(state)
+    return squeezed(_encoder.encode(state))
 
 
 def decode(data: bytes) -> State:
-    return _decoder.decode(data)
+    return _decoder.decode(loosened(data))
