@@ -8,6 +8,8 @@ MARK = b"\x00"
 """Before squeezed bytes. A state is a msgpack array, which begins otherwise: what was written unsqueezed is read as it is."""
 LEAST = 512
 """Bytes below which it is not worth it."""
+SWELLS = 16
+"""Bytes that a decoded state takes in memory per byte that it is squeezed to, as measured of shipments: a cache that counts bytes must know."""
 
 
 def squeezed(data: bytes) -> bytes:

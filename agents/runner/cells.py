@@ -104,7 +104,8 @@ def joined(cells: Mapping[str, tuple[Header, bytes]]) -> tuple[dict[str, tuple[H
 class ObjectCache:
     """Decoded states, least recently used out first, bounded by the bytes they encode to. One for all partitions of a process.
 
-    Objects take a few times their encoded bytes; the bound is on what can be counted exactly.
+    Objects take a few times their encoded bytes; the bound is on what can be counted exactly. A state whose bytes are squeezed says in `SWELLS` how
+    many times larger its object is.
     """
 
     def __init__(self, bytes_max: int = 64 << 20) -> None:
@@ -125,6 +126,7 @@ class ObjectCache:
 
     def put(self, owner: int, key: str, value: object, size: int) -> None:
         self.drop(owner, key)
+        size *= getattr(type(value), "SWELLS", 1)
         self._held[owner, key] = (value, size)
         self.bytes_held += size
         while self.bytes_held > self.bytes_max and self._held:

@@ -4,12 +4,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from streams.assess.memo import Memo
-from streams.squeeze import loosened, squeezed
+from streams.squeeze import SWELLS, loosened, squeezed
 from topics.facts import DAY, Fact, Slot, order_of, slot_of
 
 FACTS_PER_SCOPE_MAX = 256
@@ -55,6 +55,7 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     not copied to a changed state.
     """
 
+    SWELLS: ClassVar[int] = SWELLS
     facts: tuple[Fact, ...] = ()
     """In slot order."""
     shown: dict[str, Shown] = {}

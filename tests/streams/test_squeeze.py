@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import msgspec
 
+from agents.runner.cells import ObjectCache
 from streams.clearance.fold import ClearanceFold
 from streams.clearance.state import Shelf, Shipment, memo_of
 from streams.fold import World
-from streams.squeeze import LEAST, MARK, loosened, squeezed
+from streams.squeeze import LEAST, MARK, SWELLS, loosened, squeezed
 from tests.streams.border_world import reference
 from tests.streams.test_assess_story import BY_THEN, KEY, there
 from topics.events.internal import ShipmentFacts
@@ -50,6 +51,14 @@ def test_only_the_shipments_assessed_last_keep_a_memo_and_say_the_same_without()
     again = fold.step(states[0], "S000000000000", (), World(REF), BY_THEN)
     fresh = ClearanceFold().step(states[0], "S000000000000", (), World(REF), BY_THEN)
     assert (again.outputs, again.next_due) == (fresh.outputs, fresh.next_due)
+
+
+def test_a_cache_counts_a_squeezed_state_at_the_size_of_its_object() -> None:
+    cache, state = ObjectCache(bytes_max=10_000), stepped(ClearanceFold())
+    cache.put(1, "a", state, 100)
+    assert cache.bytes_held == 100 * SWELLS
+    cache.drop(1, "a")
+    assert cache.bytes_held == 0
 
 
 def test_a_shipment_that_is_assessed_again_takes_no_second_place() -> None:
