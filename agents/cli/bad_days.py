@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -33,8 +33,7 @@ def register(app: typer.Typer) -> None:
         seconds = parse_duration(wait)
         said = {} if dry_run else who(by, reason)
         servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
-        act = None if dry_run else InputDrained(source="", id=act_id("D"), draining=not resume, **said)
-        raise typer.Exit(run_async(_drain(servers, act, seconds, as_, resume=resume, json=json)))
+        raise typer.Exit(run_async(_drain(servers, said, seconds, as_, resume=resume, dry_run=dry_run, json=json)))
 
     @app.command(epilog=examples("verify --at run/", "verify --dsn postgresql://… --json"))
     def verify(at: At = None, dsn: Dsn = None, config: Config = None, json: Json = False) -> None:
@@ -43,33 +42,30 @@ def register(app: typer.Typer) -> None:
         raise typer.Exit(run_async(_verify(servers, json=json)))
 
 
-async def _drain(servers: where.Servers, act: InputDrained | None, seconds: float, party: str, *, resume: bool, json: bool) -> int:
+async def _drain(servers: where.Servers, said: dict[str, Any], seconds: float, party: str, *, resume: bool, dry_run: bool, json: bool) -> int:
     async with AsyncExitStack() as stack:
         d = await desk(stack, servers, party, ledger=bool(servers.settings.dsn))
-        if act is not None:
-            await d.act(_by(act, d.party))
+        name = "" if dry_run else act_id("D")
+        if not dry_run:
+            await d.act(InputDrained(source=d.party, event_time=d.now, id=name, draining=not resume, **said))
         if resume:
             if json:
-                print_json({"draining": act is None, "id": "" if act is None else act.id})
+                print_json({"draining": dry_run, "id": name})
             else:
-                out.print("input would be taken again" if act is None else "input is taken again")
+                out.print("input would be taken again" if dry_run else "input is taken again")
             return 0
         admin = AIOKafkaAdminClient(bootstrap_servers=servers.settings.bootstrap, **servers.security())
         try:
             await admin.start()
             stack.push_async_callback(admin.close)
             gauge = Gauge(d.registry, servers.settings.group, admin, d.consumer, d.ledger if servers.settings.dsn else None)
-            if act is None:
+            if dry_run:
                 return _told(await gauge.measure(), drained_=False, dry_run=True, json=json)
             last: list[Behind] = []
             found = await drained(gauge, seconds, lambda now: _progress(now, last, quiet=json))
         except KafkaError as error:
             raise CliError(f"Kafka does not say how far everybody is: {error or type(error).__name__}", 1) from error
     return _told(found or last[-1], drained_=found is not None, dry_run=False, json=json)
-
-
-def _by(act: InputDrained, party: str) -> InputDrained:
-    return InputDrained(source=party, id=act.id, event_time=act.event_time, by=act.by, reason=act.reason, draining=act.draining)
 
 
 def _progress(now: Behind, last: list[Behind], *, quiet: bool) -> None:

@@ -13,7 +13,7 @@ from agents.cli import where
 from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, environment, examples, out, parse_time, print_json, run_async, stamp
 from agents.ledger.queries import Ledger
 from agents.ledger.rows import micros
-from agents.operations.acts import ActRefused, NoEffectYet, act_id, acts_of, carry_out, operator_of
+from agents.operations.acts import ActRefused, NoEffectYet, act_id, acts_of, carry_out, operator_of, railclears_now
 from agents.operations.reopen import kept, messages
 from agents.operations.resend import Reach, Retraction, reach, resend
 from topics import codec
@@ -31,8 +31,10 @@ CLEARANCE = "clearance.in"
 class Desk:
     """Clients of one command, and the name of who acts."""
 
-    def __init__(self, servers: where.Servers, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, ledger: Ledger | None, party: str) -> None:
-        self.servers, self.producer, self.consumer, self._ledger = servers, producer, consumer, ledger
+    def __init__(
+        self, servers: where.Servers, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, ledger: Ledger | None, party: str, now: datetime
+    ) -> None:
+        self.servers, self.producer, self.consumer, self._ledger, self.now = servers, producer, consumer, ledger, now
         self.registry: Registry = servers.registry()
         try:
             self.party = operator_of(self.registry, party)
@@ -69,7 +71,7 @@ async def desk(stack: AsyncExitStack, servers: where.Servers, party: str, *, led
     opened = await stack.enter_async_context(where.ledger(servers)) if ledger else None
     producer = await stack.enter_async_context(where.producer(servers))
     consumer = await stack.enter_async_context(where.consumer(servers))
-    return Desk(servers, producer, consumer, opened, party)
+    return Desk(servers, producer, consumer, opened, party, await railclears_now(consumer, datetime.now(UTC)))
 
 
 def who(by: str, reason: str) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def who(by: str, reason: str) -> dict[str, Any]:
         raise CliError("say who decides this with --by NAME")
     if not reason.strip():
         raise CliError("say why with --reason TEXT: it stands in the ledger")
-    return {"by": name, "reason": reason.strip(), "event_time": datetime.now(UTC)}
+    return {"by": name, "reason": reason.strip()}
 
 
 def register(app: typer.Typer) -> None:
@@ -169,7 +171,7 @@ async def _retract(
             _shown("would be masked", "", what, counts, counts.resent, json=json)
             return
         name = act_id("R")
-        await d.act(FeedRetracted(source=d.party, id=name, record=name, feed=what.feed, since=what.since, until=what.until, **said))
+        await d.act(FeedRetracted(source=d.party, event_time=d.now, id=name, record=name, feed=what.feed, since=what.since, until=what.until, **said))
         sent = await resend(d.ledger.pool, d.producer, what, name)
         _shown("are masked", name, what, counts, sent, json=json)
 
@@ -186,7 +188,7 @@ async def _again(servers: where.Servers, name: str, said: dict[str, Any], party:
         counts, sent = await _reach(d.ledger, what), 0
         if undo and not dry_run:
             lifted = {**said, "id": act_id("U"), "record": name, "version": act.version + 1, "undone": True}
-            await d.act(FeedRetracted(source=d.party, feed=act.feed, since=act.since, until=act.until, **lifted))
+            await d.act(FeedRetracted(source=d.party, event_time=d.now, feed=act.feed, since=act.since, until=act.until, **lifted))
         elif not undo:
             sent = counts.resent if dry_run else await resend(d.ledger.pool, d.producer, what, name)
         word = ("would count" if dry_run else "count") + " again" if undo else "stay masked"
@@ -238,7 +240,7 @@ def _pause(source: str, paused: bool, reason: str, by: str, party: str, servers:
             feed, name = d.feed(source), act_id("P")
             held = next((a.paused for a in reversed(await acts_of(d.consumer)) if isinstance(a, FeedPaused) and a.feed == feed), False)
             if not dry_run:
-                await d.act(FeedPaused(source=d.party, id=name, feed=feed, paused=paused, **said))
+                await d.act(FeedPaused(source=d.party, event_time=d.now, id=name, feed=feed, paused=paused, **said))
             topic = d.registry.parties[feed].inbound
         if json:
             print_json({"id": "" if dry_run else name, "feed": feed, "topic": topic, "paused": held if dry_run else paused, "was_paused": held})
@@ -261,7 +263,7 @@ async def _reopen(servers: where.Servers, shipment: str, said: dict[str, Any], p
             raise CliError(f"the ledger holds no fact of {shipment}", 1)
         name = act_id("O")
         if not dry_run:
-            act = ShipmentReopened(source=d.party, id=name, shipment=shipment, **said)
+            act = ShipmentReopened(source=d.party, event_time=d.now, id=name, shipment=shipment, **said)
             await d.act(act)
             for message in messages(shipment, facts, name, micros(act.event_time), d.party):
                 await d.producer.send_and_wait(CLEARANCE, codec.encode(message), key=shipment.encode())

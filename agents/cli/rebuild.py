@@ -1,7 +1,6 @@
 """`railclear rebuild`: a fold's states made anew from the ledger, compared with those that it keeps, and put in their place on demand."""
 from __future__ import annotations
 
-import time
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from aiokafka.errors import KafkaError
 from agents.cli import where
 from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, examples, out, print_json, run_async
 from agents.cli.operations import As, By, Desk, Reason, desk, who
+from agents.ledger.rows import micros
 from agents.operations import rebuild as making
 from agents.operations.acts import act_id
 from agents.operations.drain import Gauge, committed
@@ -56,7 +56,7 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
             behind = (await Gauge(d.registry, servers.settings.group, admin, d.consumer, d.ledger).measure()).ledger
             if switch:
                 await _stands_still(admin, servers.settings.group, fold, behind)
-            now = time.time_ns() // 1000
+            now = micros(d.now)
             recipe: making.Recipe[Any]
             if fold == "clearance":
                 recipe, ledger = making.clearance_recipe(servers.reference), await making.facts(d.ledger.pool)
@@ -92,7 +92,7 @@ async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behi
 async def _switch(d: Desk, fold: str, records: list[tuple[str, bytes]], said: dict[str, Any]) -> None:
     for key, value in records:
         await d.producer.send_and_wait(f"{fold}.state", value, key=key.encode())
-    act = FoldRebuilt(source=d.party, id=act_id("B"), fold="clearance" if fold == "clearance" else "documents", keys=len(records), **said)
+    act = FoldRebuilt(source=d.party, event_time=d.now, id=act_id("B"), fold="clearance" if fold == "clearance" else "documents", keys=len(records), **said)
     await d.producer.send_and_wait(d.registry.parties[d.party].inbound, codec.encode(act), key=act.id.encode())
 
 
