@@ -119,6 +119,13 @@ class Partition(Generic[S, E]):
         """Begin with an image; then `restore` the records written since, in log order, and call `restored`."""
         self.cells.adopt(image.cells)
         self._floors = dict(image.floors)
+        self.remember_revisions()
+
+    def remember_revisions(self) -> None:
+        """The revisions of all keys as they are now were seen by the world, even if a later record of a key has a lower one (a former owner's)."""
+        for key in self.cells:
+            if (cell := self.cells.get(key)) is not None and cell[0].revision > self._floors.get(key, 0):
+                self._floors[key] = cell[0].revision
 
     def restored(self) -> None:
         """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""

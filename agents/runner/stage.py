@@ -55,6 +55,7 @@ class FoldWork:
         return image.floors
 
     def restore_floors(self, floors: Mapping[str, int]) -> None:
+        self.partition.remember_revisions()
         for key, revision in floors.items():
             self.restore_revision(((REVISION_HEADER, str(revision).encode()), (KEY_HEADER, key.encode())))
 

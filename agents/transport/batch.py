@@ -37,6 +37,10 @@ class Batch(msgspec.Struct, frozen=True):
     records: Sequence[Record]
 
 
+Written = tuple[Any, int]
+"""A future of aiokafka's metadata (with the offset of the first record) and how many records it stands for."""
+
+
 class LeaseLost(Exception):
     """The lane was closed while its publication waited; the next owner does the work again."""
 
@@ -75,7 +79,7 @@ async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[No
 
 
 async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
-    producer, waiting = link.producer(), list[Any]()
+    producer, waiting = link.producer(), list[Written]()
     await _leased(link, lane)
     for effect in effects:
         match effect:
@@ -98,7 +102,7 @@ async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect]) -> 
     """State, outputs, outcomes and the input offset become visible together or never; a former owner is fenced by its epoch."""
     if not lane.open:
         raise LeaseLost
-    producer, waiting, end = lane.producer, list[Any](), None
+    producer, waiting, end = lane.producer, list[Written](), None
     await asyncio.wait_for(producer.begin_transaction(), PUBLISH_TIMEOUT_S)
     for effect in effects:
         if isinstance(effect, Ack):
@@ -124,20 +128,20 @@ async def _leased(link: Link, lane: Lane) -> None:
         raise LeaseLost
 
 
-async def _settle(lane: Lane, waiting: Sequence[Any]) -> None:
+async def _settle(lane: Lane, waiting: Sequence[Written]) -> None:
     if not waiting:
         return
-    for said in await asyncio.wait_for(asyncio.gather(*waiting), PUBLISH_TIMEOUT_S):
-        # A batch's metadata has the offset of its first record; -1 when the broker knew it from an earlier try.
-        if said.topic in lane.sure and said.partition == lane.tp.partition and said.offset >= 0:
-            lane.sure[said.topic] = max(lane.sure[said.topic], said.offset)
+    said = await asyncio.wait_for(asyncio.gather(*(future for future, _ in waiting)), PUBLISH_TIMEOUT_S)
+    for metadata, (_, count) in zip(said, waiting, strict=True):
+        if metadata.topic in lane.sure and metadata.partition == lane.tp.partition:
+            lane.wrote(metadata.topic, metadata.offset, count)
 
 
-async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Any]:
+async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
     """Hand records to the producer; returns the futures of their delivery."""
     match effect:
         case Publish(sends):
-            return [future for send in sends for future in await _send(producer, lane, send)]
+            return [written for send in sends for written in await _send(producer, lane, send)]
         case PublishOutcomes(send):
             return await _send(producer, lane, send)
         case PutState():
@@ -146,23 +150,24 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Any]:
             return []
 
 
-async def _send(producer: Any, lane: Lane, send: Send) -> list[Any]:
+async def _send(producer: Any, lane: Lane, send: Send) -> list[Written]:
     partitions: Sequence[int | None] = (send.partition,)
     if send.partition == EVERY_PARTITION:
         partitions = sorted(await producer.partitions_for(send.topic))
     lane.progress.sends += len(partitions)
-    return [await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)) for p in partitions]
+    return [(await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)), 1) for p in partitions]
 
 
-async def _put(producer: Any, lane: Lane, put: PutState) -> list[Any]:
+async def _put(producer: Any, lane: Lane, put: PutState) -> list[Written]:
     """State goes to the input's partition number in batches built here: the partitioner is bypassed on purpose."""
-    futures, batch = [], producer.create_batch()
+    futures, batch, count = list[Written](), producer.create_batch(), 0
     for key, value in put.records:
         lane.progress.state_records += 1
         lane.progress.state_bytes += len(value) if value is not None else 0
         if batch.append(key=key, value=value, timestamp=None) is None:
-            futures.append(await producer.send_batch(batch, put.topic, partition=put.partition))
-            batch = producer.create_batch()
+            futures.append((await producer.send_batch(batch, put.topic, partition=put.partition), count))
+            batch, count = producer.create_batch(), 0
             batch.append(key=key, value=value, timestamp=None)  # the first record of a batch is always taken
-    futures.append(await producer.send_batch(batch, put.topic, partition=put.partition))
+        count += 1
+    futures.append((await producer.send_batch(batch, put.topic, partition=put.partition), count))
     return futures

@@ -97,7 +97,9 @@ class Work(Protocol):
         """Revisions of an image that the world has seen beyond its state, by key."""
         ...
 
-    def restore_floors(self, floors: Mapping[str, int]) -> None: ...
+    def restore_floors(self, floors: Mapping[str, int]) -> None:
+        """After the records of a dump: its floors."""
+        ...
 
     def highest_offset(self) -> int:
         """Highest input offset that the restored state has applied, -1 = none."""

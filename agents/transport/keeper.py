@@ -128,7 +128,7 @@ class Keeper:
 
     def due(self, lane: Lane) -> bool:
         """Is a snapshot of this lane wanted?"""
-        if self.directory is None or not lane.ready or lane.closing or lane.flow is None or not lane.flow.state_topic:
+        if self.directory is None or not lane.ready or lane.closing or lane.foreign or lane.flow is None or not lane.flow.state_topic:
             return False
         at, reached = self._written.get(lane.tp, (lane.progress.ready_at, -1))
         return boot_clock() - at > self.every_s and lane.sure.get(lane.flow.state_topic, -1) > reached

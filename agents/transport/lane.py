@@ -96,7 +96,9 @@ class Lane:
         self.ids: tuple[str, ...] = ()
         """Topic ids of input, state and revision topic."""
         self.sure: dict[str, int] = {}
-        """Of the state and the revision topic: everything below this offset is in memory. Never too high."""
+        """Of the state and the revision topic: everything below this offset is in memory. Never too high, see `wrote`."""
+        self.foreign = False
+        """Somebody else wrote between our own records: memory and topic may differ."""
         self.idle_position = -1
         """Exactly-once: the position that was last committed without records."""
         self.progress = Progress()
@@ -128,6 +130,17 @@ class Lane:
         if not self.pending and self.next is not None and position > self.next:
             self.next = position
 
+    def wrote(self, topic: str, offset: int, count: int) -> None:
+        """`count` records of ours lie at `offset`. Without transactions they must follow ours or what was restored, without a gap.
+
+        A worker that was cut off may still get a request through after its successor has written; what the successor wrote is then below our
+        own records and not in our memory. Such a lane is never kept. An unknown offset (-1) is a gap too. Transactions fence, and leave markers.
+        """
+        if offset == self.sure[topic] or (self.flow is not None and self.flow.exactly_once and offset > self.sure[topic]):
+            self.sure[topic] = offset + count
+        else:
+            self.foreign = True
+
     @property
     def wants(self) -> bool:
         """May it be given another batch? Credit based: this is the only back-pressure."""
@@ -137,8 +150,8 @@ class Lane:
 
     @property
     def clean(self) -> bool:
-        """All that was ever begun here is durable: memory is no further than Kafka."""
-        return not self.pending and not self.queued and not self.in_flight and self.submitted == self.settled
+        """All that was ever begun here is durable, and nothing else was written meanwhile: memory is what Kafka has."""
+        return not self.foreign and not self.pending and not self.queued and not self.in_flight and self.submitted == self.settled
 
     @property
     def in_flight(self) -> bool:

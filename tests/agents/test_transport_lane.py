@@ -69,17 +69,37 @@ async def test_a_lane_is_clean_only_when_all_that_was_begun_is_durable() -> None
     assert not lane.clean
     lane.queued = 0
     lane.deliver(10, 10)
-    lane.sure = {"state": 0}
+    lane.sure = {"state": 4}
     submit(ends, flow(), lane, EFFECTS)  # type: ignore[arg-type]
     for _ in range(3):
         assert not lane.clean
         await drained(ends)
         await ends.recorder.confirm()
     assert lane.clean
-    assert lane.sure == {"state": 4}, "the offset that the broker gave the state"
+    assert lane.sure == {"state": 5}, "the one record of state lies at offset 4"
     lane.open = False
     submit(ends, flow(), lane, EFFECTS)  # type: ignore[arg-type]
     assert not lane.clean, "work that a closed lane may not publish any more is only in memory"
+
+
+async def test_our_records_are_sure_only_as_long_as_nobody_else_wrote_between_them() -> None:
+    lane = a_lane()
+    lane.sure = {"state": 10}
+    lane.wrote("state", 10, 3)
+    lane.wrote("state", 13, 1)
+    assert lane.sure == {"state": 14}
+    assert lane.clean
+    lane.wrote("state", 15, 2)
+    assert (lane.sure, lane.clean) == ({"state": 14}, False), "a successor's record lies at 14"
+    lane = a_lane()
+    lane.sure = {"state": 10}
+    lane.wrote("state", -1, 3)
+    assert not lane.clean
+    lane = a_lane()
+    lane.sure = {"state": 10}
+    lane.flow = Flow("f", ("in",), lambda tp: Stateless(nothing), exactly_once=True)
+    lane.wrote("state", 12, 3)
+    assert (lane.sure, lane.clean) == ({"state": 15}, True), "between transactions lie markers, and nobody else can have written"
 
 
 async def test_a_lane_is_read_only_while_it_has_room_and_is_ours() -> None:
