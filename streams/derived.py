@@ -113,12 +113,13 @@ def difference(said: Said, now: Iterable[Saying], version: int) -> tuple[tuple[E
     for name, saying in sorted(_highest(now).items()):
         value = saying.value
         compared = digest(saying.counts if saying.counts is not None else value)
-        bare = msgspec.structs.replace(value, value=None, code="", id="") if isinstance(value, Fact) else None
-        after[name] = Word(saying.key, compared, bare, saying.topic, saying.gone)
         held = said.get(name)
         if held is not None and held.digest == compared:
             after[name] = held
-        elif isinstance(value, Fact):
+            continue
+        bare = msgspec.structs.replace(value, value=None, code="", id="") if isinstance(value, Fact) else None
+        after[name] = Word(saying.key, compared, bare, saying.topic, saying.gone)
+        if isinstance(value, Fact):
             facts.setdefault((saying.topic, saying.key), []).append(msgspec.structs.replace(value, version=version))
         else:
             emits.append(Emit(saying.topic, saying.key, stamped(value, version)))

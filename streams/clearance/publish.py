@@ -69,6 +69,8 @@ def heard(public: Sequence[msgspec.Struct], assessment: Assessment, facts: Seque
 
 def content(update: ClearanceUpdate) -> bytes:
     """What of an update a reader acts on: everything but its revision, when it was assessed, and the instants that ride on the ETA."""
+    if not (update.actions or update.filings or update.findings or update.revision or update.assessed_at):
+        return digest(update if update.eta is None else msgspec.structs.replace(update, eta=None))     # nothing else to leave out
     riding = {f.due for f in update.filings} | ({update.eta[1]} if update.eta is not None else set())
     actions = [msgspec.structs.replace(a, by=None, by_border="") if a.by in riding else a for a in update.actions]
     actions.sort(key=lambda a: (a.by is None, a.by or 0, a.role, a.message, a.field, a.scope, a.rule))
@@ -124,8 +126,8 @@ def readers(key: str, update: ClearanceUpdate, assessment: Assessment, reference
     """History; the side's own authority; other authorities of the route as far as an exchange agreement lets them see it; and the
     railways and forwarders that this shipment concerns."""
     emits = [Emit(HISTORY, key, update)]
-    agreements = [a for _, a in sorted(reference.agreements.items()) if a.kind == EXCHANGE and _holds(a, assessment)]
-    unions = {code: a.union for code, a in reference.authorities.items() if a.union}
+    rows, unions = _exchange(reference)
+    agreements = [a for a in rows if _holds(a, assessment)]
     for reader, topic in sorted(_reading(update, assessment, reference)):
         seen = registry.for_reader(update, reader, agreements, unions)
         if seen is not None:
@@ -135,6 +137,17 @@ def readers(key: str, update: ClearanceUpdate, assessment: Assessment, reference
         if row is not None and row.role in WITH_STATUS:
             emits.append(Emit(registry.status_topic(party), key, update))
     return emits
+
+
+_known: list[tuple[Reference, tuple[Agreement, ...], dict[str, str]]] = []
+
+
+def _exchange(reference: Reference) -> tuple[tuple[Agreement, ...], dict[str, str]]:
+    """(exchange rows by id, union of each authority) of the reference last asked for."""
+    if not _known or _known[0][0] is not reference:
+        rows = tuple(a for _, a in sorted(reference.agreements.items()) if a.kind == EXCHANGE)
+        _known[:] = [(reference, rows, {code: a.union for code, a in reference.authorities.items() if a.union})]
+    return _known[0][1:]
 
 
 def _holds(agreement: Agreement, assessment: Assessment) -> bool:
