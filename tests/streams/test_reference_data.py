@@ -153,6 +153,11 @@ def test_deadlines_of_the_domain(reference: Reference) -> None:
     assert reference.crossings["BY-PL-BREST-MALASZEWICZE"].formation_under_2h
     declared = filing(reference, "cn-exit-west", "declaration")
     assert (declared.lead_minutes, declared.alert) == (1440, False)
+    manifest = filing(reference, "cn-exit-west", "manifest")
+    assert (manifest.lead_minutes, manifest.clock_ref, manifest.before) == (120, "loading_start", "declaration")
+    assert {r.id for r in reference.side_rows for f in r.filings if f.before} == {"cn-exit-west", "cn-exit-kz", "cn-exit-kz-khorgos", "cn-exit-any"}
+    timed = {(r.authority, f.kind, f.answer_minutes) for r in reference.side_rows for f in r.filings if f.answer_minutes is not None}
+    assert timed == {("KZ", "td", 120)}
     gtt = filing(reference, "cn-exit-kz", "gtt")
     assert (gtt.lead_minutes, gtt.clock_ref, gtt.enrolment) == (0, "train_decl_review", "gtt")
     assert filing(reference, "cn-entry", "manifest").clock_ref == "eta_first_station"
