@@ -193,11 +193,14 @@ class _Merge:
         name = f"{math.floor(fix.lat)}|{math.floor(fix.lon)}"
         if (self.squares.get(name) or self.inputs.squares.get(name)) == fix:
             return True
-        return any(fix in self.zones.get(zone, few) for zone, few in self.inputs.zones.items())
+        for zone, few in self.inputs.zones.items():      # noqa: SIM110  # any() costs a generator per call
+            if fix in (self.zones.get(zone) or few):
+                return True
+        return False
 
     def new(self) -> list[Fix]:
         """Kept now, not before."""
-        every = (*self.latest, *self.squares.values(), *(f for few in self.zones.values() for f in few))
+        every = (*self.latest, *self.squares.values(), *(f for few in self.zones.values() for f in few)) if self.squares or self.zones else self.latest
         found = {f.key: f for f in every if f.key in self.came}
         return [found[key] for key in sorted(found)]
 

@@ -93,8 +93,16 @@ class Run:
         if self._course is None:
             self._course = self._ahead(line)
         course, open_ = self._course
-        found = course.arrivals(km, at, self._delay(at))
-        return {side: self._grid(eta, at) for side, eta in found.items() if side in open_}
+        fine, steps = self.reference.limits.eta_grid_minutes * MINUTE, FAR
+        found: dict[str, tuple[int, int, int]] = {}
+        for side, eta in course.arrivals(km, at, self._delay(at)).items():
+            if side in open_:
+                ahead = eta[1] - at
+                grid = next(n for limit, n in steps if ahead < limit) * fine if ahead >= DAY else fine
+                half = grid // 2
+                low, middle, high = eta
+                found[side] = ((low + half) // grid * grid, (middle + half) // grid * grid, (high + half) // grid * grid) if grid != fine else eta
+        return found
 
     def _ahead(self, line: Route) -> tuple[Course, set[str]]:
         """The sides ahead, and those of them that can be reached."""
@@ -116,18 +124,6 @@ class Run:
             return 0
         later = [d for d in self.inputs.delays.values() if at_of(d) > since]
         return max(later, key=lambda d: (at_of(d), d.id)).minutes if later else 0
-
-    def _grid(self, eta: tuple[int, int, int], at: int) -> tuple[int, int, int]:
-        ahead = eta[1] - at
-        steps = 1
-        for limit, steps in FAR:  # noqa: B007  # the first limit that is not reached
-            if ahead < limit:
-                break
-        if steps == 1:
-            return eta                                   # the grid that it is on already
-        grid = steps * self.reference.limits.eta_grid_minutes * MINUTE
-        half = grid // 2
-        return (eta[0] + half) // grid * grid, (eta[1] + half) // grid * grid, (eta[2] + half) // grid * grid
 
     def _over(self) -> bool:
         """Nothing is on board any more, or the last stop is reached."""
