@@ -2,7 +2,7 @@
 
 Every event has a key of its own, so each gives one state record, two outputs and a share of its batch's outcomes: the worst case, and
 that of CLEARANCE. Measured per variant: rate with a backlog, latency from sending to reading the output (readers ask for committed
-records only) at a steady rate, and for how long those readers see nothing new when one of two workers is killed.
+records only) and processor time per event at a steady rate, and for how long those readers see nothing new when one of two workers is killed.
 """
 from __future__ import annotations
 
@@ -103,7 +103,13 @@ def quantile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
-async def steady(bench: Bench, variant: Variant, events: int, rate: float, seconds: float) -> dict[str, float]:
+def cpu_s(pid: int) -> float:
+    """Processor time of a process, seconds: a busy machine does not change it as it changes a clock's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def steady(bench: Bench, variant: Variant, broker: Broker, events: int, rate: float, seconds: float) -> dict[str, float]:
     """A backlog, then a steady rate, with one worker."""
     async with Reader(bench) as reader:
         await send(bench, 0, events, 0)
@@ -111,15 +117,18 @@ async def steady(bench: Bench, variant: Variant, events: int, rate: float, secon
         await until(lambda: len(reader.seen) >= events)
         times = sorted(reader.seen.values())
         backlog = (events - events // 10) / (times[-1] - times[events // 10])
+        assert broker.process is not None, "it runs"
+        before = cpu_s(bench.workers[0].pid), cpu_s(broker.process.pid)
         sent = await send(bench, events, int(rate * seconds), rate)
         await until(lambda: len(reader.seen) >= events + len(sent))
+        worker_us, broker_us = ((cpu_s(pid) - was) * 1e6 / len(sent) for pid, was in zip((bench.workers[0].pid, broker.process.pid), before, strict=True))
         late = [reader.seen[key] - at for key, at in sent.items()]
     for worker in bench.workers:
         worker.terminate()
         worker.wait(PATIENCE_S)
     said = bench.said_by_workers()
     return {"events_per_s": round(backlog), "p50_ms": round(quantile(late, 0.5) * 1000, 1), "p99_ms": round(quantile(late, 0.99) * 1000, 1),
-            "not_enough_replicas": said.count("NotEnoughReplicas")}
+            "worker_cpu_us": round(worker_us), "broker_cpu_us": round(broker_us), "not_enough_replicas": said.count("NotEnoughReplicas")}
 
 
 async def stall(bench: Bench, variant: Variant, rate: float) -> dict[str, float]:
@@ -150,7 +159,7 @@ async def measure(variant: Variant, broker: Broker, options: argparse.Namespace)
     with tempfile.TemporaryDirectory() as logs:
         if options.what in ("steady", "all"):
             async with Bench(broker.bootstrap, Path(logs), partitions=PARTITIONS) as bench:
-                figures |= await steady(bench, variant, options.events, options.rate, options.seconds)
+                figures |= await steady(bench, variant, broker, options.events, options.rate, options.seconds)
         if options.what in ("stall", "all"):
             async with Bench(broker.bootstrap, Path(logs), partitions=PARTITIONS) as bench:
                 figures |= await stall(bench, variant, options.rate / 4)
@@ -164,6 +173,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=15_000, help="of the backlog")
     parser.add_argument("--rate", type=float, default=1000.0, help="events a second of the steady part; a quarter of it while workers are killed")
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--only", default="", help="a part of the names of the variants to run")
     options = parser.parse_args()
     cache = cache_directory()
     classpath = class_path(cache)
@@ -172,7 +182,7 @@ def main() -> int:
     with (Broker(classpath, aot=aot_file(cache, classpath)) as strict,
           Broker(classpath, aot=aot_file(cache, classpath), conf={"transaction.partition.verification.enable": "false"}) as lax):
         for number in range(options.rounds):
-            for variant in VARIANTS:
+            for variant in [v for v in VARIANTS if options.only in v.name]:
                 figures: dict[str, Any] = asyncio.run(measure(variant, strict if variant.verification else lax, options))
                 rows.append({"variant": variant.name, "round": number + 1, **figures, "load": round(os.getloadavg()[0], 1)})
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
