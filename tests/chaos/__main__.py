@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say what there is")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _as_interrupt)
+    for client in ("aiokafka", "kafka"):  # that brokers are away is what is done here; a row says what came of it
+        logging.getLogger(client).setLevel(logging.CRITICAL)
     chosen = [s for s in (*full(), SHORT, SHORT_EXACTLY) if arguments.only in label(s) and (arguments.only or s not in (SHORT, SHORT_EXACTLY))]
     if arguments.list:
         print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
