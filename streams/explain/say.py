@@ -23,6 +23,8 @@ def say(key: str, lang: str, args: Mapping[str, object] | None = None) -> str:
 def _filled(name: str, value: object, lang: str) -> object:
     if name == "kinds":
         return ", ".join(word("kind", kind, lang) for kind in str(value).split(", "))
+    if name == "papers":
+        return ", ".join(word("paper", paper, lang) for paper in str(value).split(", "))
     return word(ARGUMENTS[name], str(value), lang) if name in ARGUMENTS else value
 
 

@@ -58,7 +58,8 @@ TEXTS: dict[str, str] = {
     "seal.failed": "Chain {chain} of {box} failed ({what}, seal {lock}). Control is likely; a later good reading does not heal it.",
     "seal.unproven": "The state of chain {chain} on {box} is not proven: somebody must look at it.",
     "seal.unread": "Chain {chain} of {box} has not been read at this side.",
-    "seal.differs": "Seal differs from {documents} for {box}: the seal now on is {new}.",
+    "seal.differs": "Seal differs from {papers} for {box}: the seal now on is {new}.",
+    "seal.differs_open": "Seal differs from {papers} for {box}: {old} no longer holds, and a new one is not known yet.",
     # recognition
     "rec.withdrawn": "Recognition under {agreement} is withdrawn for {box}: its lock failed.",
     "rec.withheld": "Recognition under {agreement} is withheld for {box} until the lock is checked.",

@@ -107,8 +107,14 @@ ROLES: Words = {
     "closed": ("closed", "关闭", "закрыт"), "limited": ("limited", "受限", "ограничен"), "open": ("open", "开放", "открыт"),
 }
 
+PAPERS: Words = {
+    "note": ("note", "运单", "накладная"), "manifest": ("manifest", "舱单", "манифест"), "data set": ("data set", "数据集", "набор данных"),
+    "TD": ("TD", "过境申报单", "ТД"), "PI": ("PI", "预先信息", "ПИ"),
+}
+"""How a finding calls the documents that name a seal; others by their own name."""
+
 GROUPS: dict[str, Words] = {
-    "cons": CONSEQUENCES, "message": MESSAGES, "kind": KINDS, "member": MEMBERS, "what": SEALS, "chain": CHAINS, "role": ROLES, "state": ROLES,
+    "cons": CONSEQUENCES, "message": MESSAGES, "kind": KINDS, "member": MEMBERS, "what": SEALS, "chain": CHAINS, "role": ROLES, "state": ROLES, "paper": PAPERS,
 }
 ARGUMENTS = {"consequence": "cons", "message": "message", "kind": "kind", "what": "what", "chain": "chain", "role": "role", "filer": "role",
              "state": "state"}

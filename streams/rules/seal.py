@@ -88,10 +88,11 @@ def differs(case: Case, reference: Reference, now: int) -> Finding | None:
             evidence += [wrong_at.id] if wrong_at is not None and wrong_at.id else []
     if not wrong:
         return None
+    papers = ", ".join(dict.fromkeys(wrong))
     return Finding(
-        code="SEAL_DIFFERS", severity="warning", scope=case.scope, at=since, since=since, text="seal.differs", field="seals",
-        args={"box": case.scope, "documents": ", ".join(dict.fromkeys(wrong)), "new": expected or "?", "old": old}, present=", ".join(dict.fromkeys(wrong)),
-        expected=expected, evidence=tuple(dict.fromkeys(evidence)), alert="SealDiffersFromDocument")
+        code="SEAL_DIFFERS", severity="warning", scope=case.scope, at=since, since=since, text="seal.differs" if expected else "seal.differs_open",
+        args={"box": case.scope, "papers": papers, "new": expected, "old": old}, field="seals", present=papers, expected=expected,
+        evidence=tuple(dict.fromkeys(evidence)), alert="SealDiffersFromDocument")
 
 
 def _later(case: Case, broke: int) -> bool:

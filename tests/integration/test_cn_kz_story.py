@@ -213,6 +213,9 @@ def test_later_borders_find_the_seal_differs_until_the_replacement_is_on_their_d
     opened, resolved = played.alerts(BROKEN, "SealDiffersFromDocument", side)[0], played.alerts(BROKEN, "SealDiffersFromDocument", side)[-1]
     assert (opened.state, resolved.state) == ("open", "resolved")
     assert opened.call not in ("", DUTY_KZ)
+    assert f"{played.story.locks[BROKEN]} no longer holds, and a new one is not known yet" in opened.titles["en"]
+    assert "накладная" in opened.titles["ru"]
+    assert "运单" in opened.titles["zh"]
 
 
 def test_an_amendment_only_lodged_is_not_yet_on_the_document(played: Played) -> None:
