@@ -57,7 +57,8 @@ def late(case: Case, reference: Reference, now: int) -> Finding | None:
     filing = case.filing
     if filing is None or filing.waived or filing.row.enrolment or filing.timing != "late":
         return None
-    return _said(case, filing, "FILING_LATE", "warning", reference, since=filing.registered_at)
+    severity = "warning" if filing.row.alert else "info"       # what is only tracked warns nobody
+    return _said(case, filing, "FILING_LATE", severity, reference, since=filing.registered_at)
 
 
 def missing(case: Case, reference: Reference, now: int) -> Finding | None:

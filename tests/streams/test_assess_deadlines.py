@@ -13,7 +13,7 @@ from streams.reference.model import FilingRow, SideRow
 from streams.rules import pack_of
 from tests.streams.border_world import BOX, T0, bound, box, doc, eta, presence, shipment
 from tests.streams.test_assess_shipped import shipped
-from topics.events.outputs import FilingSaid
+from topics.events.outputs import ClearanceUpdate, FilingSaid
 from topics.facts import DAY, HOUR, MINUTE, Fact, Rank
 
 CLOCK = T0 + 60 * DAY
@@ -38,13 +38,15 @@ class Due(NamedTuple):
         return CLOCK - lead * MINUTE
 
     def said(self, now: int, *facts: Fact) -> FilingSaid:
+        return next(f for f in self.update(now, *facts).filings if f.kind == self.filing.kind)
+
+    def update(self, now: int, *facts: Fact) -> ClearanceUpdate:
         boxes = [box(empty=True, goods=[], gross_kg=3_800.0)] if self.row.procedure == "empty" else [box()]
         declared = shipment(corridor="", crossings=[self.spec.crossing], direction=self.direction, containers=boxes, offices=[],
                             procedures={self.spec.authority: self.row.procedure} if self.row.procedure else {},
                             enrolments=[self.filing.enrolment] if self.filing.enrolment else [])
         found = assess("SAAAAAAAAAAAA", [declared, bound(), *facts], shipped(), (), now, pack_of(shipped()))
-        update = next(u for u in found.updates if u.side == self.spec.id)
-        return next(f for f in update.filings if f.kind == self.filing.kind)
+        return next(u for u in found.updates if u.side == self.spec.id)
 
     def expected(self) -> Fact:
         """The clock as it is foreseen."""
@@ -163,3 +165,10 @@ def test_a_terminals_word_that_loading_began_is_taken_before_the_announced_depar
     due = of("cn-exit-kz", "manifest")
     began = Fact(side=due.spec.id, key=("loading_start",), at=CLOCK - 5 * HOUR, source="term", rank=Rank.TERMINAL, scope=BOX)
     assert due.said(CLOCK, due.expected(), began).due == CLOCK - 7 * HOUR
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("manifest", "warning"), ("declaration", "info")])
+def test_a_deadline_that_is_only_tracked_is_said_and_warns_nobody(kind: str, severity: str) -> None:
+    due = of("cn-exit-kz", kind)
+    update = due.update(CLOCK + DAY, due.happened(), due.registered(due.at + 1))
+    assert [f.severity for f in update.findings if f.code == "FILING_LATE"] == [severity]
