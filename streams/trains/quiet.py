@@ -21,6 +21,7 @@ import msgspec
 
 from streams.derived import after_inputs, difference
 from streams.fold import Emit, Fate, Outcome, Step, World
+from streams.masks import masks_of
 from streams.reference.model import Limits, Reference
 from streams.trains.inputs import LAST_FIXES, SQUARES_MAX, Fix, Input, RunInputs, State, border_stations, fix_of, into
 from streams.trains.line import Spot, apart, spot_of
@@ -87,6 +88,8 @@ class Frame(NamedTuple):
     """Positions up to here are settled: no change of them is without effect for certain."""
     outside: frozenset[Key]
     """Kept positions that are not believed, jumps excepted."""
+    masked: frozenset[str]
+    """Sources of which something is masked: what they say goes the long way."""
 
 
 def remember(state: State, run: Run, world: World) -> None:
@@ -118,7 +121,7 @@ def step(state: State, events: Sequence[Input], world: World, now: int) -> Step[
     merge = _Merge(inputs, world.reference)
     latest = now + world.reference.limits.position_max_ahead_minutes * MINUTE
     for index, event in enumerate(events):
-        if type(event) is not PositionReported or event.record or event.station or event.train.origin != origin:
+        if type(event) is not PositionReported or event.record or event.station or event.train.origin != origin or event.source in frame.masked:
             return None
         fix = fix_of(event)
         if fix.at > latest:
@@ -234,7 +237,7 @@ def _frame(state: State, world: World) -> Frame | None:
 def _framed(state: State, run: Run, world: Mapping[str, msgspec.Struct]) -> Frame | None:
     """None when the run is not of the usual kind: two origins, masked words, no line, no plan, too few positions, two positions of one name."""
     inputs, way, leg = run.inputs, run.way, run.leg
-    if len(state.runs) != 1 or state.aside or state.mark or state.waiting_since is not None:
+    if len(state.runs) != 1 or state.aside or state.waiting_since is not None:
         return None
     if leg.line is None or not inputs.latest or not run.plan.known:
         return None
@@ -250,7 +253,8 @@ def _framed(state: State, run: Run, world: Mapping[str, msgspec.Struct]) -> Fram
     since = run.plan.not_before if len(run.plan.legs) == 1 else leg.since
     floor = max([tail[1].fix.key, jumps, (since, ""), *told, *shown])
     outside = frozenset(r.fix.key for r in way.refused if r.reason != "POSITION_JUMP")
-    return Frame(world, run, Sides(run, {}), tail, floor, outside)
+    run.way = way._replace(spots=(), refused=())         # not needed again, and larger than all the rest
+    return Frame(world, run, Sides(run, {}), tail, floor, outside, frozenset(m.source for m in masks_of(world)))
 
 
 def _tail(spots: Sequence[Spot], after: Key, kmh_max: float) -> tuple[Spot, ...]:
@@ -304,7 +308,7 @@ def _after(frame: Frame, merge: _Merge, limits: Limits) -> _After | None:
     if len(tail) > TAIL:
         tail = tail[-TAIL:]
         floor = max(floor, tail[1].fix.key)
-    return _After(Frame(frame.world, frame.run, frame.sides, tuple(tail), floor, frozenset(outside | off)), frozenset(off))
+    return _After(Frame(frame.world, frame.run, frame.sides, tuple(tail), floor, frozenset(outside | off), frame.masked), frozenset(off))
 
 
 def _place_in(tail: Sequence[Spot], key: Key) -> int:
@@ -325,7 +329,7 @@ def _said(state: State, origin: str, merge: _Merge, done: _After, world: World, 
         run = run.at_spot(spot, etas)
         frame = frame._replace(run=run)
         emits, said = difference(state.said, run.sayings(), version)
-    after = State(version=version, touched=now, runs={origin: merge.after()}, said=said)
+    after = State(version=version, touched=now, runs={origin: merge.after()}, said=said, mark=state.mark)
     after.__dict__["frame"] = frame
     if said is state.said:
         _note(state, after, origin, merge)

@@ -16,6 +16,7 @@ from streams.trains import TrainsFold, quiet
 from streams.trains.inputs import Input, State
 from tests.bench.positions import MINUTE, load_of
 from topics import codec
+from topics.events.internal import MaskFacts
 from topics.events.rail import ConsistReported, HandOverSheet, PositionReported, TrainDelayed, TrainRerouted, WagonSetOut
 from topics.events.sites import CrossingCondition
 
@@ -145,6 +146,12 @@ def test_the_short_way_ends_in_the_same_state_outputs_and_outcomes(reference: Re
                 twins.world = World(reference, {"crossing:x": closed})
                 if rng.random() < 0.5:
                     twins.tell([], now)
+            elif rng.random() < 0.03:                    # a feed is retracted: the train's own for a while, or another's
+                since = rng.randrange(begins, now + 1)
+                mask = MaskFacts(source=rng.choice((batch[0].source if isinstance(batch[0], PositionReported) else "cr", "rzd", "rzd")), since=since,
+                                 until=since + HOUR, record=f"m{now}", lifted=rng.random() < 0.3)
+                twins.world = World(reference, {"mask:x": mask})
+                twins.tell([], now)
         patched, steps = patched + twins.patched, steps + twins.steps
     assert taken > steps // 4, "the short way is hardly ever taken"
     assert spoke > 10
@@ -171,7 +178,8 @@ def test_a_position_is_refused_the_same_whichever_way_it_is_read(reference: Refe
     good = load_of(reference, trains=1, positions=1).positions[0][1]
     whole = codec.encode(good)
     assert FOLD.decode(whole) == good
-    changes = ((b'"lat":', b'"lat":1e9,"x":'), (b'"source"', b'"sourc"'), (b'"train":{', b'"train":{"railway":7,"x":{'), (b"train.position", b"train.positions"), (b"X", b"\x00"))
+    changes = ((b'"lat":', b'"lat":1e9,"x":'), (b'"source"', b'"sourc"'), (b'"train":{', b'"train":{"railway":7,"x":{'),
+               (b"train.position", b"train.positions"), (b"X", b"\x00"))
     for wrong in (whole[:-3], *(whole.replace(*change, 1) for change in changes)):
         with pytest.raises(codec.Refused) as short:
             FOLD.decode(wrong)
