@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from tests.sim.plan import KINDS, WORLDS, plan_of
-from tests.sim.simulate import Tally, Verdict, judge, told
+from tests.sim.simulate import Tally, Verdict, judge, judged, told
 
 SECTION = "simulation"
 LINE_EVERY = 40
@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="play one seed")
     parser.add_argument("--only", help="with --seed: only these kinds of faults, separated by commas; none = no faults")
     parser.add_argument("--trains", type=int, help="with --seed: at most so many trains")
+    parser.add_argument("--lease", choices=("yes", "no"), help="with --seed: whether a paused worker heeds its lease")
+    parser.add_argument("--transactions", choices=("yes", "no"), help="with --seed: whether CLEARANCE publishes in transactions")
     parser.add_argument("--trace", action="store_true", help="with --seed: what happened, line by line")
     parser.add_argument("--soak", type=int, default=200, metavar="N", help="seeds up to N")
     parser.add_argument("--from", dest="first", type=int, default=0, metavar="K", help="begin with seed K")
@@ -52,6 +54,10 @@ def _one(chosen: argparse.Namespace) -> int:
         plan = msgspec.structs.replace(plan, kinds=kinds)
     if chosen.trains is not None:
         plan = msgspec.structs.replace(plan, trains=chosen.trains)
+    if chosen.lease is not None:
+        plan = msgspec.structs.replace(plan, leased=chosen.lease == "yes")
+    if chosen.transactions is not None:
+        plan = msgspec.structs.replace(plan, transactional=chosen.transactions == "yes")
     trace: list[str] | None = [] if chosen.trace else None
     verdict = judge(plan, trace=trace)
     print("\n".join(trace or ()))
@@ -86,14 +92,10 @@ def _verdicts(first: int, end: int, jobs: int) -> Iterator[list[Verdict]]:
     """In order of seeds, a world's at a time."""
     blocks = [range(at, min(end, at - at % WORLDS + WORLDS)) for at in sorted({first, *range(first - first % WORLDS + WORLDS, end, WORLDS)}) if at < end]
     if jobs < 2:
-        yield from map(_block, blocks)
+        yield from map(judged, blocks)
         return
     with get_context("spawn").Pool(jobs, maxtasksperchild=100) as pool:
-        yield from pool.imap(_block, blocks)
-
-
-def _block(seeds: range) -> list[Verdict]:
-    return [judge(plan_of(seed)) for seed in seeds]
+        yield from pool.imap(judged, blocks)
 
 
 def _read(report: Path) -> dict[str, dict[str, object]]:

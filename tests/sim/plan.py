@@ -7,7 +7,6 @@ import msgspec
 
 KINDS = ("reorder", "duplicate", "delay", "redeliver", "poison", "crash", "rebalance", "zombie", "broker", "database", "skew", "sweep", "compaction", "upgrade")
 FEWEST, MOST = 4, 10
-ZOMBIE = ("leased", "unleased")
 WORLDS = 4
 """So many seeds in a row share a world, so that its calm course is worked out once."""
 
@@ -31,11 +30,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def world(self) -> int:
         """Seed of the simulated trains."""
         return self.seed // WORLDS
-
-    @property
-    def doubtful(self) -> bool:
-        """Former owners that no lease stops may say in public what is no longer so: only transactions fence them (docs/decisions.md)."""
-        return "zombie" in self.kinds and not self.leased
 
 
 def plan_of(seed: int) -> Plan:

@@ -69,6 +69,9 @@ class Run:
         self.ledgers = [LedgerTask(self.log, self.database, plan.rng(f"ledger {n}"), self.seen) for n in range(2)]
         self.unrestored: list[str] = []
         """Keys whose state in memory was not what the log gives back."""
+        self.backwards: list[str] = []
+        """The same where compaction, after its lag, kept a former owner's late record instead of the newer one before it: a known hazard of
+        at-least-once (transport study, fencing), counted and not excused as harmless."""
 
     # -- afterwards --------------------------------------------------------------------------------------------------------
     def updates(self) -> list[ClearanceUpdate]:
@@ -149,9 +152,11 @@ class Driver:
         if kind == "rebalance":
             cluster.rebalance()
         elif kind == "zombie":
-            cluster.resume()
-            cluster.pause(rng.choice(cluster.workers))
-            self.ends.append((n + rng.randint(1, 12), "zombie", 0))
+            if cluster.paused is None:
+                for _ in range(rng.randint(1, 4)):  # so that it is stopped in the middle of something
+                    cluster.round()
+                cluster.pause(rng.choice(cluster.workers))
+                self.ends.append((n + rng.randint(1, 20), "zombie", 0))
         elif kind == "broker":
             self._broker(rng, n)
         elif kind == "database":
@@ -235,6 +240,17 @@ class Driver:
             while ledger.run():
                 pass
 
+    def _compare(self, where: str, was: dict[str, tuple[tuple[int, int], bytes]], mine: dict[str, tuple[tuple[int, int], bytes]]) -> None:
+        """State never runs backwards; where no former owner has spoken late it is the same to the byte."""
+        for key in sorted(mine.keys() | was.keys()):
+            one, other = was.get(key), mine.get(key)
+            if self.cluster.late and one is not None and other is not None and other[0] >= one[0]:
+                continue
+            if (one and one[1]) != (other and other[1]):
+                known = self.cluster.late and "compaction" in self.plan.kinds
+                found = self.run.backwards if known else self.run.unrestored
+                found.append(f"{where} {key} (offset and seq {one and one[0]}, restored {other and other[0]})")
+
     def _restore_all(self) -> None:
         cluster = self.cluster
         held = {lane.place: _held(lane.work) for lane in cluster.lanes if lane.work is not None}
@@ -243,21 +259,21 @@ class Driver:
             cluster.crash(worker, in_place=True)
         for lane in cluster.lanes:
             cluster.prepare(lane)
-            if lane.work is not None and not self.plan.doubtful:
-                mine = _held(lane.work)
-                was = held[lane.place]
-                self.run.unrestored += [f"{lane.stage}/{lane.partition} {key}" for key in sorted(mine.keys() | was.keys()) if mine.get(key) != was.get(key)]
+            if lane.work is not None:
+                self._compare(f"{lane.stage}/{lane.partition}", held[lane.place], _held(lane.work))
         cluster.seen["lanes restored at the end"] += len(held)
 
 
-def _held(work: Partition[Any, Any]) -> dict[str, bytes]:
-    return {key: cell[1] for key in work.cells if (cell := work.cells.get(key)) is not None and not key.startswith("\x00")}
+def _held(work: Partition[Any, Any]) -> dict[str, tuple[tuple[int, int], bytes]]:
+    """Key -> how new its state is, and the state."""
+    return {key: ((cell[0].offset, cell[0].seq), cell[1]) for key in work.cells if (cell := work.cells.get(key)) is not None and not key.startswith("\x00")}
 
 
 def play(plan: Plan, semantics: Semantics = GOOD, trace: list[str] | None = None) -> Run:
     """Play a plan to its end. Raises what the code under test raises, and Livelock."""
     world = said_in(plan.world, plan.trains, "skew" in plan.kinds)
-    run = Run(plan, world, disturbed(plan, world), semantics, trace)
+    kept = msgspec.structs.replace(semantics, lease=semantics.lease and plan.leased)
+    run = Run(plan, world, disturbed(plan, world), kept, trace)
     Driver(run).play()
     return run
 

@@ -79,4 +79,5 @@ def test_a_replay_names_what_was_left_out() -> None:
     assert replay(plan) == "python -m tests.sim --seed 7"
     smaller = without(plan, *(plan.kinds - {"crash", "zombie"}))
     assert replay(smaller) == f"python -m tests.sim --seed 7 --only {','.join(sorted(smaller.kinds))}"
-    assert replay(Plan(seed=7, kinds=frozenset(), trains=1)) == "python -m tests.sim --seed 7 --only none --trains 1"
+    whole = Plan(seed=7, kinds=frozenset(), trains=1, leased=not plan.leased, transactional=plan.transactional)
+    assert replay(whole) == f"python -m tests.sim --seed 7 --only none --trains 1 --lease {'no' if plan.leased else 'yes'}"

@@ -57,9 +57,12 @@ class Cluster:
         """(topic, partition, committed, births of the log at that time)."""
         self.lanes: list[Lane] = []
         self.ghosts: list[Lane] = []
-        """Lanes of paused workers that were taken over and do not know it."""
+        """Lanes of the paused worker that were taken over while it could not know it."""
+        self.paused: Worker | None = None
         self.late_keys: set[tuple[str, str]] = set()
         """(stage, key) of what a former owner published after the new one had taken over."""
+        self.late = False
+        """Something of a former owner came after the takeover."""
         self.seen: Counter[str] = Counter()
         self.steps = 0
         self.generation = 0
@@ -72,7 +75,7 @@ class Cluster:
         for stage in self.stages.values():
             for topic in stage.topics:
                 for n in range(self.log.partitions(topic)):
-                    self.lanes.append(self._lane(stage, topic, n, self.rng.choice(self.workers)))
+                    self.lanes.append(self._lane(stage, topic, n, self.rng.choice([w for w in self.workers if w is not self.paused])))
 
     def _lane(self, stage: Stage, topic: str, partition: int, worker: Worker) -> Lane:
         lane = Lane(stage.name, topic, partition, worker, self.generation, self.committed.get((stage.name, topic, partition), 0))
@@ -131,7 +134,7 @@ class Cluster:
         self._assign_anew("takeover")
 
     def pause(self, worker: Worker) -> None:
-        """The worker is stopped or cut off; its lanes go to the others while it still believes to own them."""
+        """The worker is stopped or cut off; its lanes go to the others. When it wakes (`resume`) it still believes to own them."""
         mine = [lane for lane in self.lanes if lane.worker is worker and lane.ready]
         for lane in self.lanes:
             if lane.worker is not worker:
@@ -145,13 +148,16 @@ class Cluster:
             else:
                 lane.late = True
                 self.ghosts.append(lane)
-        others = [w for w in self.workers if w is not worker]
-        everybody, self.workers = self.workers, others or self.workers
+        self.paused = worker
         self._assign_anew(f"worker {worker.number} is paused")
-        self.workers = everybody
 
     def resume(self) -> None:
-        """Former owners notice at last."""
+        """The paused worker goes on where it was stopped, as far as its lease lets it, and at last notices."""
+        for _ in range(self.rng.randint(2, 16)):
+            for lane in list(self.ghosts):
+                if lane in self.ghosts and self._busy(lane):
+                    self._turn(lane)
+        self.paused = None
         for lane in self.ghosts:
             self.commit(lane)
             self._close(lane)
@@ -215,10 +221,10 @@ class Cluster:
     def round(self) -> bool:
         """Every lane that has something to do does a little of it; whether anything moved."""
         moved = False
-        busy = [lane for lane in (*self.lanes, *self.ghosts) if self._busy(lane)]
+        busy = [lane for lane in self.lanes if self._busy(lane)]
         self.rng.shuffle(busy)
         for lane in busy:
-            if lane in self.lanes or lane in self.ghosts:  # a crash may have taken it meanwhile
+            if lane in self.lanes:  # a crash may have taken it meanwhile
                 moved |= self._turn(lane)
         return moved
 
@@ -350,6 +356,7 @@ class Cluster:
     def _landed(self, lane: Lane, sends: Sequence[Send]) -> None:
         if lane.late and sends:
             self.seen["records of a former owner after the takeover"] += len(sends)
+            self.late = True
             self.late_keys |= {(lane.stage, (s.key or b"").decode(errors="replace").partition("|")[0]) for s in sends}
 
     # -- time --------------------------------------------------------------------------------------------------------------
