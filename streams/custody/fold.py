@@ -10,7 +10,7 @@ from streams.codes import UNKNOWN_CODE, About, agency_facts, facts_of, limit_fac
 from streams.custody.inputs import Aside, Input, State, add, arrivals, dealt, decode, encode, silences, words
 from streams.custody.places import side_of_place, speaker
 from streams.custody.presence import PRESENCE, Presence, direction_of, runs_of
-from streams.custody.seals import seal_facts
+from streams.custody.seals import deviations, seal_facts
 from streams.custody.spans import Span, spans_of
 from streams.custody.trip import exit_of, joined, loading_due, trip_facts, whereabouts
 from streams.derived import CLEARANCE, Saying, after_inputs, after_time, alert, closing, difference, fact
@@ -128,6 +128,7 @@ def _facts(container: str, state: State, span: Span, reference: Reference) -> It
     yield from presence.facts(container)
     yield from _conveyance(container, state, span)
     yield from seal_facts(container, list(state.seals.values()), span, direction, reference)
+    yield from deviations(container, list(state.seals.values()), span, direction, reference)
     for event in state.terminal.values():
         if span.holds(at_of(event)):
             yield from _terminal(container, event, direction, reference, state, span)

@@ -7,6 +7,7 @@ from streams.custody.places import distance_km, place_near, side_at, side_of_pla
 from streams.custody.spans import Span
 from streams.kept import at_of, event_id, micros
 from streams.reference.model import Reference
+from streams.trains.line import line_of, located
 from topics.events.sites import SealEvent
 from topics.facts import EVERYWHERE, Fact, Rank
 from topics.identifiers import document_key
@@ -37,6 +38,22 @@ def seal_facts(container: str, events: list[SealEvent], span: Span, direction: s
         if side.startswith("@") and what == "ok":
             yield Fact(side=side, key=("seal", event.chain, what, event_id(event)), at=at_of(event), source=source, rank=rank, record=event.record,
                        version=event.version, id=event_id(event), scope=container, value=_value(event, side, apart), code=event.code, dated=event.date_only)
+
+
+def deviations(container: str, events: list[SealEvent], span: Span, direction: str, reference: Reference) -> Iterator[Fact]:
+    """GTT-11: a lock that says its own position, off the line of its corridor. `km` counts beyond what the lines themselves are coarse
+    (`position_off_route_km_max`), so that a straight line between two towns accuses nobody."""
+    line = line_of(reference, span.corridor, direction) if span.corridor and direction in ("west", "east") else None
+    if line is None:
+        return
+    for event in events:
+        if event.lat is None or event.lon is None or not span.holds(at_of(event)):
+            continue
+        beyond = located(line, event.lat, event.lon).off_km - reference.limits.position_off_route_km_max
+        if beyond > 0:
+            source, rank = speaker(reference, event.source)
+            yield Fact(side=EVERYWHERE, key=("deviation", event_id(event)), at=at_of(event), source=source, rank=rank, record=event.record,
+                       version=event.version, id=event_id(event), scope=container, value={"km": round(beyond)}, dated=event.date_only)
 
 
 def _value(event: SealEvent, side: str, apart: int | None) -> dict[str, object]:

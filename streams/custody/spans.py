@@ -31,6 +31,10 @@ class Span(NamedTuple):
         return next((b.direction for b in self.bindings if b.direction), "")
 
     @property
+    def corridor(self) -> str:
+        return next((b.corridor for b in self.bindings if b.corridor), "")
+
+    @property
     def said_end(self) -> int | None:
         """When it was unloaded, as somebody says; None when it only ends because the next one begins."""
         return min((b.until for b in self.bindings if b.until is not None), default=None)

@@ -347,6 +347,7 @@ def deviation(case: Case, reference: Reference, now: int) -> Finding | None:
 
 
 def _far(fact: Fact, reference: Reference) -> bool:
+    """Stops of the train are the railway's to tell (`gtt_stop_hours_max` is for those who do): lines and stations are too coarse to compute them."""
     value = fact.value if isinstance(fact.value, dict) else {}
     km, hours = value.get("km"), value.get("hours")
     return (isinstance(km, int | float) and km > reference.limits.gtt_deviation_km_max) or (

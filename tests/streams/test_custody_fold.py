@@ -331,3 +331,16 @@ def test_a_reading_whose_coordinates_contradict_its_place_counts_nowhere() -> No
     assert read_at(place="dostyk") == KZ_ENTRY
     assert read_at(place="dostyk", lat=45.2522, lon=82.4839) == KZ_ENTRY
     assert read_at(place="dostyk", lat=55.75, lon=37.6) == ""
+
+
+def deviated(lat: float, lon: float) -> list[object]:
+    """How far off its corridor the lock's own position is, beyond what the lines are coarse."""
+    b = bench().tell(declared(), seal(10, "applied"), seal(60, "reading", lat=lat, lon=lon))
+    return [f.value for f in b.of(SHIPMENT, "deviation")]
+
+
+def test_a_lock_that_says_it_is_far_off_its_corridor_has_deviated() -> None:
+    assert deviated(45.9, 81.6) == [], "near the line from Dostyk, as coarse as it is"
+    (value,) = deviated(30.0, 60.0)
+    assert isinstance(value, dict)
+    assert value["km"] > bench().rows.limits.gtt_deviation_km_max

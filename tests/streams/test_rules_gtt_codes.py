@@ -8,7 +8,7 @@ import pytest
 
 from streams.assess import Assessment
 from streams.reference.model import Reference
-from tests.streams.border_world import CN_EXIT, GTT, KZ_ENTRY, T0, condition, demand, reference, seal
+from tests.streams.border_world import BOX, CN_EXIT, GTT, KZ_ENTRY, T0, condition, demand, reference, seal
 from tests.streams.test_assess_story import ARRIVAL, REF, at, look, underway, verdicts
 from tests.streams.test_rules_fire import but, with_shipment
 from topics.facts import HOUR, MINUTE, Fact, Rank
@@ -19,6 +19,11 @@ INSPECTED = [*but(underway(), "inspection_waived"), condition(CN_EXIT, "inspecti
 OPENED = seal("opened_authorised", T0 + 4 * HOUR, source="CN", rank=Rank.AUTHORITY, act="A-1", until=T0 + 4 * HOUR + MINUTE)
 CONTROL = demand(CN_EXIT, "control", "C1", "opened", T0 + 3 * HOUR, "CN")
 CLOSED = demand(CN_EXIT, "control", "C1", "closed", T0 + 4 * HOUR, "CN")
+
+
+def strayed(km: float) -> Fact:
+    """A lock's own position, off the line of its corridor."""
+    return Fact(side="*", key=("deviation", "locks/p"), at=T0 + 4 * HOUR, source="locks", rank=Rank.SENSOR, scope=BOX, id="locks/p", value={"km": km})
 
 
 def agreed(**more: object) -> Reference:
@@ -47,6 +52,7 @@ BRANCHES = {
     "GTT_LOCK_STANDARD_UNKNOWN": (
         "GTT-03", "unknown", here([*but(underway(), "seal"), seal("armed", T0 + 8, standard="")], ref=agreed(lock_standards=("GTT-LOCK",))),
         here(underway(), ref=agreed(lock_standards=("GTT-LOCK",))), "GTT_LOCK"),
+    "GTT_DEVIATION": ("GTT-11", "failed", here([*underway(), strayed(26)]), here([*underway(), strayed(25)]), "GTT_ON_ROUTE"),
     "GTT_SEAL_UNPROVEN": ("GTT-10", "unknown", here([*underway(), seal("lost", T0 + 4 * HOUR)]),
                           here([*underway(), seal("lost", T0 + 4 * HOUR), seal("restored", T0 + 4 * HOUR + 1)]), "GTT_SEAL_INTACT"),
 }
