@@ -12,7 +12,7 @@ from agents.cli import where
 from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, err, examples, out, parse_duration, print_json, run_async
 from agents.cli.operations import As, By, DryRun, Reason, desk, who
 from agents.operations.acts import act_id
-from agents.operations.drain import Behind, Gauge, drained
+from agents.operations.drain import Behind, Gauge, NotThere, drained
 from topics.events.operations import InputDrained
 
 
@@ -58,11 +58,14 @@ async def _drain(servers: where.Servers, said: dict[str, Any], seconds: float, p
         try:
             await admin.start()
             stack.push_async_callback(admin.close)
-            gauge = Gauge(d.registry, servers.settings.group, admin, d.consumer, d.ledger if servers.settings.dsn else None)
+            outlook = await stack.enter_async_context(where.consumer(servers))
+            gauge = Gauge(d.registry, servers.settings.group, admin, d.consumer, outlook, d.ledger if servers.settings.dsn else None)
             if dry_run:
                 return _told(await gauge.measure(), drained_=False, dry_run=True, json=json)
             last: list[Behind] = []
             found = await drained(gauge, seconds, lambda now: _progress(now, last, quiet=json))
+        except NotThere as missing:
+            raise CliError(str(missing)) from missing
         except KafkaError as error:
             raise CliError(f"Kafka does not say how far everybody is: {error or type(error).__name__}", 1) from error
     return _told(found or last[-1], drained_=found is not None, dry_run=False, json=json)

@@ -15,7 +15,7 @@ from agents.cli.operations import As, By, Desk, Reason, desk, who
 from agents.ledger.rows import micros
 from agents.operations import rebuild as making
 from agents.operations.acts import act_id
-from agents.operations.drain import Gauge, committed
+from agents.operations.drain import Gauge, NotThere, committed
 from streams.documents import DocumentsFold
 from topics import codec
 from topics.events.operations import FoldRebuilt
@@ -53,7 +53,8 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
         try:
             await admin.start()
             stack.push_async_callback(admin.close)
-            behind = (await Gauge(d.registry, servers.settings.group, admin, d.consumer, d.ledger).measure()).ledger
+            outlook = await stack.enter_async_context(where.consumer(servers))
+            behind = (await Gauge(d.registry, servers.settings.group, admin, d.consumer, outlook, d.ledger).measure()).ledger
             if switch:
                 await _stands_still(admin, servers.settings.group, fold, behind)
             now = micros(d.now)
@@ -67,6 +68,8 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
             compared, better = making.compare(recipe, kept, ledger, now)
             if switch and better:
                 await _switch(d, fold, making.records(recipe, kept, better, now), said)
+        except NotThere as missing:
+            raise CliError(str(missing)) from missing
         except KafkaError as error:
             raise CliError(f"Kafka does not answer: {error or type(error).__name__}", 1) from error
     return _told(compared, len(better) if switch else 0, behind, json=json, switch=switch)

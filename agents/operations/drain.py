@@ -20,6 +20,11 @@ QUIET_ROUNDS: Final = 3
 and every worker has seen the act long ago (agents/operations/holding.py)."""
 ROUND_S: Final = 1.0
 
+
+class NotThere(Exception):
+    """A topic is missing: how far behind anybody is cannot be said."""
+
+
 Places = Mapping[TopicPartition, int]
 
 
@@ -65,15 +70,18 @@ async def unread(consumer: AIOKafkaConsumer, ends: Places, at: Places) -> dict[T
 class Gauge:
     """Asks Kafka, and the ledger where it can be asked, how far behind everybody is."""
 
-    def __init__(self, registry: Registry, group: str, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, ledger: Ledger | None) -> None:
-        self.registry, self.group, self.admin, self.consumer, self.ledger = registry, group, admin, consumer, ledger
+    def __init__(
+        self, registry: Registry, group: str, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, outlook: AIOKafkaConsumer, ledger: Ledger | None
+    ) -> None:
+        """`consumer` looks at records; `outlook` only asks where topics end: it is never assigned anything, so that it knows all topics."""
+        self.registry, self.group, self.admin, self.consumer, self.outlook, self.ledger = registry, group, admin, consumer, outlook, ledger
         self._known = False
         self.folds = tuple(fold_topic(stage) for stage in STAGES if stage != "intake")
         self.inbound = tuple(spec.name for spec in registry.inbound)
         self.own = {party.inbound for party in registry.parties.values() if party.role == "operations"}
 
     async def measure(self) -> Behind:
-        """Raises aiokafka's errors, asyncpg's."""
+        """Raises NotThere, aiokafka's errors, asyncpg's."""
         at = await committed(self.admin, self.group)
         ends = await self._ends(self.folds)
         behind = await unread(self.consumer, ends, at)
@@ -94,10 +102,15 @@ class Gauge:
 
     async def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         if not self._known:                             # all topics at once: one by one would be a hundred questions a round
-            await self.consumer._client.force_metadata_update()
+            await self.outlook._client.force_metadata_update()
             self._known = True
-        places = [TopicPartition(topic, p) for topic in topics for p in sorted(self.consumer.partitions_for_topic(topic) or ())]
-        ends: dict[TopicPartition, int] = await self.consumer.end_offsets(places)
+        places = []
+        for topic in topics:
+            parts = self.outlook.partitions_for_topic(topic)
+            if not parts:
+                raise NotThere(f"topic {topic} is missing: make it with railclear topics apply")
+            places += [TopicPartition(topic, p) for p in sorted(parts)]
+        ends: dict[TopicPartition, int] = await self.outlook.end_offsets(places)
         return ends
 
 
@@ -116,4 +129,4 @@ async def drained(gauge: Gauge, seconds: float, say: Callable[[Behind], Any]) ->
         await asyncio.sleep(ROUND_S)
 
 
-__all__ = ["Behind", "Gauge", "committed", "drained", "unread"]
+__all__ = ["Behind", "Gauge", "NotThere", "committed", "drained", "unread"]
