@@ -23,10 +23,11 @@ from agents.demo.crew import Crew
 from agents.demo.play import provision
 from agents.embedded import EmbeddedServers
 from agents.operations.reopen import latest
-from agents.runner.cells import pack, unpack
-from streams.clearance import ClearanceFold
+from agents.runner.cells import Header, pack, unpack
+from streams.clearance import ClearanceFold, Shipment
 from topics import registry as topic_registry
 from topics.events.base import DocumentRef
+from topics.facts import DAY
 from topics.identifiers import shipment_id
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -34,7 +35,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 LONG = 90.0
 """Patience on a busy machine."""
 FORWARDER, RAILWAY, CUSTOMS, TERMINAL = "forwarder-alpha", "ktz", "customs-kz", "terminal-dostyk"
-BOX, OLD_BOX, THIRD_BOX = "CSQU3054383", "MZWU2146680", "TCLU4265789"
+BOX, OLD_BOX, THIRD_BOX, FOURTH_BOX = "CSQU3054383", "MZWU2146680", "TCLU4265789", "HLXU1234561"
 NOW = datetime.now(UTC).replace(microsecond=0)
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +50,21 @@ def shipment(number: str) -> str:
 
 def ago(hours: float) -> str:
     return (NOW - timedelta(hours=hours)).isoformat()
+
+
+RETIRED = "71000004"
+
+
+async def retire(bootstrap: str, ship: str) -> None:
+    """A shipment that retired yesterday, as CLEARANCE keeps it."""
+    at = int(NOW.timestamp() * 1e6) - DAY
+    stub = ClearanceFold().encode_state(Shipment(last_revision=at, retired_at=at, finals={KZ_ENTRY: "DEP"}))
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    await producer.start()
+    try:
+        await producer.send_and_wait("clearance.state", pack(Header(offset=-1, seq=1, due=at + 90 * DAY, now=at), stub), key=ship.encode())
+    finally:
+        await producer.stop()
 
 
 class System:
@@ -120,6 +136,7 @@ def system(embedded: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) 
     known = reference_files.load(None)
     registry = topic_registry.build(known.parties.values(), known.authorities.values(), known.crossings.values(), partitions=2)
     provision(embedded.bootstrap, registry)
+    asyncio.run(retire(embedded.bootstrap, shipment(RETIRED)))
     crew = Crew(Path(tmp_path_factory.mktemp("workers")), ["--bootstrap", embedded.bootstrap, "--partitions", "2"], {"RAILCLEAR_DSN": embedded.dsn})
     crew.start()
     try:
@@ -271,10 +288,10 @@ def test_a_drain_that_cannot_end_says_so(system: System, command: Callable[..., 
 
 # -- reopen -------------------------------------------------------------------------------------------------------------------
 def test_a_retired_shipment_comes_alive_again_and_one_that_lives_is_left_alone(system: System, command: Callable[..., Any]) -> None:
-    ship = system.declare("71000004", BOX, 24 * 200)
-    retired = "select count(*) from alert where key = $1"
-    system.until("its retirement", lambda: system.query(retired, f"RetiredUnfinished/{ship}"))
-    assert system.latest(ship, KZ_ENTRY) is None, "too old to be followed"
+    ship = system.declare(RETIRED, FOURTH_BOX, 24)
+    parked = "select count(*) from outcome where stage = 'clearance' and body::text like '%SHIPMENT_RETIRED%'"
+    system.until("that what comes for a stub is parked", lambda: system.query(parked))
+    assert system.latest(ship, KZ_ENTRY) is None
     dry = command("reopen", ship, "--dry-run")
     assert dry["facts"] > 0
     assert dry["retired"]
