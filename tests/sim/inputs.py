@@ -54,8 +54,11 @@ def said_in(number: int, trains: int, skewed: bool) -> World:
     """A world of at most so many trains."""
     rng = random.Random(f"world {number}")
     corridor = rng.choice(sorted(reference().corridors))
+    length, boxes = rng.choice((1, 1, 1, 2)), rng.choice((1, 2, 2, 3))
+    if number % 2:  # every other world is as small as it can be: two hundred seeds have minutes, not hours
+        length = boxes = 1
     options = SimOptions(
-        trains=min(trains, rng.choice((1, 1, 1, 2))), corridors=(corridor,), containers_min=1, containers_max=rng.choice((1, 2, 2, 3)), closure=False,
+        trains=min(trains, length), corridors=(corridor,), containers_min=1, containers_max=boxes, closure=False,
         position_minutes=rng.choice((0, 0, 180)), heartbeats=False, speed_up=8, late_hours_max=24, items_max=12, rates=BUSY)
     messages = world.__wrapped__(options, number)
     skews = {party: rng.randint(-240, 240) * 1_000_000 for party in sorted(topics().parties)} if skewed else {}
