@@ -28,6 +28,12 @@ class Probe(Fold[Any, Any]):
     def decode_state(self, data: bytes) -> Any:
         return self.fold.decode_state(data)
 
+    def encode_patch(self, state: Any) -> bytes | None:
+        return self.fold.encode_patch(state)
+
+    def decode_patched(self, data: bytes, patch: bytes) -> Any:
+        return self.fold.decode_patched(data, patch)
+
     def broadcast_slot(self, event: msgspec.Struct) -> BroadcastSlot:
         return self.fold.broadcast_slot(event)
 

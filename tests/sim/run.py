@@ -265,8 +265,9 @@ class Driver:
 
 
 def _held(work: Partition[Any, Any]) -> dict[str, tuple[tuple[int, int], bytes]]:
-    """Key -> how new its state is, and the state."""
-    return {key: ((cell[0].offset, cell[0].seq), cell[1]) for key in work.cells if (cell := work.cells.get(key)) is not None and not key.startswith("\x00")}
+    """Key -> how new its state is, and the state with what has changed since it was written whole."""
+    found = ((key, work.cells.get(key), work.cells.patch(key) or b"") for key in work.cells if not key.startswith("\x00"))
+    return {key: ((cell[0].offset, cell[0].seq), cell[1] + patch) for key, cell, patch in found if cell is not None}
 
 
 def play(plan: Plan, semantics: Semantics = GOOD, trace: list[str] | None = None) -> Run:
