@@ -14,7 +14,7 @@ from tests.sim.simulate import Tally, judge, replay, told
 
 pytestmark = pytest.mark.sim
 
-SEEDS, BLOCK = 200, 20
+SEEDS, BLOCK = 200, 10
 HAPPENED = (
     "crashes between two effects", "lanes restored", "batches left to the next owner", "fetches that survived a rebalance", "publications stopped by the lease",
     "records of a former owner after the takeover", "commits of an old generation refused", "former owners fenced by their transactional id", "transactions",
