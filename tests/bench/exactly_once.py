@@ -15,16 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents.embedded.jars import aot_file, cache_directory, class_path, kafka_version
 from agents.embedded.kafka import Broker
+from agents.transport.flow import TRANSACTION_TIMEOUT_MS
 from tests.agents.runner_toy import Add, Said
 from tests.integration.runner_bench import Bench
 
@@ -70,6 +72,10 @@ class Reader:
             now = time.perf_counter()
             self.seen.setdefault(msgspec.json.decode(record.value or b"", type=Said).key, now)
             self.order.append(now)
+
+    def has(self, count: int) -> bool:
+        """So many keys were seen."""
+        return len(self.seen) >= count
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None, "entered"
@@ -132,25 +138,45 @@ async def steady(bench: Bench, variant: Variant, broker: Broker, events: int, ra
 
 
 async def stall(bench: Bench, variant: Variant, rate: float) -> dict[str, float]:
-    """Longest time without anything new for a reader of committed records around the death of one of two workers."""
+    """Longest time without anything new for a reader of committed records: one of two workers is killed; and a transaction is left open on the
+    outputs by somebody who never comes back and has no successor, which is the worst that a death can leave behind."""
+    figures = {}
     async with Reader(bench) as reader:
         for _ in range(2):
             bench.worker(exactly_once=variant.exactly_once, transaction_retry_ms=variant.retry_ms, session_timeout_s=10, heartbeat_s=1)
         await send(bench, 0, int(rate * 6), rate)
         await until(lambda: len(reader.seen) >= int(rate * 6))
-        killing = asyncio.create_task(_kill(bench, 2.0))
-        begun = time.perf_counter()
-        sent = await send(bench, 100_000, int(rate * 22), rate)
-        await killing
-        await until(lambda: len(reader.seen) >= int(rate * 6) + len(sent))
-        times = [begun, *[t for t in reader.order if t >= begun]]
-    return {"longest_silence_s": round(max(b - a for a, b in pairwise(times)), 2)}
+        faults: list[tuple[str, float, Callable[[Bench], Awaitable[None]]]] = [("killed_silence_s", 16.0, _kill)]
+        if variant.exactly_once:
+            faults.append(("open_transaction_silence_s", 26.0, _leave_open))
+        for number, (name, seconds, fault) in enumerate(faults, 1):
+            begun, before = time.perf_counter(), len(reader.seen)
+            doing = asyncio.create_task(_after(2.0, fault(bench)))
+            sent = await send(bench, number * 100_000, int(rate * seconds), rate)
+            await doing
+            await until(partial(reader.has, before + len(sent)))
+            times = [begun, *[t for t in reader.order if t >= begun]]
+            figures[name] = round(max(b - a for a, b in pairwise(times)), 2)
+    return figures
 
 
-async def _kill(bench: Bench, after_s: float) -> None:
-    await asyncio.sleep(after_s)
+async def _after(seconds: float, work: Awaitable[None]) -> None:
+    await asyncio.sleep(seconds)
+    await work
+
+
+async def _kill(bench: Bench) -> None:
     bench.workers[0].kill()
     bench.workers[0].wait()
+
+
+async def _leave_open(bench: Bench) -> None:
+    lost = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=f"{bench.name}-lost", transaction_timeout_ms=TRANSACTION_TIMEOUT_MS)
+    await lost.start()
+    await lost.begin_transaction()
+    for partition in range(PARTITIONS):
+        await lost.send_and_wait(f"{bench.name}.out", b"never committed", partition=partition)
+    await lost.client.close()  # as when a process dies: nothing is said to the broker
 
 
 async def measure(variant: Variant, broker: Broker, options: argparse.Namespace) -> dict[str, float]:
@@ -162,7 +188,11 @@ async def measure(variant: Variant, broker: Broker, options: argparse.Namespace)
                 figures |= await steady(bench, variant, broker, options.events, options.rate, options.seconds)
         if options.what in ("stall", "all"):
             async with Bench(broker.bootstrap, Path(logs), partitions=PARTITIONS) as bench:
-                figures |= await stall(bench, variant, options.rate / 4)
+                try:
+                    figures |= await stall(bench, variant, options.rate / 4)
+                except TimeoutError:
+                    print(bench.said_by_workers(), file=sys.stderr)
+                    raise
     return figures
 
 
