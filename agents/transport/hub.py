@@ -17,7 +17,7 @@ from streams.effects import Send
 STUCK_S = 120.0
 """Watchdog: a batch that is not acknowledged for so long ends the process."""
 NOT_READY_S = 60.0
-"""Watchdog: partitions are assigned, none becomes ready and no state record is read, or the flow does not start, for so long."""
+"""Watchdog: some assigned partition is not ready and none has made progress, or the flow does not start, for so long."""
 
 
 class LaneHealth(msgspec.Struct, frozen=True):
@@ -125,8 +125,9 @@ class Hub:
             return None
         limit = NOT_READY_S * part
         last = max(max(lane.progress.assigned_at, lane.progress.restored_at, lane.progress.ready_at) for lane in self.lanes.values())
-        if now - last > limit and not any(lane.ready for lane in self.lanes.values()):
-            return "partitions are assigned but none becomes ready"
+        waiting = [lane.tp for lane in self.lanes.values() if not lane.ready]
+        if now - last > limit and waiting:
+            return f"{len(waiting)} assigned partitions do not become ready, the first is {waiting[0]}"
         if now - last > limit and self.flow_started_at == 0:
             return "partitions are ready but records do not flow"
         return None

@@ -329,7 +329,13 @@ async def test_watchdogs_complain_when_nothing_moves_and_are_silent_otherwise(mo
     start = lane_module.boot_clock()
     late = start + NOT_READY_S + 1
     monkeypatch.setattr("agents.transport.hub.boot_clock", lambda: late)
-    assert hub.complaint() == "partitions are assigned but none becomes ready"
+    assert hub.complaint() == f"1 assigned partitions do not become ready, the first is {TP}"
+    other = hub.lanes[TopicPartition("in", 1)] = Lane(TopicPartition("in", 1), 1, flow())
+    other.ready = True
+    assert hub.complaint() == f"1 assigned partitions do not become ready, the first is {TP}", "one that is ready does not hide it"
+    other.progress.ready_at = late - 1
+    assert hub.complaint() is None, "others still make progress: this one may wait for its turn"
+    del hub.lanes[TopicPartition("in", 1)]
     lane.progress.restored_at = late - 1
     assert hub.complaint() is None, "a long restore that reads records is no fault"
     lane.progress.restored_at, lane.ready = 0.0, True
