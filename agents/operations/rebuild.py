@@ -19,6 +19,7 @@ from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
 from streams.documents.inputs import State as Document
 from streams.fold import BroadcastSlot, World
+from streams.kept import at_of, digest
 from streams.reference.model import Reference
 from topics import codec
 from topics.codec import Refused
@@ -96,7 +97,7 @@ def _shipment(kept: Shipment | None, key: str, facts: Sequence[Any], now: int, r
 
 
 def _facts(state: Shipment) -> dict[str, str]:
-    return {"|".join((f.side, "/".join(f.key), f.scope, f.source, f.record)): f"{f.version}:{f.at}:{f.id}:{f.value!r}" for f in state.facts}
+    return {"|".join((f.side, "/".join(f.key), f.scope, f.source, f.record)): digest(f).hex() for f in state.facts}
 
 
 def clearance_recipe(reference: Reference) -> Recipe[Shipment]:
@@ -119,8 +120,6 @@ def _document(kept: Document | None, key: str, events: Sequence[Any], now: int, 
 
 
 def _newest(events: Iterable[Any]) -> int:
-    from streams.kept import at_of
-
     return max((at_of(e) for e in events if hasattr(e, "event_time")), default=0)
 
 
@@ -128,10 +127,9 @@ def _words(state: Document) -> dict[str, str]:
     found: dict[str, str] = {}
     for layer, inputs in (("", state.own), ("masked ", state.aside)):
         for table in inputs.__struct_fields__ if inputs is not None else ():
-            found |= {f"{layer}{table} {name}": codec.encode(event).decode() if isinstance(event, msgspec.Struct) else repr(event)
-                      for name, event in getattr(inputs, table).items()}
+            found |= {f"{layer}{table} {name}": digest(event).hex() for name, event in getattr(inputs, table).items()}
     for table in ("forwarded", "aliases"):
-        found |= {f"{table} {name}": codec.encode(message).decode() for name, message in getattr(state, table).items()}
+        found |= {f"{table} {name}": digest(message).hex() for name, message in getattr(state, table).items()}
     return found
 
 

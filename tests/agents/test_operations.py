@@ -242,3 +242,11 @@ def test_every_act_has_a_type_that_the_registry_lets_operators_say() -> None:
     assert all(issubclass(kind, OperatorAct) for kind in get_args(OperationsEvent))
 
 
+
+
+def test_a_table_of_values_in_another_order_is_no_difference() -> None:
+    recipe, alive = rebuild.clearance_recipe(border()), finished()
+    turned = tuple(msgspec.structs.replace(f, value=dict(reversed(f.value.items()))) if isinstance(f.value, dict) else f for f in alive.facts)
+    assert turned == alive.facts
+    assert [repr(f) for f in turned] != [repr(f) for f in alive.facts]
+    assert rebuild.compare(recipe, {KEY: kept(alive)}, {KEY: list(turned)}, T0 + DAY)[0].differences == ()
