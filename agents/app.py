@@ -181,6 +181,8 @@ class Worker:
             if lanes and self.hub.flow_started_at == 0:
                 reasons.append("records do not flow yet")
             reasons += self.hub.unowned()[:20]
+            if (complaint := self.hub.complaint(0.5)) is not None:
+                reasons.append(complaint)
         if self.ledger is not None and not self.ledger.connected:
             reasons.append("the ledger has no connection to PostgreSQL (statuses flow all the same)")
         critical = [r for r in reasons if not r.startswith("the ledger") or not self.flows]
