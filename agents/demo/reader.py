@@ -121,13 +121,27 @@ class Reader:
         finally:
             await consumer.stop()
 
+    async def _unread(self, consumer: AIOKafkaConsumer, spans: dict[TopicPartition, tuple[int, int]]) -> int:
+        """Offsets between where the ledger stands and the end that hold a record: markers of transactions are none."""
+        left = {tp: span for tp, span in spans.items() if span[0] < span[1]}
+        if not left:
+            return 0
+        consumer.assign(list(left))
+        for tp, (have, _) in left.items():
+            consumer.seek(tp, have)
+        found = await consumer.getmany(timeout_ms=500)
+        behind = 0
+        for tp, (have, end) in left.items():
+            behind += end - have if found.get(tp) else max(0, end - await consumer.position(tp))
+        return behind
+
     async def _behind(self, consumer: AIOKafkaConsumer, connection: asyncpg.Connection, seconds_max: float) -> int:
         limit = time.monotonic() + seconds_max
         while True:
             wanted = await ends(consumer, self.ledger_topics)
             rows = await connection.fetch("select topic, part, next_offset from ledger_offset")
             have = {(row["topic"], row["part"]): row["next_offset"] for row in rows}
-            behind: int = sum(max(0, end - have.get((tp.topic, tp.partition), 0)) for tp, end in wanted.items())
+            behind = await self._unread(consumer, {tp: (have.get((tp.topic, tp.partition), 0), end) for tp, end in wanted.items()})
             if behind == 0 or time.monotonic() > limit:
                 return behind
             await asyncio.sleep(0.3)

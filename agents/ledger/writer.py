@@ -30,6 +30,7 @@ T = TypeVar("T")
 TOPICS: Final = ("trains.in", "documents.in", "custody.in", "clearance.in", "clearance.history", "ops.alerts", "operations.acts")
 RECORDS_A_TRANSACTION_MAX: Final = 4000
 CONNECT_SECONDS_MAX: Final = 10.0
+POSITION_SECONDS_MAX: Final = 1.0
 BACKOFF_SECONDS_MAX: Final = 10.0
 COMMIT_EVERY_S: Final = 2.0
 """Kafka's own offsets only show others how far we are; the database's decide."""
@@ -95,7 +96,7 @@ class LedgerWriter:
                 await self._write([_log_record(r) for tp, records in batch.items() if tp not in self.unplaced for r in records])
                 self._letters.clear()
                 await self._commit(consumer)
-                self._measure_lag(consumer)
+                await self._measure_lag(consumer)
         finally:
             self._hang_up()
             await asyncio.wait_for(consumer.stop(), 10)
@@ -234,9 +235,17 @@ class LedgerWriter:
         except (KafkaError, IllegalStateError) as error:  # a rebalance under way; the next one will do
             log.info("offsets not shown to Kafka this time: %r", error)
 
-    def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
-        ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
-        self.lag = sum(max(0, end - self._links.get(tp, (0, b""))[0]) for tp, end in ends.items() if end is not None)
+    async def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
+        """Everything handed over is written by now, so the consumer's position counts: transaction markers behind the last record are no lag."""
+        lag = 0
+        for tp in consumer.assignment() - self.unplaced:
+            end = consumer.highwater(tp)
+            if end is not None:
+                try:
+                    lag += max(0, end - await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS_MAX))
+                except (TimeoutError, KafkaError, IllegalStateError):  # a rebalance under way: the next round measures again
+                    return
+        self.lag = lag
 
 
 class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped

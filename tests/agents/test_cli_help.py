@@ -88,7 +88,7 @@ def test_without_servers_a_command_says_how_to_name_them_and_exits_2(arguments: 
     (["side", "X", "--next", "12 parsecs", "--dsn", "postgresql://a@127.0.0.1:1/b"], "write 90s, 15m, 12h or 2d"),
     (["import", "ncts", "no-such-file.xml"], "no-such-file.xml does not exist"),
     (["import", "ncts", "README.md", "--as", "nobody"], "--as 'nobody' is no party of the registry"),
-    (["import", "digitraffic", "docs"], "no .json file in docs"),
+    (["import", "digitraffic", "streams"], "no .json file in streams"),
     (["import", "ncts", "README.md", "--keep", "k", "--bootstrap", "127.0.0.1:1"], "--keep is for servers that import starts itself"),
     (["import", "ncts", "README.md", "--overlay", "no-such-directory"], "no-such-directory is no directory"),
     (["dead-letters", "replay"], "say which: an ID, --code or --party"),
