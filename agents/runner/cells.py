@@ -150,6 +150,7 @@ class Cells:
         self._cells: dict[str, tuple[Header, bytes]] = {}
         self._due: list[tuple[int, str]] = []
         self._sweep: dict[str, None] = {}
+        self._overtaken: set[str] = set()
         self.bytes_held = 0
 
     def __len__(self) -> int:
@@ -200,6 +201,14 @@ class Cells:
         if old is None or (old[0].offset, old[0].seq) <= (header.offset, header.seq):
             self._cells[key] = header, data
             self.bytes_held += len(data) - (len(old[1]) if old else 0)
+            self._overtaken.discard(key)
+        else:
+            self._overtaken.add(key)
+
+    def overtaken(self) -> dict[str, bytes]:
+        """Before `restored`: keys whose last record in the log is a former owner's late one, with the newer record that counts. They must be written
+        again: compaction keeps what comes last, and would take the state back."""
+        return {key: pack(*self._cells[key]) for key in sorted(self._overtaken) if key in self._cells}
 
     def image(self) -> dict[str, tuple[Header, bytes]]:
         """All keys as they are now: a copy that later puts do not touch."""

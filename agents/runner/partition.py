@@ -129,10 +129,11 @@ class Partition(Generic[S, E]):
 
     def restored(self) -> None:
         """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""
+        overtaken = self.cells.overtaken()
         left = self.cells.restored()
         headers = [cell[0] for key in self.cells if (cell := self.cells.get(key))]
         self.now = max((h.now for h in headers), default=0)
-        self._left_over = {**self.broadcasts.restored(self.cells, self.rule_pack, self.now), **dict.fromkeys(left)}
+        self._left_over = {**overtaken, **self.broadcasts.restored(self.cells, self.rule_pack, self.now), **dict.fromkeys(left)}
         self.cells.begin_sweep(self.broadcasts.epoch)
         self._floors = {k: v for k, v in self._floors.items() if (c := self.cells.get(k)) is None or c[0].revision < v}
 

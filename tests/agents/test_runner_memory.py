@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,11 +14,12 @@ from agents.runner.cells import Header, pack, unpack
 from agents.runner.clock import Clock
 from agents.runner.draft import DEAD_LETTERS
 from agents.runner.memory import Harness, SimulatedLog, Stateless
-from agents.runner.partition import Limits
+from agents.runner.partition import Limits, Partition
 from agents.transport.batch import BATCH_RECORDS_MAX
-from streams.effects import Ack, Effect, Publish, PublishOutcomes, PutState, Send, plan
+from streams.effects import Ack, Effect, LogRecord, Publish, PublishOutcomes, PutState, Send, plan
 from streams.fold import EVERY_PARTITION
 from tests.agents.runner_toy import NO_REFERENCE, SECOND, Add, Factor, Said, Sum, Summing
+from topics import codec
 from topics.codec import Refused
 from topics.events.outputs import BatchOutcomes, DeadLetter
 
@@ -392,3 +394,29 @@ def test_effects_are_what_a_crash_plan_can_choose_from() -> None:
     assert len(said(h)) == 2
     assert len({s.revision for s in said(h)}) == 2
     assert (Publish.__name__, PublishOutcomes.__name__) == ("Publish", "PublishOutcomes")
+
+
+def _states(effects: Sequence[Effect]) -> dict[bytes, bytes | None]:
+    return {key: value for effect in effects if isinstance(effect, PutState) for key, value in effect.records}
+
+
+def _added(key: str, offset: int) -> LogRecord:
+    return LogRecord("toy.in", 0, offset, 1_700_000_000_000 + offset, key.encode(), codec.encode(Add(id=offset)))
+
+
+def test_a_state_that_a_former_owner_overtook_in_the_log_is_written_again_so_that_compaction_keeps_it() -> None:
+    owner: Partition[Sum, Add | Factor] = Partition(Summing(), NO_REFERENCE, 0)
+    owner.restored()
+    older = _states(owner.batch([_added("k", 0)]))[b"k"]
+    newer = _states(owner.batch([_added("k", 1)]))[b"k"]
+    late: Partition[Sum, Add | Factor] = Partition(Summing(), NO_REFERENCE, 0)
+    for value in (newer, older):  # as the log has them: the former owner's record came last
+        late.restore(b"k", value)
+    late.restored()
+    assert _states(late.batch([_added("other", 2)]))[b"k"] == newer
+    assert b"k" not in _states(late.batch([_added("other", 3)])), "once is enough"
+    calm: Partition[Sum, Add | Factor] = Partition(Summing(), NO_REFERENCE, 0)
+    for value in (older, newer):
+        calm.restore(b"k", value)
+    calm.restored()
+    assert b"k" not in _states(calm.batch([_added("other", 2)]))
