@@ -14,10 +14,10 @@ import faust
 def build(bootstrap: str, topic: str, group: str, partitions: int, data_dir: str) -> Any:
     """The app with its one agent."""
     app = faust.App(group, broker=f"kafka://{bootstrap}", store="memory://", topic_partitions=partitions, topic_replication_factor=1, datadir=data_dir,
-                    broker_commit_interval=0.5, topic_disable_leader=True, web_enabled=False, key_serializer="raw", value_serializer="raw",
+                    broker_commit_interval=0.5, topic_disable_leader=True, web_enabled=False, key_serializer="raw", value_serializer="json",
                     consumer_auto_offset_reset="earliest")
     source = app.topic(topic, key_type=bytes, value_type=None, key_serializer="raw", value_serializer="json")
-    table = app.Table("last", partitions=partitions, key_type=bytes, key_serializer="raw", value_serializer="json")
+    table = app.Table("last", partitions=partitions)
 
     @app.agent(source)
     async def keep(stream: Any) -> None:
