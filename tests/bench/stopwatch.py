@@ -53,8 +53,8 @@ def run(command: Sequence[str], bootstrap: str, topic: str, group: str, events: 
     A program that is too slow for `limit_s` is measured over what it did until then.
     """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=20_000)
-    with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=errors, cwd=cwd, text=True)
+    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory(prefix="railclear-bench-") as scratch:  # it is stopped before it can tidy up
+        child = subprocess.Popen(command, env={**os.environ, **(env or {}), "TMPDIR": scratch}, stdout=subprocess.DEVNULL, stderr=errors, cwd=cwd, text=True)
         try:
             return _watch(child, errors, admin, group, [TopicPartition(topic, p) for p in range(partitions)], before, events, limit_s)
         finally:

