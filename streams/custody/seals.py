@@ -31,7 +31,8 @@ def seal_facts(container: str, events: list[SealEvent], span: Span, direction: s
         if event.what == "checked_ok" and _wrong(event, mine):
             what = "wrong_id"
         source, rank = speaker(reference, event.source)
-        side, apart = _side(event, source, rank, direction, reference), _apart_km(event, reference)
+        apart = _apart_km(event, reference)
+        side = _side(event, source, rank, direction, reference) if apart is None else ""  # what contradicts itself was read nowhere
         yield Fact(side=EVERYWHERE if not side.startswith("@") or what != "reading" else side, key=("seal", event.chain, what, event_id(event)),
                    at=at_of(event), source=source, rank=rank, record=event.record, version=event.version, id=event_id(event), scope=container,
                    value=_value(event, side, apart), code=event.code, dated=event.date_only)
@@ -66,10 +67,7 @@ def _value(event: SealEvent, side: str, apart: int | None) -> dict[str, object]:
 
 
 def _side(event: SealEvent, source: str, rank: Rank, direction: str, reference: Reference) -> str:
-    """Where a seal was read: by its place, unless its coordinates are elsewhere (then nowhere); by its coordinates when it names no place; else at
-    the crossing on the side of the authority that reads."""
-    if _apart_km(event, reference) is not None:
-        return ""
+    """Where a seal was read: by its place; by its coordinates when it names none; else at the crossing on the side of the authority that reads."""
     if not event.place and not event.crossing and event.lat is not None and event.lon is not None:
         return side_of_place(reference, place_near(reference, event.lat, event.lon), direction)
     if event.place and (side := side_of_place(reference, event.place, direction)):
