@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -98,6 +98,12 @@ class Thread(driver.AIOKafkaConsumerThread):
             return {}, {}
         try:
             records = await self._fetch_records(consumer, want, timeout=timeout, max_records=consumer._max_poll_records)
+        except NoOffsetForPartitionError:
+            # A fetch that outlived a rebalance: nothing of the new assignment's partition is committed and its lane has not chosen a
+            # beginning yet. The lane's seek clears it; while the assignment is the one asked for, its lanes have sought and this is wrong.
+            if consumer._subscription.subscription.assignment is assignment:
+                raise
+            return {}, {}
         except OffsetOutOfRangeError as error:
             # Kafka's usual answer is to go on at the beginning of the log: what was deleted would be skipped without a word. The next
             # process looks at the offsets and refuses if anything is missing.

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport import lane as lane_module
@@ -301,6 +302,23 @@ async def test_a_fetch_that_outlives_a_rebalance_puts_the_position_back(rebalanc
         assert await a_thread(fetch, consumer).fetch({TP}, before, 0.1) == ({}, {})
     else:
         assert ([r.offset for r in records[TP]], marks, sought) == ([41, 42], {TP: (43, 50)}, [])
+
+
+@pytest.mark.parametrize("rebalanced", [True, False])
+async def test_a_partition_without_a_committed_offset_is_no_fault_of_a_fetch_that_outlived_a_rebalance(rebalanced: bool) -> None:
+    before, after = SimpleNamespace(), SimpleNamespace()
+    subscription = SimpleNamespace(assignment=before)
+    consumer = SimpleNamespace(_subscription=SimpleNamespace(subscription=subscription), _max_poll_records=10)
+
+    async def fetch(*_: Any, **__: Any) -> Any:
+        subscription.assignment = after if rebalanced else before
+        raise NoOffsetForPartitionError(TP)
+
+    if rebalanced:
+        assert await a_thread(fetch, consumer).fetch({TP}, before, 0.1) == ({}, {})
+    else:
+        with pytest.raises(NoOffsetForPartitionError):
+            await a_thread(fetch, consumer).fetch({TP}, before, 0.1)
 
 
 def test_the_lease_ends_before_the_broker_gives_partitions_away() -> None:

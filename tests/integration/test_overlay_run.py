@@ -191,7 +191,8 @@ def test_the_party_of_the_overlay_gets_its_shipments_and_is_told_what_is_refused
 def test_the_train_is_counted_at_the_new_crossing(passed: Deployment) -> None:
     said = [msgspec.json.decode(r.value, type=TrainReadiness) for r in records(passed.servers.bootstrap, "train.readiness")]
     assert {s.side for t in said for s in t.sides} >= {QX}
-    assert {t.corridor for t in said if t.containers} == {"OWN-1"}
+    latest = {t.run: t for t in said}  # a run's first box may be counted before its manifest told the corridor
+    assert {t.corridor for t in latest.values() if t.containers} == {"OWN-1"}
 
 
 def test_the_ledger_answers_on_the_command_line(passed: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
