@@ -191,7 +191,7 @@ class Worker:
     # -- running ---------------------------------------------------------------------------------------------------------
     def topics(self) -> set[str]:
         """Topics that must exist before this worker can do anything: a consumer waits for a missing one without a word."""
-        needed = {topic for flow in self.flows for topic in (*flow.topics, flow.state_topic, flow.revision_topic) if topic}
+        needed = {topic for flow in self.flows for topic in (*flow.topics, flow.state_topic, *flow.revision_topics) if topic}
         return needed | set(self.ledger.topics if self.ledger is not None else ()) | ({ACTS} if INTAKE in self.settings.stages else set())
 
     async def _await_topics(self) -> None:

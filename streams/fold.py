@@ -25,6 +25,8 @@ class Emit(msgspec.Struct, frozen=True):
     """Awaited before the outputs that are not first (clearance.status before border topics)."""
     revision: int = 0
     """Revision that this record shows to the world, 0 = it has none. The runner remembers the highest per key (`World.revision_floor`)."""
+    covert: bool = False
+    """Its revision is counted apart (`World.covert_floor`): no public number may depend on what only one authority may know."""
     partition: int | None = None
     """None: by the key (murmur2); a number; or EVERY_PARTITION."""
     headers: tuple[tuple[str, bytes], ...] = ()
@@ -38,6 +40,8 @@ class World(msgspec.Struct, frozen=True):
     """Latest broadcast message by slot id (`Fold.broadcast_slot`), e.g. every stale source, mask, closure and indicator. Read only."""
     revision_floor: int = 0
     """Highest revision this key has ever published, also by a step that was lost in a crash: a new one is `max(floor + 1, now)`."""
+    covert_floor: int = 0
+    """The same of its covert outputs."""
 
 
 class BroadcastSlot(msgspec.Struct, frozen=True):
@@ -104,9 +108,9 @@ class Fold(Protocol[S, E]):
     broadcasts: tuple[type[msgspec.Struct], ...] = ()
     """Message types that concern everybody. They never reach `step` as events: the runner keeps them per partition
     (`World.broadcasts`) and then steps every key of the partition with no events, in paced slices."""
-    revision_topic: str = ""
-    """Compacted topic with as many partitions as the input, to which this fold's revisions go (`Emit.first`, `Emit.revision`).
-    Outputs to it get the input's partition number, and it is read at restore: a revision never repeats or falls. Empty: none."""
+    revision_topics: tuple[str, ...] = ()
+    """Compacted topics with as many partitions as the input, to which this fold's revisions go (`Emit.first`, `Emit.revision`): public ones to
+    one, covert ones to another. Outputs to them get the input's partition number, and they are read at restore: a revision never repeats or falls."""
 
     def decode(self, value: bytes) -> E:
         """One input message. Raises topics.codec.Refused when it is not one (poison)."""

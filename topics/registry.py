@@ -14,7 +14,7 @@ from topics.codec import BYTES_IN_MAX
 from topics.disclosure import for_reader as for_reader
 
 Kind = Literal["inbound", "fold_in", "state", "border", "office", "territory", "restricted", "status", "refusals", "outcomes", "dead_letters",
-               "clearance_status", "clearance_history", "readiness", "alerts", "acts"]
+               "clearance_status", "restricted_status", "clearance_history", "readiness", "alerts", "acts"]
 
 RAILCLEAR: Final = "railclear"
 """Principal of railclear's own workers: the only writer of everything that is not inbound."""
@@ -32,6 +32,7 @@ DEAD_LETTERS: Final = "dead.letters"
 ACTS: Final = "operations.acts"
 """What operators have done, as accepted: workers read it to know what is paused, the ledger keeps it."""
 RESTRICTED_DEAD_LETTERS: Final = "dead.letters.restricted"
+RESTRICTED_REVISIONS: Final = "restricted.revisions"
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -327,6 +328,9 @@ def _common(partitions: int) -> list[TopicSpec]:
         TopicSpec(name="clearance.status", kind="clearance_status", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
                   config=_compacted(BYTES_STATE_MAX), readers=(OPS, RAILCLEAR), key="shipment|side", accepts=_STATUS_TAGS,
                   description="Latest published status of every side of every shipment: restores revisions. Internal: no outside party reads it."),
+        TopicSpec(name=RESTRICTED_REVISIONS, kind="restricted_status", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
+                  config=_compacted(BYTES_STATE_MAX), key="shipment", accepts=_STATUS_TAGS,
+                  description="The latest restricted view of a shipment, of whatever authority: restores their revisions. Covert: nobody else reads it."),
         _outward("clearance.history", "clearance_history", (OPS,), partitions=partitions, key="shipment", days=7, accepts=_STATUS_TAGS,
                  description="Every published status. Internal: the ledger reads it."),
         _outward("train.readiness", "readiness", (OPS,), partitions=max(1, partitions // 8), key="run", days=7, accepts=("train.readiness",),

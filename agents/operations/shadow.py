@@ -81,4 +81,4 @@ def shadowed(flow: Flow, names: Names) -> Flow:
         return ShadowWork(flow.work(tp), names)
 
     return Flow(flow.name, [names.of(topic) for topic in flow.topics], work, state_topic=names.of(flow.state_topic),
-                revision_topic=names.of(flow.revision_topic), exactly_once=flow.exactly_once)
+                revision_topics=[names.of(topic) for topic in flow.revision_topics], exactly_once=flow.exactly_once)

@@ -41,12 +41,17 @@ _FATES: dict[Fate, FateName] = {
 }
 
 
+def covert_name(key: str) -> str:
+    """Under which the covert revisions of a key are counted."""
+    return f"{key}\0covert"
+
+
 class Draft:
     """What will be published for one piece of work of one partition."""
 
-    def __init__(self, stage: str, partition: int, state_topic: str, revision_topic: str) -> None:
+    def __init__(self, stage: str, partition: int, state_topic: str, revision_topics: tuple[str, ...]) -> None:
         self.stage, self.partition = stage, partition
-        self.state_topic, self.revision_topic = state_topic, revision_topic
+        self.state_topic, self.revision_topics = state_topic, revision_topics
         self.first: list[Send] = []
         self.outputs: list[Send] = []
         self.puts: dict[str, bytes | None] = {}
@@ -58,9 +63,9 @@ class Draft:
         for emit, value in zip(emits, values, strict=True):
             headers = emit.headers
             if emit.revision:
-                headers = (*headers, (REVISION_HEADER, str(emit.revision).encode()), (KEY_HEADER, key.encode()))
+                headers = (*headers, (REVISION_HEADER, str(emit.revision).encode()), (KEY_HEADER, (covert_name(key) if emit.covert else key).encode()))
             partition = emit.partition
-            if partition is None and emit.topic == self.revision_topic:
+            if partition is None and emit.topic in self.revision_topics:
                 partition = self.partition
             send = Send(emit.topic, emit.key.encode(), value, partition, headers)
             (self.first if emit.first else self.outputs).append(send)
@@ -139,4 +144,4 @@ def _absent(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:
     return tuple((a.offset + 1, b.offset - 1) for a, b in pairs if b.offset > a.offset + 1)
 
 
-__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "RESTRICTED_DEAD_LETTERS", "REVISION_HEADER", "Draft", "FateName", "outcomes_of"]
+__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "RESTRICTED_DEAD_LETTERS", "REVISION_HEADER", "Draft", "FateName", "covert_name", "outcomes_of"]

@@ -291,8 +291,8 @@ class Harness:
             )
             for record in self.log.log(fold.state_topic, lane.partition):
                 work.restore(record.key or b"", record.value)
-            if fold.revision_topic:
-                for record in self.log.log(fold.revision_topic, lane.partition):
+            for topic in fold.revision_topics:
+                for record in self.log.log(topic, lane.partition):
                     work.restore_revision(record.headers)
             work.restored()
             lane.work = work

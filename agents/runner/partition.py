@@ -14,7 +14,7 @@ import msgspec
 from agents.runner.broadcasts import Broadcasts
 from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache, pack
 from agents.runner.clock import Clock
-from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft
+from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
 from streams.effects import Effect, Record
 from streams.fold import Fold, Step, World
 from streams.reference.model import Reference
@@ -193,7 +193,7 @@ class Partition(Generic[S, E]):
 
     # -- one record, one key ----------------------------------------------------------------------------------------------
     def _draft(self) -> Draft:
-        draft = Draft(self.fold.name, self.number, self.fold.state_topic, self.fold.revision_topic)
+        draft = Draft(self.fold.name, self.number, self.fold.state_topic, self.fold.revision_topics)
         draft.puts.update(self._left_over)
         self._left_over = {}
         return draft
@@ -260,13 +260,16 @@ class Partition(Generic[S, E]):
     def _step(self, key: str, events: Sequence[E], offset: int, draft: Draft, inputs: Sequence[Input[E]]) -> None:
         cell = self.cells.get(key)
         floor = max(cell[0].revision if cell else 0, self._floors.get(key, 0))
-        world = World(self.reference, self.broadcasts.world, floor)
+        apart = self._floors.get(covert_name(key), 0)
+        world = World(self.reference, self.broadcasts.world, floor, apart)
         step = self.fold.step(self._object(key, cell), key, events, world, self.now)
         self.counters.steps += 1
         patch = self.fold.encode_patch(step.state) if cell is not None and step.changed and step.state is not None else None
         data = cell[1] if cell is not None and (patch is not None or not step.changed) else self._encoded(step)
         values = [self._value(emit.value) for emit in step.outputs]
-        revision = max([floor, *(emit.revision for emit in step.outputs)])
+        revision = max([floor, *(emit.revision for emit in step.outputs if not emit.covert)])
+        if (covert := max([apart, *(emit.revision for emit in step.outputs if emit.covert)])) > apart:
+            self._floors[covert_name(key)] = covert
         for outcome in step.outcomes:
             draft.outcome(inputs[outcome.index].record, outcome)
         draft.emit(key, step.outputs, values)
@@ -278,6 +281,7 @@ class Partition(Generic[S, E]):
     ) -> None:
         self._floors.pop(key, None)
         if step.state is None:
+            self._floors.pop(covert_name(key), None)
             self.cache.drop(self._owner, key)
             if cell is not None or key in draft.puts:
                 self.cells.drop(key)

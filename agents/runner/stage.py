@@ -114,7 +114,7 @@ def fold_flow(
         (fold.input_topic,),
         work,
         state_topic=fold.state_topic,
-        revision_topic=fold.revision_topic,
+        revision_topics=fold.revision_topics,
         exactly_once=exactly_once,
     )
 

@@ -174,13 +174,13 @@ class Flow:
         work: Callable[[TopicPartition], Work],
         *,
         state_topic: str = "",
-        revision_topic: str = "",
+        revision_topics: Sequence[str] = (),
         exactly_once: bool = False,
     ) -> None:
         if not topics or (state_topic and len(topics) != 1):
             raise ValueError(f"flow {name}: a keyed flow reads exactly one topic, a stateless one at least one")
         self.name, self.topics, self.work = name, tuple(topics), work
-        self.state_topic, self.revision_topic, self.exactly_once = state_topic, revision_topic, exactly_once
+        self.state_topic, self.revision_topics, self.exactly_once = state_topic, tuple(revision_topics), exactly_once
         self.held: Collection[str] = ()
         """Topics whose records wait for now, by an operator's act: their lanes are given none."""
 
@@ -191,9 +191,9 @@ class Flow:
         """
         began = time.monotonic()
         seen = await link.known_topics()
-        lane.ids = tuple(seen[topic].id for topic in (*self.topics[:1], self.state_topic, self.revision_topic) if topic) if self.state_topic else ()
+        lane.ids = tuple(seen[topic].id for topic in (*self.topics[:1], self.state_topic, *self.revision_topics)) if self.state_topic else ()
         if self.state_topic:
-            same_counts(self.name, {t: seen[t].partitions for t in (lane.tp.topic, self.state_topic, self.revision_topic) if t})
+            same_counts(self.name, {t: seen[t].partitions for t in (lane.tp.topic, self.state_topic, *self.revision_topics)})
         if self.exactly_once:
             await self._fence(link, lane)
         work = lane.work = self.work(lane.tp)

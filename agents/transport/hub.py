@@ -74,7 +74,7 @@ class Hub:
 
     def known_topics(self) -> set[str]:
         """Those, and the state and revision topics."""
-        return self.wanted_topics() | {t for flow in self.flows.values() for t in (flow.state_topic, flow.revision_topic) if t}
+        return self.wanted_topics() | {t for flow in self.flows.values() for t in (flow.state_topic, *flow.revision_topics) if t}
 
     def unowned(self) -> list[str]:
         """What is wrong with the assignment: wanted partitions that nobody reads. A member alone cannot see it, the broker can."""

@@ -34,8 +34,8 @@ HOLD_S = 5.0
 SLICE = 2000
 
 
-Fits = Callable[[int, int], bool]
-"""Do these offsets of the state and the revision topic exist?"""
+Fits = Callable[[tuple[int, ...]], bool]
+"""Do these offsets of the state and the revision topics exist?"""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -43,8 +43,8 @@ class Kept(msgspec.Struct, frozen=True):
 
     image: Any
     ids: tuple[str, ...]
-    state_next: int
-    revision_next: int
+    nexts: tuple[int, ...]
+    """Of the state and the revision topics."""
     at: float
     """Boot clock seconds."""
 
@@ -73,7 +73,7 @@ class Keeper:
         kept = self._kept.pop((flow.name, lane.tp), None)
         if kept is None or boot_clock() - kept.at > AGE_MAX_S:
             return None
-        if kept.ids != lane.ids or not fits(kept.state_next, kept.revision_next):
+        if kept.ids != lane.ids or not fits(kept.nexts):
             log.warning("lane %s: what was kept in memory belongs to other topics and is dropped", lane.tp)
             return None
         return kept
@@ -103,7 +103,7 @@ class Keeper:
         except (SnapshotError, OSError) as error:
             log.warning("snapshot %s is not used: it %s", path.name, error)
             return None
-        reason = self._unfit(head, flow, lane) or ("" if fits(head.state_next, head.revision_next) else "it reaches beyond the topics as they are now")
+        reason = self._unfit(head, flow, lane) or ("" if fits(head.nexts) else "it reaches beyond the topics as they are now")
         if reason:
             log.warning("snapshot %s is not used: %s", path.name, reason)
             return None
@@ -153,8 +153,8 @@ class Keeper:
             return False
         floors = work.floors(kept.image)
         pairs: Iterator[tuple[bytes, bytes]] = work.dump(kept.image)
-        head = Head(group=self.group, stage=flow.name, partition=lane.tp.partition, version=self.version, ids=kept.ids, state_next=kept.state_next,
-                    revision_next=kept.revision_next, at=time.time_ns() // 1000, count=len(kept.image.cells), floors=floors)
+        head = Head(group=self.group, stage=flow.name, partition=lane.tp.partition, version=self.version, ids=kept.ids, nexts=kept.nexts,
+                    at=time.time_ns() // 1000, count=len(kept.image.cells), floors=floors)
         path = snapshot.file_of(self.directory, self.group, flow.name, lane.tp.partition)
         try:
             await asyncio.get_running_loop().run_in_executor(self._disk, snapshot.write, path, head, pairs)
@@ -162,7 +162,7 @@ class Keeper:
             log.warning("snapshot %s is not written: %s", path.name, error)
             self._written[lane.tp] = boot_clock(), -1
             return False
-        self._written[lane.tp] = boot_clock(), kept.state_next
+        self._written[lane.tp] = boot_clock(), kept.nexts[0]
         return True
 
 
@@ -174,4 +174,4 @@ def _image(lane: Lane) -> Kept | None:
     image = lane.work.image()
     if image is None:
         return None
-    return Kept(image, lane.ids, lane.sure.get(flow.state_topic, 0), lane.sure.get(flow.revision_topic, 0), boot_clock())
+    return Kept(image, lane.ids, tuple(lane.sure.get(topic, 0) for topic in (flow.state_topic, *flow.revision_topics)), boot_clock())

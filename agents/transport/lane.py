@@ -94,9 +94,9 @@ class Lane:
         self.queued = 0
         """Batches handed over whose work has not begun."""
         self.ids: tuple[str, ...] = ()
-        """Topic ids of input, state and revision topic."""
+        """Topic ids of input, state and revision topics."""
         self.sure: dict[str, int] = {}
-        """Of the state and the revision topic: everything below this offset is in memory. Never too high, see `wrote`."""
+        """Of the state and the revision topics: everything below this offset is in memory. Never too high, see `wrote`."""
         self.foreign = False
         """Somebody else wrote between our own records: memory and topic may differ."""
         self.idle_position = -1

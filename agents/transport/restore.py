@@ -34,7 +34,7 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
     try:
         await consumer.start()
         state = TopicPartition(flow.state_topic, lane.tp.partition)
-        topics = [state, *([TopicPartition(flow.revision_topic, lane.tp.partition)] if flow.revision_topic else [])]
+        topics = [state, *(TopicPartition(topic, lane.tp.partition) for topic in flow.revision_topics)]
         begins, ends = await consumer.beginning_offsets(topics), await consumer.end_offsets(topics)
         starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
         lane.sure = {tp.topic: ends[tp] for tp in topics}
@@ -57,17 +57,17 @@ async def _base(
 ) -> tuple[dict[TopicPartition, int], InputIdentity | None]:
     """What this process or machine still has of the state, and where the tails begin. What reaches beyond a topic's end is not of it."""
 
-    def fits(*starts: int) -> bool:
-        return all(begins[tp] <= start <= ends[tp] for tp, start in zip(topics, starts, strict=False))
+    def fits(starts: tuple[int, ...]) -> bool:
+        return len(starts) == len(topics) and all(begins[tp] <= start <= ends[tp] for tp, start in zip(topics, starts, strict=True))
 
     own = InputIdentity(lane.tp.topic, lane.ids[0]) if lane.ids else None
     if (kept := keeper.take(flow, lane, fits)) is not None:
         work.adopt(kept.image)
         lane.progress.source = "memory"
-        return dict(zip(topics, (kept.state_next, kept.revision_next), strict=False)), own
+        return dict(zip(topics, kept.nexts, strict=True)), own
     if (head := await keeper.load(flow, lane, work, fits)) is not None:
         lane.progress.source = "disk"
-        return dict(zip(topics, (head.state_next, head.revision_next), strict=False)), own
+        return dict(zip(topics, head.nexts, strict=True)), own
     lane.progress.source = "topic"
     return {tp: begins[tp] for tp in topics}, None
 

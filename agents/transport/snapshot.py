@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 MAGIC = b"railclear-state\n"
-FORMAT = 1
+FORMAT = 2
 _FRAME = struct.Struct(">II")
 _PRELUDE = struct.Struct(">IIQ")
 """Checksum, length of the head, length of the body."""
@@ -35,10 +35,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     """Rule pack and state format of the worker that wrote it."""
     ids: tuple[str, ...]
-    """Topic ids of input, state and revision topic."""
-    state_next: int
-    """Every state record below this offset is in it."""
-    revision_next: int
+    """Topic ids of input, state and revision topics."""
+    nexts: tuple[int, ...]
+    """Of the state and the revision topics: every record below this offset is in it."""
     at: int
     """Microseconds UTC."""
     count: int

@@ -28,7 +28,7 @@ class ClearanceFold(Fold[Shipment, Inbound]):
     name = "clearance"
     input_topic = "clearance.in"
     state_topic = "clearance.state"
-    revision_topic = "clearance.status"
+    revision_topics = (publish.STATUS, publish.COVERT)
     broadcasts = (FreshnessChanged, MaskFacts, CrossingCondition, RiskIndicator)
 
     def __init__(self, memos: int = MEMOS_MAX) -> None:
@@ -62,7 +62,7 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         """Merge, assess, publish the difference."""
         held = state or Shipment()
         if held.retired_at is not None and not any(awaken(e) for e in events):
-            return stubbed(held, key, events, world.reference, now)
+            return stubbed(held, key, events, world, now)
         held, outcomes, changed = _merged(held, events)
         if not held.facts:
             return Step(None, outcomes=outcomes, changed=False)

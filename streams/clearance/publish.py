@@ -30,6 +30,7 @@ from topics.facts import HOUR, MINUTE, Fact
 from topics.identifiers import BadIdentifier, parse_side
 
 STATUS = "clearance.status"
+COVERT = registry.RESTRICTED_REVISIONS
 HISTORY = "clearance.history"
 READINESS = "readiness.in"
 ALERTS = "ops.alerts"
@@ -234,10 +235,13 @@ def resolved(name: str, old: OpenAlert, shipment: str, seq: int, now: int) -> Al
 
 
 def restricted(held: Shipment, key: str, world: World, assessment: Assessment, now: int) -> tuple[dict[str, Shown], list[Emit], int | None]:
-    """Each authority's restricted view, computed apart with revisions of its own: nothing public ever depends on it."""
+    """Each authority's restricted view, computed apart with revisions of its own: nothing public ever depends on it.
+
+    A revision goes to the topic that restores it before its authority hears of it, so a crash in between never gives it two contents."""
     views, due = restricted_of(assessment, world.reference, world.broadcasts, held.restricted, now)
     shown: dict[str, Shown] = {}
-    emits = []
+    emits: list[Emit] = []
+    floor = world.covert_floor
     for view in views:
         fresh = content(view)
         old, times = held.restricted.get(view.side), times_of(view.eta, tuple(f.due for f in view.filings))
@@ -246,8 +250,9 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
             continue
         if old is None and not view.findings:
             continue
-        revision = max((old.revision if old else 0) + 1, now)
+        floor = revision = max(max(old.revision if old else 0, floor) + 1, now)
         if view.findings:
             shown[view.side] = Shown(revision, fresh, view.state, times)       # an empty one is said once and forgotten
-        emits.append(Emit(registry.restricted_topic(view.authority), key, stamp(view, revision, now)))
+        said = stamp(view, revision, now)
+        emits += [Emit(COVERT, key, said, first=True, revision=revision, covert=True), Emit(registry.restricted_topic(view.authority), key, said)]
     return shown, emits, due

@@ -8,7 +8,7 @@ import msgspec
 from streams.assess import Assessment
 from streams.clearance import publish
 from streams.clearance.state import Shipment
-from streams.fold import Emit, Fate, Outcome, Step
+from streams.fold import Emit, Fate, Outcome, Step, World
 from streams.reference.model import Reference
 from topics.events.internal import ShipmentFacts
 from topics.events.outputs import Alert
@@ -48,12 +48,14 @@ def retired(
     return Step(stub, tuple(emits), outcomes, now + reference.limits.stub_days * DAY)
 
 
-def stubbed(held: Shipment, key: str, events: Sequence[Inbound], reference: Reference, now: int) -> Step[Shipment]:
+def stubbed(held: Shipment, key: str, events: Sequence[Inbound], world: World, now: int) -> Step[Shipment]:
     """A stub keeps its states for 90 days. A fact for it is parked with its bytes, and alerts when it would change a final state."""
     assert held.retired_at is not None
-    until = held.retired_at + reference.limits.stub_days * DAY
+    until = held.retired_at + world.reference.limits.stub_days * DAY
     if now >= until and not events:
         gone = tuple(Emit(publish.STATUS, f"{key}|{side}", None, first=True) for side in held.finals)
+        if world.covert_floor:
+            gone = (*gone, Emit(publish.COVERT, key, None, first=True))
         return Step(None, gone)
     outcomes = tuple(Outcome(i, Fate.PARKED, "SHIPMENT_RETIRED") for i in range(len(events)))
     emits: tuple[Emit, ...] = ()

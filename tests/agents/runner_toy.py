@@ -58,7 +58,7 @@ class Summing(Fold[Sum, Add | Factor]):
 
     def __init__(self, name: str = "toy", input_topic: str = "toy.in") -> None:
         self.name, self.input_topic = name, input_topic
-        self.state_topic, self.revision_topic = f"{name}.state", f"{name}.status"
+        self.state_topic, self.revision_topics = f"{name}.state", (f"{name}.status",)
         self.broadcasts = (Factor,)
 
     def decode(self, value: bytes) -> Add | Factor:
@@ -102,7 +102,7 @@ class Summing(Fold[Sum, Add | Factor]):
         revision = max(world.revision_floor + 1, now)
         said = Said(key=key, total=total, scaled=scaled, revision=revision, why=why)
         outputs = (
-            Emit(self.revision_topic, key, said, first=True, revision=revision),
+            Emit(self.revision_topics[0], key, said, first=True, revision=revision),
             Emit(f"{self.name}.out", key, said),
         )
         new = Sum(total=total, ids=tuple(ids), due=due, scaled=scaled, revision=revision, pad=pad)
@@ -110,7 +110,7 @@ class Summing(Fold[Sum, Add | Factor]):
 
 
 def topics_of(fold: Summing) -> tuple[str, ...]:
-    return fold.input_topic, fold.state_topic, fold.revision_topic, f"{fold.name}.out", f"outcomes.{fold.name}"
+    return fold.input_topic, fold.state_topic, *fold.revision_topics, f"{fold.name}.out", f"outcomes.{fold.name}"
 
 
 def stalling(name: str) -> Any:

@@ -34,7 +34,7 @@ def a_partition(pack: str = "") -> Partition[Any, Any]:
     return Partition(Summing(), NO_REFERENCE, 0, rule_pack=pack)
 
 
-FLOW = Flow("toy", ("toy.in",), lambda tp: FoldWork(a_partition()), state_topic="toy.state", revision_topic="toy.status")
+FLOW = Flow("toy", ("toy.in",), lambda tp: FoldWork(a_partition()), state_topic="toy.state", revision_topics=("toy.status",))
 
 
 def a_lane(partition: Partition[Any, Any], state_next: int, revision_next: int) -> Lane:
@@ -70,15 +70,15 @@ class Owner:
         lane.ids = ("i", "s", "r")
         state, status = self.log.log("toy.state", 0), self.log.log("toy.status", 0)
 
-        def fits(a: int, b: int) -> bool:
-            return a <= len(state) and b <= len(status)
+        def fits(nexts: tuple[int, ...]) -> bool:
+            return nexts[0] <= len(state) and nexts[1] <= len(status)
 
-        starts = (0, 0)
+        starts: tuple[int, ...] = (0, 0)
         if (kept := self.keeper.take(FLOW, lane, fits)) is not None:
             work.adopt(kept.image)
-            starts, self.from_memory = (kept.state_next, kept.revision_next), self.from_memory + 1
+            starts, self.from_memory = kept.nexts, self.from_memory + 1
         elif (head := await self.keeper.load(FLOW, lane, work, fits)) is not None:
-            starts, self.from_disk = (head.state_next, head.revision_next), self.from_disk + 1
+            starts, self.from_disk = head.nexts, self.from_disk + 1
         for record in state[starts[0] :]:
             work.restore(record.key or b"", record.value)
         for record in status[starts[1] :]:
@@ -241,16 +241,16 @@ async def test_what_belongs_to_other_topics_or_has_waited_too_long_is_dropped(mo
     back = Lane(TP, 2, FLOW)
     back.ids = ("i", "s", "r")
     keeper.keep(lane)
-    assert keeper.take(FLOW, back, lambda a, b: (a, b) != (5, 7)) is None, "beyond the end of the topics"
+    assert keeper.take(FLOW, back, lambda nexts: nexts != (5, 7)) is None, "beyond the end of the topics"
     keeper.keep(lane)
     back.ids = ("i", "other", "r")
-    assert keeper.take(FLOW, back, lambda a, b: True) is None
+    assert keeper.take(FLOW, back, lambda nexts: True) is None
     back.ids = ("i", "s", "r")
     keeper.keep(lane)
-    kept = keeper.take(FLOW, back, lambda a, b: True)
+    kept = keeper.take(FLOW, back, lambda nexts: True)
     assert kept is not None
-    assert (kept.state_next, kept.revision_next) == (5, 7)
-    assert keeper.take(FLOW, back, lambda a, b: True) is None, "once"
+    assert kept.nexts == (5, 7)
+    assert keeper.take(FLOW, back, lambda nexts: True) is None, "once"
     keeper.keep(lane)
     keeper.forget()
     assert len(keeper._kept) == 1
@@ -261,7 +261,7 @@ async def test_what_belongs_to_other_topics_or_has_waited_too_long_is_dropped(mo
 
 
 def a_head(**other: Any) -> Head:
-    given: dict[str, Any] = {"group": "g", "stage": "toy", "partition": 0, "version": "v", "ids": ("i", "s", "r"), "state_next": 3, "revision_next": 2,
+    given: dict[str, Any] = {"group": "g", "stage": "toy", "partition": 0, "version": "v", "ids": ("i", "s", "r"), "nexts": (3, 2),
                              "at": time.time_ns() // 1000, "count": 1}
     return Head(**{**given, **other})
 
@@ -305,14 +305,14 @@ def test_a_crash_while_writing_leaves_the_old_snapshot(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"version": "w"}, "it is of format 1 and version w, wanted are 1 and v"),
-        ({"format": 2}, "it is of format 2"),
+        ({"version": "w"}, "it is of format 2 and version w, wanted are 2 and v"),
+        ({"format": 1}, "it is of format 1"),
         ({"group": "h"}, "it belongs to h, toy, partition 0"),
         ({"partition": 1}, "it belongs to g, toy, partition 1"),
         ({"ids": ("i", "s2", "r")}, "the topics were made anew since it was written"),
         ({"ago_s": AGE_MAX_S + 60}, "it is 12.0 hours old"),
         ({"ago_s": -3600}, "it is -1.0 hours old"),
-        ({"state_next": 99}, "it reaches beyond the topics as they are now"),
+        ({"nexts": (99, 2)}, "it reaches beyond the topics as they are now"),
         ({}, ""),
     ],
 )

@@ -85,7 +85,7 @@ async def nothing(batch: Any) -> tuple[()]:
 
 def test_a_hub_is_not_whole_without_a_fresh_stable_census_without_orphans() -> None:
     hub = Hub()
-    hub.add(Flow("f", ("a",), lambda tp: Stateless(nothing), state_topic="s", revision_topic="r"))
+    hub.add(Flow("f", ("a",), lambda tp: Stateless(nothing), state_topic="s", revision_topics=("r",)))
     assert (hub.wanted_topics(), hub.known_topics()) == ({"a"}, {"a", "s", "r"})
     assert hub.unowned() == ["the broker has not said who owns which partition"]
     hub.census = Census(boot_clock(), 1, True, (), ())

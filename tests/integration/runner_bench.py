@@ -186,7 +186,7 @@ async def check_nothing_lost(bench: Bench, load: Load) -> None:
     assert len(mine) == load.poison
     assert all(x.value == b"\xffpoison" for x in letters if x.topic == f"{bench.name}.in")
     last: dict[str, int] = {}
-    for record in await bench.read(bench.fold.revision_topic):
+    for record in await bench.read(bench.fold.revision_topics[0]):
         status = msgspec.json.decode(record.value, type=Said)
         assert status.revision > last.get(status.key, 0), "a revision repeats or falls"
         last[status.key] = status.revision

@@ -86,7 +86,7 @@ async def test_a_snapshot_shortens_the_restore_after_kill_minus_nine_and_a_damag
     await check_nothing_lost(bench, load)
     found = restores(bench, 1)
     assert [source for _, source in found] == ["disk"] * PARTITIONS
-    whole = len(await bench.read(bench.fold.state_topic)) + len(await bench.read(bench.fold.revision_topic))
+    whole = len(await bench.read(bench.fold.state_topic)) + len(await bench.read(bench.fold.revision_topics[0]))
     assert sum(n for n, _ in found) < whole / 2, "most of the topic was not read"
     second.terminate()
     assert second.wait(LONG) == 0

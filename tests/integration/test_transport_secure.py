@@ -53,8 +53,8 @@ def right(operation: ACLOperation, kind: ResourceType, name: str, pattern: Patte
 def rights(bench: Bench, *, inputs: bool = True) -> list[ACL]:
     """What a worker with one fold needs, and nothing else."""
     name, fold = bench.name, bench.fold
-    found = [right(ACLOperation.READ, ResourceType.TOPIC, t) for t in (fold.state_topic, fold.revision_topic, *([f"{name}.in"] if inputs else []))]
-    outputs = (fold.state_topic, fold.revision_topic, f"{name}.out", f"outcomes.{name}", "dead.letters")
+    found = [right(ACLOperation.READ, ResourceType.TOPIC, t) for t in (fold.state_topic, *fold.revision_topics, *([f"{name}.in"] if inputs else []))]
+    outputs = (fold.state_topic, *fold.revision_topics, f"{name}.out", f"outcomes.{name}", "dead.letters")
     found += [right(ACLOperation.WRITE, ResourceType.TOPIC, t) for t in outputs]
     found.append(right(ACLOperation.READ, ResourceType.GROUP, name))
     found += [right(ACLOperation.WRITE, ResourceType.TRANSACTIONAL_ID, f"{name}-", Pattern.PREFIXED)]

@@ -17,7 +17,7 @@ class Probe(Fold[Any, Any]):
     def __init__(self, fold: Fold[Any, Any], rng: random.Random, share: float, faults: list[str], steps: Counter[str]) -> None:
         self.fold, self.rng, self.share, self.faults, self.steps = fold, rng, share, faults, steps
         self.name, self.input_topic, self.state_topic = fold.name, fold.input_topic, fold.state_topic
-        self.broadcasts, self.revision_topic = fold.broadcasts, fold.revision_topic
+        self.broadcasts, self.revision_topics = fold.broadcasts, fold.revision_topics
 
     def decode(self, value: bytes) -> Any:
         return self.fold.decode(value)

@@ -166,8 +166,8 @@ class Driver:
         elif kind == "compaction":
             for stage in cluster.stages.values():
                 if stage.fold is not None:
-                    topics_of = (stage.fold.state_topic, stage.fold.revision_topic)
-                    self.run.seen["records compacted away"] += sum(self.log.compact(t) for t in topics_of if t)
+                    topics_of = (stage.fold.state_topic, *stage.fold.revision_topics)
+                    self.run.seen["records compacted away"] += sum(self.log.compact(t) for t in topics_of)
         elif kind == "upgrade":
             worker = rng.choice(cluster.workers)
             worker.pack = "next" if worker.pack != "next" else ""

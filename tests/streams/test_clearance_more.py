@@ -68,7 +68,7 @@ def test_public_bytes_are_the_same_with_and_without_an_indicator() -> None:
         covert += public(tick.outputs)
         shown += [e for e in tick.outputs if e.topic.startswith("restricted.")]
     assert plain == covert
-    assert {e.topic for e in shown} == {"restricted.kz"}
+    assert {e.topic for e in shown} == {"restricted.kz", "restricted.revisions"}
 
 
 def test_the_restricted_view_withholds_pre_cleared_for_its_own_authority_only() -> None:

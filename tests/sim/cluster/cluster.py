@@ -182,7 +182,7 @@ class Cluster:
         if stage.fold is None:
             lane.process, lane.ready = stage.process, True
             return True
-        topics = (stage.fold.state_topic, *filter(None, (stage.fold.revision_topic,)))
+        topics = (stage.fold.state_topic, *stage.fold.revision_topics)
         if not all(self.log.reachable(topic, lane.partition) for topic in topics):
             return False
         if lane.transactional:
@@ -190,8 +190,8 @@ class Cluster:
         work = lane.work = Partition(stage.fold, self.reference, lane.partition, clock=Clock(), cache=self.cache, rule_pack=lane.worker.pack)
         for record in self._states(stage.fold.state_topic, lane.partition):
             work.restore(record.key or b"", record.value)
-        if stage.fold.revision_topic and self.semantics.revision_floors:
-            for record in self.log.part(stage.fold.revision_topic, lane.partition).records:
+        for topic in stage.fold.revision_topics if self.semantics.revision_floors else ():
+            for record in self.log.part(topic, lane.partition).records:
                 work.restore_revision(record.headers)
         work.restored()
         if not self.semantics.offset_check:
