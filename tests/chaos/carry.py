@@ -27,6 +27,8 @@ from topics.registry import Kind
 Say = Callable[[str], None]
 DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
+DONE_TO_THEM: Final = frozenset({"-9", "0"})
+"""Exit codes of workers that somebody ended. With another one the ends of their logs are shown: it is not wrong, but wants to be understood."""
 KINDS: Final[tuple[Kind, ...]] = ("inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts")
 
 
@@ -60,15 +62,15 @@ class Run:
         finally:
             if load is not None:
                 await load.stop()
-            said = self.site.said()
+            said = self.site.said(6000)
             left = await asyncio.to_thread(self.site.close)
-        if self.faults or found.faults:
+        if self.faults or found.faults or not set(self.site.exits) <= DONE_TO_THEM:
             self.say(said)
         poison = load.poison if load is not None else set()
         return Row(
             name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
             poison=len(poison), records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
-            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, worker_restarts=self.site.restarts,
+            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
             first_progress_s=first_progress_s(logs, self.instants), faults=(*self.faults, *found.faults, *left))
 
     # -- the run -------------------------------------------------------------------------------------------------------------

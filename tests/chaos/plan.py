@@ -68,6 +68,8 @@ class Row(msgspec.Struct, kw_only=True):
     duplicates: int
     """Inputs of CLEARANCE whose outputs were published more than once."""
     worker_restarts: int
+    exit_codes: dict[str, int] = {}
+    """Code with which workers ended -> times. -9 is done to them; 1 is a worker that saw that it must begin anew."""
     first_progress_s: float
     """The longest that any partition waited after a fault for its next outcome."""
     faults: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ BROKERS: Final = Scenario(name="brokers killed", seconds=40, acts=(
 FROZEN_WORKERS: Final = Scenario(name="workers frozen", seconds=42, acts=(
     Act(3, "freeze", "worker:0", 10), Act(16, "freeze", "worker:1", 12), Act(30, "freeze", "worker:0", 10), Act(32, "freeze", "worker:1", 11)))
 FROZEN_BROKER: Final = Scenario(name="broker frozen 15 s", seconds=30, acts=(Act(4, "freeze", "leader:clearance.in/0", 15),))
+FROZEN_WORKER_LONG: Final = Scenario(name="worker frozen 50 s", seconds=60, acts=(Act(3, "freeze", "worker:0", 50),))
 FROZEN_LONG: Final = Scenario(name="coordinator frozen 50 s", seconds=60, acts=(Act(3, "freeze", "coordinator", 50),))
 CHURN: Final = Scenario(name="join and leave", seconds=44, acts=(
     Act(2, "join", "guest:0", 10), Act(6, "leave", "worker:0", 5), Act(10, "join", "guest:1", 10), Act(15, "leave", "worker:1", 5),
@@ -35,7 +36,7 @@ MIXED: Final = Scenario(name="all together", seconds=58, trains=4, static=True, 
     Act(18, "kill", "postgres", 5), Act(22, "freeze", "leader:trains.in/1", 12), Act(28, "kill", "worker:1"), Act(37, "kill", "controller", 3),
     Act(42, "freeze", "worker:0", 9), Act(44, "freeze", "postgres", 8), Act(54, "kill", "worker:1")))
 
-BOTH: Final = (KILLS, BROKERS, FROZEN_WORKERS, CHURN, FROZEN_BROKER, TWO_DOWN, FROZEN_LONG, MIXED)
+BOTH: Final = (KILLS, BROKERS, FROZEN_WORKERS, CHURN, FROZEN_BROKER, TWO_DOWN, FROZEN_WORKER_LONG, FROZEN_LONG, MIXED)
 """Run in both modes; the order is that of `make chaos`."""
 
 

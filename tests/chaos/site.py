@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,6 +184,11 @@ class Site:
     @property
     def restarts(self) -> int:
         return sum(w.restarts for w in (*self.workers, *self.spare))
+
+    @property
+    def exits(self) -> dict[str, int]:
+        """Exit code -> times."""
+        return dict(sorted(Counter(str(code) for w in (*self.workers, *self.spare) for code in w.exits).items()))
 
     def said(self, bytes_max: int = 1500) -> str:
         """The ends of the workers' logs."""
