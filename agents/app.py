@@ -91,7 +91,8 @@ class Worker:
         """Told once, when the worker runs: `health` (address), `group`, `stages`, `pack`."""
         self._own_data = "" if settings.data_dir or not self.flows else tempfile.mkdtemp(prefix="railclear-faust-")
         self.app: Any = self._app() if self.flows else None
-        self.health = HealthServer(self, metrics.registry_for(metrics.Watched(self.hub, self.partitions, self.published, self.ledger, self.pack)),
+        self.health = HealthServer(self, metrics.registry_for(metrics.Watched(self.hub, self.partitions, self.published, self.ledger, self.pack,
+                                                                                self.holding if INTAKE in settings.stages else None)),
                                    settings.http_host, settings.http_port)
 
     def _ledger(self) -> LedgerWriter:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from agents.ledger.writer import LedgerWriter
+from agents.operations.holding import Holding
 from agents.runner.partition import Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Work
@@ -79,8 +80,10 @@ class Watched(Collector):
     """Everything this process knows of itself, as metric families."""
 
     def __init__(self, hub: Hub, partitions: Mapping[str, Mapping[int, Partition[Any, Any]]], published: Published, ledger: LedgerWriter | None,
-                 pack: str) -> None:
+                 pack: str, holding: Holding | None = None) -> None:
         self.hub, self.partitions, self.published, self.ledger, self.pack = hub, partitions, published, ledger, pack
+        self.holding = holding
+        """Of a worker that takes in: what operators let wait."""
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -96,6 +99,12 @@ class Watched(Collector):
         info = GaugeMetricFamily("railclear_rule_pack", "The rule pack that is active here.", labels=("pack",))
         info.add_metric((self.pack,), 1)
         yield info
+        if self.holding is not None:
+            held = GaugeMetricFamily("railclear_held_topics", "Inbound topics whose records wait by an operator's act (pause or drain).")
+            held.add_metric((), len(self.holding.topics))
+            since = GaugeMetricFamily("railclear_drain_since_seconds", "When all input began to be drained, seconds since the epoch; 0: it flows.")
+            since.add_metric((), self.holding.draining_since / 1e6)
+            yield from (held, since)
         if self.ledger is not None:
             yield from self._ledger(self.ledger)
 

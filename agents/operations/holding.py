@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from streams.kept import micros
 from topics import codec
 from topics.codec import Refused
 from topics.events.operations import FeedPaused, InputDrained, OperationsEvent, OperatorAct
@@ -35,6 +36,8 @@ class Holding:
         self.acts: dict[str, OperatorAct] = {}
         self.topics: set[str] = set()
         self.draining = False
+        self.draining_since = 0
+        """Microseconds UTC, by the act; 0: input flows."""
 
     def take(self, key: str, value: bytes | None) -> None:
         """One record of the acts' topic."""
@@ -54,6 +57,7 @@ class Holding:
         self.topics.update(now)
         drain = self.acts.get("drain")
         self.draining = isinstance(drain, InputDrained) and drain.draining
+        self.draining_since = micros(drain.event_time) if isinstance(drain, InputDrained) and drain.draining else 0
 
 
 async def follow(holding: Holding, bootstrap: str, security: Mapping[str, Any], caught_up: asyncio.Event | None = None) -> None:
