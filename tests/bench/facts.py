@@ -1,0 +1,126 @@
+"""Clearance facts through CLEARANCE on the embedded Kafka: every fact another shipment, whose state is cold; and ten of each shipment back to back."""
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from streams.reference.model import Reference
+from tests.bench import clearance, stopwatch
+from tests.bench.figures import Figure, figure
+from tests.bench.on_kafka import Row
+from tests.bench.site import Failed, Say, Site
+from topics import registry
+from topics.facts import MINUTE, Fact
+
+TOPIC = "clearance.in"
+STAGES = ("clearance",)
+WORKERS = 2
+"""Processes on two cores; scaling is more workers."""
+LIMIT_S = 90.0
+"""A run that is slower is measured over what it did until then."""
+POLL_S = 0.05
+REST = 4
+"""So many times that long a run may take to its end."""
+OFTEN = {"RAILCLEAR_COMMIT_INTERVAL_S": "0.1"}
+"""The end of a run is seen by its last commit."""
+CLOCK = ("--clock-base", str(clearance.NOW))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--facts", type=int, default=4_000, help="facts: of shipments of their own, or ten of each; per round")
+
+
+class Facts:
+    """Shipments that CLEARANCE knows already, and news of them. Every round brings newer news: nothing is a duplicate."""
+
+    def __init__(self, reference: Reference, count: int) -> None:
+        self.first = clearance.Told(clearance.west_a(reference))
+        self.news = clearance.news(reference)
+        self.cold = max(40, count)
+        self.warm = max(40, count // 10)
+        self.names = [(clearance.name_of(n), box) for n, box in enumerate(clearance.boxes(self.cold + self.warm))]
+
+    def before(self) -> list[Row]:
+        return [(name.encode(), self.first.of(name, box)) for name, box in self.names]
+
+    def one_each(self, turn: int) -> list[Row]:
+        told = self._told(turn)
+        return [(name.encode(), told[clearance.MIX[n % len(clearance.MIX)]].of(name, box)) for n, (name, box) in enumerate(self.names[: self.cold])]
+
+    def ten_each(self, turn: int) -> list[Row]:
+        rows = []
+        for k in range(len(clearance.MIX)):
+            told = self._told(turn * len(clearance.MIX) + k)
+            rows.append([(name.encode(), told[clearance.MIX[(n + k) % len(clearance.MIX)]].of(name, box))
+                         for n, (name, box) in enumerate(self.names[self.cold :])])
+        return [row for of_one in zip(*rows, strict=True) for row in of_one]
+
+    def _told(self, turn: int) -> dict[str, clearance.Told]:
+        return {name: clearance.Told([_newer(fact, turn)]) for name, fact in self.news.items()}
+
+
+def _newer(fact: Fact, turn: int) -> Fact:
+    """The same word again, a little later; an ETA by twenty minutes, so that it has to be said."""
+    value = fact.value
+    if isinstance(value, list):
+        value = [t + turn % 30 * 20 * MINUTE if isinstance(t, int) else t for t in value]
+    return msgspec.structs.replace(fact, at=fact.at + turn, version=fact.version + turn, id=f"{fact.id}/{turn}" if fact.id else "", value=value)
+
+
+def timed(site: Site, rows: Sequence[Row], before: int) -> stopwatch.Timing:
+    """New workers, restored and with nothing decoded, get all rows at once; from then until all is committed beyond `before`. Raises Failed."""
+    for _ in range(WORKERS):
+        site.worker(STAGES, *CLOCK, "--clock-origin", str(time.time_ns() // 1000), env=OFTEN)
+    site.wait()
+    cpu, begun = site.cpu_s(), time.monotonic()
+    site.fill(TOPIC, rows)
+    measured: stopwatch.Timing | None = None
+    while True:
+        site.check()
+        done, seconds = sum(site.committed(STAGES).values()) - before, time.monotonic() - begun
+        if measured is None and done and (done >= len(rows) or seconds > LIMIT_S):
+            measured = stopwatch.Timing(done, seconds, site.cpu_s() - cpu, site.rss_mb())
+        if done >= len(rows) and measured is not None:
+            break                                # also where the limit has ended the measurement: the next round begins with nothing waiting
+        if seconds > REST * LIMIT_S:
+            raise Failed(f"{done} of {len(rows)} facts in {seconds:.0f} s")
+        time.sleep(POLL_S)
+    site.stop_workers()
+    return measured
+
+
+def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
+    facts = Facts(reference, options.facts)
+    best: dict[str, stopwatch.Timing] = {}
+    with Site(reference, say) as site:
+        known = facts.before()
+        say(f"{len(known):,} shipments are told to CLEARANCE")
+        timed(site, known, 0)
+        at = len(known)
+        for turn in range(1, options.rounds + 1):
+            for name, rows in (("another shipment each", facts.one_each(turn)), ("ten per shipment", facts.ten_each(turn))):
+                timing = timed(site, rows, at)
+                at += len(rows)
+                say(f"{name}: {timing.per_second:,.0f}/s, {timing.us_cpu:,.0f} us CPU")
+                if name not in best or timing.per_second > best[name].per_second:
+                    best[name] = timing
+        published = sum(site.ends([registry.border_topic(c, a) for c in reference.corridors[clearance.CORRIDOR].crossings
+                                   for a in _ends(reference, c) if registry.border_topic(c, a) in site.known.topics]).values())
+        if not published:
+            raise Failed("CLEARANCE has told no border anything")
+    note = f"{WORKERS} workers with CLEARANCE only; decoded cold, assessed, state and updates durable, offsets committed; {facts.cold:,} facts a round"
+    cold, ten = best["another shipment each"], best["ten per shipment"]
+    return {
+        "clearance facts on Kafka, another shipment each": figure(cold.per_second, "/s", at_least=1_500, aim=4_000, note=note),
+        "clearance facts on Kafka, another shipment each, CPU": figure(cold.us_cpu, "us"),
+        "clearance facts on Kafka, ten per shipment": figure(ten.per_second, "/s", at_least=8_000, aim=15_000, note=note),
+        "clearance facts on Kafka, ten per shipment, CPU": figure(ten.us_cpu, "us"),
+    }
+
+
+def _ends(reference: Reference, crossing: str) -> tuple[str, str]:
+    row = reference.crossings[crossing]
+    return row.a_authority, row.b_authority
