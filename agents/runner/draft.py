@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from streams.effects import Ack, Effect, PutState, Record, Send, plan
+from streams.effects import Ack, Effect, PublishOutcomes, PutState, Record, Send, plan
 from streams.fold import Emit, Fate, Outcome
 from topics import codec
 from topics.events.outputs import BatchOutcomes, DeadLetter, ExceptionalOutcome
@@ -28,6 +28,8 @@ REVISION_HEADER = "railclear-revision"
 KEY_HEADER = "railclear-key"
 """State key of the fold that published it; the record's own key may be finer (shipment and side)."""
 
+EXCEPTIONS_MAX = 4000
+"""Of one outcomes record; a batch with more gives several, each of its own range of offsets. At most 230 bytes each: below 1 MiB."""
 REASON_MAX, PATH_MAX = 50, 70
 """Bytes of an exception's reason and path in the outcomes record; the dead letter has them whole."""
 
@@ -109,9 +111,28 @@ class Draft:
         if not records:
             return plan(first=self.first, outputs=self.outputs, state=state)
         derived = sum(1 for send in self.outputs if send.topic.endswith(".in"))
-        outcomes = outcomes_of(self.stage, records, tuple(self.exceptions[o] for o in sorted(self.exceptions)), now, derived)
         ack = Ack(records[0].topic, self.partition, records[-1].offset + 1)
-        return plan(first=self.first, outputs=self.outputs, outcomes=outcomes, state=state, ack=ack)
+        *more, outcomes = self._outcomes(records, now, derived)
+        effects = plan(first=self.first, outputs=self.outputs, outcomes=outcomes, state=state, ack=ack)
+        if more:
+            at = next(n for n, effect in enumerate(effects) if isinstance(effect, PublishOutcomes))
+            effects = (*effects[:at], *map(PublishOutcomes, more), *effects[at:])
+        return effects
+
+    def _outcomes(self, records: Sequence[Record], now: int, derived: int) -> list[Send]:
+        """One record, unless so much of the batch was not simply applied that it would not fit."""
+        size = len(records) if len(self.exceptions) <= EXCEPTIONS_MAX else EXCEPTIONS_MAX
+        said = [self.exceptions[offset] for offset in sorted(self.exceptions)]
+        found: list[Send] = []
+        start = 0
+        for first in range(0, len(records), size):
+            part = records[first : first + size]
+            end = start
+            while end < len(said) and said[end].offset <= part[-1].offset:
+                end += 1
+            found.append(outcomes_of(self.stage, part, tuple(said[start:end]), now, derived if first + size >= len(records) else 0))
+            start = end
+        return found
 
 
 def outcomes_of(stage: str, records: Sequence[Record], exceptions: tuple[ExceptionalOutcome, ...], now: int, derived: int = 0) -> Send:

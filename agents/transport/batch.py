@@ -5,15 +5,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
 
 from agents.transport.fatal import fatal
 from agents.transport.lane import Lane
-from streams.effects import Ack, Await, Effect, Publish, PublishOutcomes, PutState, Record, Send
+from streams.effects import Ack, Await, Effect, Headers, Publish, PublishOutcomes, PutState, Record, Send
 from streams.fold import EVERY_PARTITION
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ PUBLISH_TIMEOUT_S = 60.0
 
 BATCH_RECORDS_MAX = 4000
 """Records fetched at once. Also bounds the outcomes record: 4,000 exceptions of at most 230 bytes stay below 1 MiB."""
+BULK_SENDS = 64
+"""So many outputs of one batch are put into producer batches here, by partition; fewer go one by one and may share a batch with other lanes'."""
+KEYS_REMEMBERED = 1 << 17
+"""Partitions of keys are worked out in Python; a worker's containers and shipments are remembered (about 20 MB when all are)."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -141,6 +147,8 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
     """Hand records to the producer; returns the futures of their delivery."""
     match effect:
         case Publish(sends):
+            if len(sends) >= BULK_SENDS:
+                return await _bulk(producer, lane, sends)
             return [written for send in sends for written in await _send(producer, lane, send)]
         case PublishOutcomes(send):
             return await _send(producer, lane, send)
@@ -158,16 +166,66 @@ async def _send(producer: Any, lane: Lane, send: Send) -> list[Written]:
     return [(await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)), 1) for p in partitions]
 
 
+@lru_cache(KEYS_REMEMBERED)
+def _place(key: bytes) -> int:
+    """What the default partitioner takes the remainder of."""
+    found: int = murmur2(key)
+    return found & 0x7FFFFFFF
+
+
+async def _bulk(producer: Any, lane: Lane, sends: Sequence[Send]) -> list[Written]:
+    """Many outputs: each partition gets its own in their order, in batches built here. A task and a future per record would cost more than the record."""
+    written, known = list[Written](), dict[str, list[int]]()
+    found: dict[tuple[str, int], _Filling] = {}
+    for send in sends:
+        parts = known.get(send.topic)
+        if parts is None:
+            parts = known[send.topic] = sorted(await producer.partitions_for(send.topic))
+        if send.partition is None and send.key is None:
+            written += await _send(producer, lane, send)
+            continue
+        chosen = (parts[_place(send.key or b"") % len(parts)],) if send.partition is None else parts if send.partition == EVERY_PARTITION else (send.partition,)
+        for part in chosen:
+            filling = found.get((send.topic, part))
+            if filling is None:
+                filling = found[send.topic, part] = _Filling(producer, send.topic, part)
+            if not filling.take(send.key, send.value, send.headers):
+                written.append(await filling.hand_over())
+                filling.take(send.key, send.value, send.headers)
+            lane.progress.sends += 1
+    return written + [await filling.hand_over() for filling in found.values()]
+
+
+class _Filling:
+    """A producer batch of one partition, until it is full. The first record of a batch is always taken, whatever its size."""
+
+    __slots__ = ("batch", "count", "partition", "producer", "topic")
+
+    def __init__(self, producer: Any, topic: str, partition: int) -> None:
+        self.producer, self.topic, self.partition = producer, topic, partition
+        self.batch, self.count = producer.create_batch(), 0
+
+    def take(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
+        """False: it is full."""
+        if self.batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
+            return False
+        self.count += 1
+        return True
+
+    async def hand_over(self) -> Written:
+        """To the producer, after what it was given for this partition before; then begin anew."""
+        written = await self.producer.send_batch(self.batch, self.topic, partition=self.partition), self.count
+        self.batch, self.count = self.producer.create_batch(), 0
+        return written
+
+
 async def _put(producer: Any, lane: Lane, put: PutState) -> list[Written]:
     """State goes to the input's partition number in batches built here: the partitioner is bypassed on purpose."""
-    futures, batch, count = list[Written](), producer.create_batch(), 0
+    written, filling = list[Written](), _Filling(producer, put.topic, put.partition)
     for key, value in put.records:
         lane.progress.state_records += 1
         lane.progress.state_bytes += len(value) if value is not None else 0
-        if batch.append(key=key, value=value, timestamp=None) is None:
-            futures.append((await producer.send_batch(batch, put.topic, partition=put.partition), count))
-            batch, count = producer.create_batch(), 0
-            batch.append(key=key, value=value, timestamp=None)  # the first record of a batch is always taken
-        count += 1
-    futures.append((await producer.send_batch(batch, put.topic, partition=put.partition), count))
-    return futures
+        if not filling.take(key, value):
+            written.append(await filling.hand_over())
+            filling.take(key, value)
+    return [*written, await filling.hand_over()]

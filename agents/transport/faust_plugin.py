@@ -19,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
-from agents.transport.batch import Batch
+from agents.transport.batch import BATCH_RECORDS_MAX, Batch
 from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSeen
 from agents.transport.fatal import Refuses, before_exit, fatal
 from agents.transport.faust_thread import Thread
@@ -120,7 +120,7 @@ class Consumer(driver.Consumer):
             return
         self.hub.flow_started_at = self.hub.flow_started_at or boot_clock()
         lanes: dict[Any, Lane] = dict(self.hub.lanes)
-        want = {tp for tp, lane in lanes.items() if lane.wants}
+        want = {tp: lane.room(BATCH_RECORDS_MAX) for tp, lane in lanes.items() if lane.wants}
         if not want:  # an empty set would mean "all partitions" to aiokafka
             await self._pause()
             return
@@ -140,7 +140,7 @@ class Consumer(driver.Consumer):
             last = fetched[-1]
             lane.deliver(last.offset + 1, len(fetched))
             yield tp, ConsumerMessage(
-                last.topic, last.partition, last.offset, last.timestamp / 1000, last.timestamp_type, None, None, fetched,
+                last.topic, last.partition, last.offset, last.timestamp / 1000, 0, None, None, fetched,
                 None, 0, 0, tp, generation_id=lane.generation,
             )  # fmt: skip
 

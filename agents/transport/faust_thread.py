@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import TopicPartition
@@ -17,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from agents.transport.fatal import Refuses, fatal
 from agents.transport.hub import hub_of
-from agents.transport.lane import boot_clock
+from agents.transport.lane import BACKLOG_RECORDS_MAX, boot_clock
 from agents.transport.origin import Bounds
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,37 @@ LEAVE_S = 2.0
 """How long a dying process waits for the broker to let its member go."""
 ON_THE_WAY_S = 0.3
 """What is already in a socket reaches the broker before anybody else is given our partitions."""
+
+
+class Fetched(msgspec.Struct, frozen=True, gc=False):
+    """A record as it was read (`streams.effects.Record`). aiokafka's own has eleven fields and costs as much as all the rest of reading it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def _fetched(tp: TopicPartition, record: Any) -> Fetched:
+    headers = record.headers
+    return Fetched(tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(headers) if headers else ())
+
+
+def read_lightly(fetcher: Any) -> None:
+    """Let aiokafka make `Fetched` of the records of every answer."""
+    process = fetcher._proc_fetch_request
+
+    async def processed(assignment: Any, node_id: int, request: Any) -> bool:
+        found = await process(assignment, node_id, request)
+        for result in fetcher._records.values():
+            if type(result) is FetchResult and result._partition_records is not None:
+                result._partition_records._consumer_record = _fetched
+        return found
+
+    fetcher._proc_fetch_request = processed
 
 
 class Thread(driver.AIOKafkaConsumerThread):
@@ -40,6 +73,8 @@ class Thread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         self.thread_ident = threading.get_ident()
         await super().on_start()
+        if (fetcher := getattr(self._consumer, "_fetcher", None)) is not None:
+            read_lightly(fetcher)
         coordinator = getattr(self._consumer, "_coordinator", None)
         if coordinator is None or self.app.client_only:
             return
@@ -85,9 +120,9 @@ class Thread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def fetch(
-        self, want: set[TopicPartition], assignment: Any, timeout: float
+        self, want: Mapping[TopicPartition, int], assignment: Any, timeout: float
     ) -> tuple[Mapping[Any, Any], Mapping[Any, tuple[int, int]]]:
-        """Records per partition, and (position, high water) of the wanted ones.
+        """Records per wanted partition, at most so many of it, and (position, high water) of each.
 
         aiokafka's fetched_records waits through a rebalance and then returns records of the NEW assignment, its position already moved
         past them. So every fetch is tied to the assignment it was asked for; otherwise the position is put back. There is no await
@@ -97,7 +132,8 @@ class Thread(driver.AIOKafkaConsumerThread):
         if consumer._subscription.subscription.assignment is not assignment:
             return {}, {}
         try:
-            records = await self._fetch_records(consumer, want, timeout=timeout, max_records=consumer._max_poll_records)
+            records = await self._fetched_before(consumer, want, assignment) or await self._fetch_records(
+                consumer, set(want), timeout=timeout, max_records=consumer._max_poll_records)
         except NoOffsetForPartitionError:
             # A fetch that outlived a rebalance: nothing of the new assignment's partition is committed and its lane has not chosen a
             # beginning yet. The lane's seek clears it; while the assignment is the one asked for, its lanes have sought and this is wrong.
@@ -118,6 +154,23 @@ class Thread(driver.AIOKafkaConsumerThread):
             if state is not None and state.has_valid_position and state.highwater is not None:
                 marks[tp] = (state.position, state.highwater)
         return records, marks
+
+    async def _fetched_before(self, consumer: Any, want: Mapping[TopicPartition, int], assignment: Any) -> dict[TopicPartition, Any]:
+        """What waits here already, each partition up to its own bound; nothing when the broker must be waited for.
+
+        Once something is taken, this does not wait and does not fail: its position has moved, so it must be handed over. A rebalance or an
+        error of another partition is met by the next call.
+        """
+        found: dict[TopicPartition, Any] = {}
+        fetcher, taken = consumer._fetcher, 0
+        for tp in [tp for tp in fetcher._records if tp in want]:
+            if found and (fetcher._subscriptions.reassignment_in_progress or type(fetcher._records.get(tp)) is not FetchResult):
+                break
+            found.update(await self._fetch_records(consumer, {tp}, timeout=0, max_records=want[tp]))
+            taken += len(found.get(tp, ()))
+            if taken >= BACKLOG_RECORDS_MAX or consumer._subscription.subscription.assignment is not assignment:
+                break
+        return found
 
     async def bounds(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Committed offset, beginning and end of each; three requests for all."""

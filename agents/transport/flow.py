@@ -243,7 +243,10 @@ class Flow:
             lane.queued -= 1
             if lane.work is None or lane.closing:
                 return
-            submit(link, self, lane, await lane.work.process(batch))
+            began = time.perf_counter()
+            effects = await lane.work.process(batch)
+            lane.worked(time.perf_counter() - began, len(batch.records))
+            submit(link, self, lane, effects)
 
     async def turn(self, link: Link, lane: Lane) -> bool:
         """One bounded slice of ticks or sweep, unless the one before is still being published. True if it did something.

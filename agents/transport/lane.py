@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 MAX_INFLIGHT = 2
 """Batches of a lane handed over and not yet acknowledged: one being published while the next is worked on."""
+BACKLOG_RECORDS_MAX = 16_000
+"""Records of a keyed lane that are fetched at once when it is behind and quick: what is done per key of a batch is then done for more of its records."""
+BATCH_S = 0.25
+"""And no more than are worked on in about so long, going by the batches before: nothing else of the process runs meanwhile."""
 QUIET_S = 1.0
 """A lane that was asked for records and gave none for this long has no backlog, whatever offsets its markers take."""
 
@@ -99,6 +103,8 @@ class Lane:
         """Of the state and the revision topics: everything below this offset is in memory. Never too high, see `wrote`."""
         self.foreign = False
         """Somebody else wrote between our own records: memory and topic may differ."""
+        self.pace = 0.0
+        """Seconds of work per record, of late; 0 = unknown."""
         self.idle_position = -1
         """Exactly-once: the position that was last committed without records."""
         self.progress = Progress()
@@ -111,6 +117,17 @@ class Lane:
         self.delivered_at = boot_clock()
         self.progress.batches += 1
         self.progress.records += records
+
+    def worked(self, seconds: float, records: int) -> None:
+        """So long a batch was worked on."""
+        each = seconds / records
+        self.pace = (self.pace + each) / 2 if self.pace else each
+
+    def room(self, least: int) -> int:
+        """Records that it may be given at once; `least` is always right. A stage without keys gains nothing by more."""
+        if not self.pace or self.flow is None or not self.flow.state_topic:
+            return least
+        return max(least, min(BACKLOG_RECORDS_MAX, int(BATCH_S / self.pace)))
 
     def ack(self, end: int) -> None:
         """Everything of that batch is durable. Only a contiguous prefix moves the commit position."""

@@ -16,6 +16,7 @@ from agents.runner.draft import DEAD_LETTERS
 from agents.runner.memory import Harness, SimulatedLog, Stateless
 from agents.runner.partition import Limits, Partition
 from agents.transport.batch import BATCH_RECORDS_MAX
+from agents.transport.lane import BACKLOG_RECORDS_MAX
 from streams.effects import Ack, Effect, LogRecord, Publish, PublishOutcomes, PutState, Send, plan
 from streams.fold import EVERY_PARTITION
 from tests.agents.runner_toy import NO_REFERENCE, SECOND, Add, Factor, Said, Sum, Summing
@@ -310,6 +311,24 @@ def test_the_outcomes_of_a_batch_of_nothing_but_poison_fit_into_a_record() -> No
     (record,) = h.topic("outcomes.toy")
     assert len(record.value or b"") < 1_000_000
     assert len(h.topic(DEAD_LETTERS)) == BATCH_RECORDS_MAX
+
+
+def test_a_batch_with_more_exceptions_than_fit_into_a_record_gives_several_of_their_own_ranges() -> None:
+    class Picky(Summing):
+        def decode(self, value: bytes) -> Any:
+            if value == b"x":
+                raise Refused("BAD_VALUE")
+            return super().decode(value)
+
+    h = Harness([Picky()], NO_REFERENCE, partitions=1, batch_max=BACKLOG_RECORDS_MAX)
+    for n in range(9_000):
+        h.publish("toy.in", "a", Add(id=n) if n % 3 == 0 else b"x")
+    h.run()
+    said = [codec.decode(r.value or b"", BatchOutcomes) for r in h.topic("outcomes.toy")]
+    assert [(s.first, s.last, s.count) for s in said] == [(0, 3_999, 4_000), (4_000, 7_999, 4_000), (8_000, 8_999, 1_000)]
+    assert [e.offset for s in said for e in s.exceptions] == [n for n in range(9_000) if n % 3]
+    assert all(s.first <= e.offset <= s.last for s in said for e in s.exceptions)
+    assert [s.derived for s in said[:-1]] == [0, 0]
 
 
 def test_an_output_too_large_is_parked_too() -> None:

@@ -11,7 +11,9 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import TRANSPORTS
@@ -19,7 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 from mode.threads import QueueServiceThread, ServiceThread
 
-from agents.transport import faust_app, faust_plugin
+from agents.transport import faust_app, faust_plugin, faust_thread
 
 
 def parameters(function: Any) -> list[str]:
@@ -82,6 +84,42 @@ async def test_the_consumer_has_the_private_attributes_that_are_read_or_set() ->
     await consumer.stop()
 
 
+async def test_records_are_made_by_a_method_that_the_object_may_have_of_its_own_and_wait_by_partition() -> None:
+    tp, builder = TopicPartition("t", 3), BatchBuilder(1 << 20, 0)
+    for n in range(3):
+        builder.append(key=b"k", value=b"%d" % n, timestamp=1_700_000_000_000 + n, headers=[("h", b"x")] if n else [])
+    data = bytes(builder._build())
+
+    class Asked:
+        _records: dict[Any, Any]
+
+        def __init__(self) -> None:
+            self._records = {}
+
+        async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+            records = fetcher.PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, True, fetcher.READ_COMMITTED)
+            self._records[tp] = fetcher.FetchResult(tp, assignment=None, partition_records=records, backoff=0)
+            return True
+
+    asked = Asked()
+    faust_thread.read_lightly(asked)
+    assert await asked._proc_fetch_request(None, 0, None)
+    read = list(asked._records[tp]._partition_records)
+    assert [type(r) for r in read] == [faust_thread.Fetched] * 3
+    plain = list(fetcher.PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, True, fetcher.READ_COMMITTED))
+    for one, other in zip(read, plain, strict=True):
+        assert all(getattr(one, name) == getattr(other, name) for name in one.__struct_fields__)
+
+
+def test_the_fetcher_asks_and_keeps_what_it_read_as_the_transport_expects() -> None:
+    assert "self._proc_fetch_request(assignment, node_id, request)" in inspect.getsource(fetcher.Fetcher._fetch_requests_routine)
+    assert "self._records[tp] = FetchResult(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords._unpack_records)
+    assert "if self._subscriptions.reassignment_in_progress" in inspect.getsource(fetcher.Fetcher.fetched_records)
+    assert "type(res_or_error) is FetchResult" in inspect.getsource(fetcher.Fetcher.fetched_records)
+    assert "self._fetcher = Fetcher(" in inspect.getsource(AIOKafkaConsumer.start)
+
+
 def test_settings_changed_after_creation_still_reach_the_fetcher() -> None:
     """The consumer hands them to its Fetcher in start(), so changing them between creation and start works."""
     source = inspect.getsource(AIOKafkaConsumer.start)
@@ -114,8 +152,6 @@ def test_a_batch_travels_as_the_value_of_one_message() -> None:
 
 
 def test_the_first_record_of_a_batch_is_always_taken_whatever_its_size() -> None:
-    from aiokafka.producer.message_accumulator import BatchBuilder
-
     batch = BatchBuilder(1000, 0)
     assert batch.append(key=b"k", value=b"x" * 5000, timestamp=None) is not None
     assert batch.append(key=b"k", value=b"x", timestamp=None) is None
@@ -138,7 +174,8 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
 
 PINNED = {
     # aiokafka
-    "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_isolation_level", "_max_poll_records", "_send_req", "_subscription",
+    "_consumer_record", "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level", "_max_poll_records", "_partition_records",
+    "_proc_fetch_request", "_records", "_send_req", "_subscription", "_subscriptions",
     # Faust
     "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer", "_read_offset",
     "_settings_auth", "_settings_default", "_settings_extra", "_thread",
