@@ -324,7 +324,7 @@ def test_a_batch_with_more_exceptions_than_fit_into_a_record_gives_several_of_th
     for n in range(9_000):
         h.publish("toy.in", "a", Add(id=n) if n % 3 == 0 else b"x")
     h.run()
-    said = [codec.decode(r.value or b"", BatchOutcomes) for r in h.topic("outcomes.toy")]
+    said: list[BatchOutcomes] = [codec.decode(r.value or b"", BatchOutcomes) for r in h.topic("outcomes.toy")]
     assert [(s.first, s.last, s.count) for s in said] == [(0, 3_999, 4_000), (4_000, 7_999, 4_000), (8_000, 8_999, 1_000)]
     assert [e.offset for s in said for e in s.exceptions] == [n for n in range(9_000) if n % 3]
     assert all(s.first <= e.offset <= s.last for s in said for e in s.exceptions)

@@ -6,9 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import NoOffsetForPartitionError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport import lane as lane_module
@@ -17,9 +15,8 @@ from agents.transport.faust_plugin import register
 from agents.transport.faust_thread import Thread
 from agents.transport.flow import Flow, Stateless
 from agents.transport.hub import NOT_READY_S, STUCK_S, Hub, hub_of
-from agents.transport.lane import BACKLOG_RECORDS_MAX, MAX_INFLIGHT, QUIET_S, Lane
+from agents.transport.lane import MAX_INFLIGHT, QUIET_S, Lane
 from streams.effects import Ack, PutState, Send, plan
-from streams.fold import EVERY_PARTITION
 
 TP = TopicPartition("in", 0)
 
@@ -323,87 +320,6 @@ async def test_a_partition_without_a_committed_offset_is_no_fault_of_a_fetch_tha
     else:
         with pytest.raises(NoOffsetForPartitionError):
             await a_thread(fetch, consumer).fetch({TP: 10}, before, 0.1)
-
-
-@pytest.mark.parametrize("second", ["records", "error", "rebalance"])
-async def test_what_was_read_before_is_handed_over_at_once_each_partition_up_to_its_own_bound(second: str) -> None:
-    assignment = SimpleNamespace(state_value=lambda tp: None)
-    other, unwanted = TopicPartition("in", 1), TopicPartition("in", 2)
-    result: Any = FetchResult.__new__(FetchResult)
-    subscriptions = SimpleNamespace(reassignment_in_progress=second == "rebalance")
-    held: dict[Any, Any] = {unwanted: result, TP: result, other: result if second != "error" else object()}
-    consumer = SimpleNamespace(
-        _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)), _max_poll_records=10,
-        _fetcher=SimpleNamespace(_records=held, _subscriptions=subscriptions),
-    )
-    asked: list[tuple[set[Any], int]] = []
-
-    async def fetch(_: Any, wanted: set[Any], timeout: float, max_records: int) -> Any:
-        assert timeout == 0
-        asked.append((wanted, max_records))
-        return {tp: [SimpleNamespace(offset=1)] for tp in wanted}
-
-    records, _ = await a_thread(fetch, consumer).fetch({other: 7000, TP: 4000}, assignment, 0.1)
-    if second == "records":
-        assert (asked, set(records)) == ([({TP}, 4000), ({other}, 7000)], {TP, other})
-    else:                                                # the next call meets it; what was taken is not lost
-        assert (asked, set(records)) == ([({TP}, 4000)], {TP})
-
-
-def test_a_keyed_lane_that_is_quick_may_be_given_more_at_once_and_a_slow_one_may_not() -> None:
-    lane = a_lane()
-    keyed = Flow("toy", ["in"], lambda tp: Stateless(nothing), state_topic="toy.state")
-    lane.flow = keyed
-    assert lane.room(4000) == 4000, "nothing is known of it yet"
-    lane.worked(0.04, 4000)
-    assert lane.room(4000) == BACKLOG_RECORDS_MAX
-    lane.pace = 0.0
-    lane.worked(0.1, 4000)
-    assert lane.room(4000) == 10_000
-    lane.worked(40.0, 4000)
-    assert lane.room(4000) == 4000
-    lane.pace = 1e-6
-    lane.flow = flow("intake", "a")
-    assert lane.room(4000) == 4000, "without keys nothing is gained"
-
-
-async def test_many_outputs_go_out_by_partition_in_their_order_where_the_default_partitioner_puts_them() -> None:
-    made: list[tuple[str, int, list[tuple[bytes, bytes]]]] = []
-
-    class Bulk:
-        def create_batch(self) -> Any:
-            rows: list[Any] = []
-
-            def append(*, key: bytes, value: bytes, timestamp: None, headers: list[Any]) -> object | None:
-                if len(rows) == 20:
-                    return None
-                rows.append((key, value))
-                return rows
-
-            return SimpleNamespace(append=append, rows=rows)
-
-        async def partitions_for(self, topic: str) -> set[int]:
-            return {0, 1, 2}
-
-        async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
-            made.append((topic, partition, batch.rows))
-            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.set_result(RecordMetadata(topic, partition, TopicPartition(topic, partition), 0, 0, 0, 0))
-            return future
-
-    ends, lane = Ends(), a_lane()
-    ends.recorder = Bulk()  # type: ignore[assignment]
-    sends = [Send("out", b"k%d" % (n % 30), b"%d" % n) for n in range(200)] + [Send("all", b"k", b"v", EVERY_PARTITION), Send("one", b"k", b"v", 2)]
-    submit(ends, flow(), lane, plan(outputs=sends))  # type: ignore[arg-type]
-    assert lane.tail is not None
-    await lane.tail
-    choose = DefaultPartitioner()
-    for part in range(3):
-        mine = [row for topic, partition, rows in made if (topic, partition) == ("out", part) for row in rows]
-        assert mine == [(s.key, s.value) for s in sends[:200] if choose(s.key, [0, 1, 2], [0, 1, 2]) == part]
-    rest = [(topic, part, rows) for topic, part, rows in made if topic != "out"]
-    assert rest == [*(("all", n, [(b"k", b"v")]) for n in range(3)), ("one", 2, [(b"k", b"v")])]
-    assert lane.progress.sends == 204
 
 
 def test_the_lease_ends_before_the_broker_gives_partitions_away() -> None:
