@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
@@ -81,7 +80,12 @@ class Bench:
         self.workers.append(process)
         return process
 
+    def logged(self) -> str:
+        """All that the workers have said."""
+        return "\n".join(p.read_text() for p in sorted(self.logs.glob("worker-*.log")))
+
     def said_by_workers(self) -> str:
+        """The ends of their logs, for the message of a failed assertion."""
         return "\n".join(f"--- {p.name}\n{p.read_text()[-4000:]}" for p in sorted(self.logs.glob("worker-*.log")))
 
     async def send(self, topic: str, key: str, value: msgspec.Struct | bytes, partition: int | None = None) -> Any:
@@ -90,11 +94,13 @@ class Bench:
 
     async def read(self, topic: str) -> list[Any]:
         """Every committed record of a topic as it is now, by partition and offset."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed", **self.security)
+        # Without a group it is given every partition: dead letters are shared with other benches of the same broker, which may have more of them.
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.bootstrap, group_id=None, auto_offset_reset="earliest", isolation_level="read_committed", **self.security)
         await consumer.start()
         try:
-            parts = [TopicPartition(topic, p) for p in range(self.partitions)]
-            consumer.assign(parts)
+            parts = sorted(consumer.assignment())
+            assert parts, f"no partitions of {topic} are known"
             await consumer.seek_to_beginning(*parts)
             found: list[Any] = []
             for tp, end in (await consumer.end_offsets(parts)).items():

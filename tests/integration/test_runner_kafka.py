@@ -102,7 +102,7 @@ async def test_a_bug_in_a_fold_ends_the_process_and_acknowledges_nothing(bench: 
     await bench.producer.flush()
     worker = bench.worker()
     assert worker.wait(LONG) == EXIT_CRASH
-    assert "FATAL agent" in bench.said_by_workers()
+    assert "FATAL agent" in bench.logged()
     assert await bench.fates(bench.name) == {}
     assert await bench.states() == {}
 
@@ -121,5 +121,5 @@ async def test_a_worker_refuses_topics_that_do_not_fit(bench: Bench, wrong: str)
         names, expected = [bench.name], "was deleted or restored from elsewhere"
     worker = bench.worker(*names)
     assert worker.wait(LONG) == EXIT_REFUSED
-    assert expected in bench.said_by_workers()
-    assert "REFUSED to start" in bench.said_by_workers()
+    assert expected in bench.logged()
+    assert "REFUSED to start" in bench.logged()

@@ -143,4 +143,4 @@ async def test_a_stop_in_the_middle_of_a_restore_is_a_clean_stop(bench: Bench, e
     await bench.until(assigned, "an assignment")
     worker.terminate()
     assert worker.wait(LONG) == 0, bench.said_by_workers()
-    assert "FATAL" not in bench.said_by_workers()
+    assert "FATAL" not in bench.logged()

@@ -77,7 +77,7 @@ async def test_a_worker_runs_over_tls_with_exactly_the_rights_it_needs(bench: Be
     bench.worker(exactly_once=exactly_once, **client(secured))
     await load.run(1)
     await check_nothing_lost(bench, load)
-    assert "AuthorizationFailed" not in bench.said_by_workers(), "describing its own group and topics needs no more rights"
+    assert "AuthorizationFailed" not in bench.logged(), "describing its own group and topics needs no more rights"
 
 
 async def test_without_the_right_to_read_its_input_a_worker_does_not_run_on_in_silence(bench: Bench, secured: tuple[Broker, Secured]) -> None:
@@ -86,7 +86,7 @@ async def test_without_the_right_to_read_its_input_a_worker_does_not_run_on_in_s
     admin.close()
     worker = bench.worker(**client(secured))
     assert worker.wait(LONG) not in (0, EXIT_REFUSED), bench.said_by_workers()
-    assert "TopicAuthorizationFailed" in bench.said_by_workers()
+    assert "TopicAuthorizationFailed" in bench.logged()
 
 
 async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_hanging_in_silence(bench: Bench, secured: tuple[Broker, Secured]) -> None:
@@ -96,7 +96,7 @@ async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_h
     bench.worker(**client(secured))
 
     async def said() -> bool:
-        return "GroupAuthorizationFailed" in bench.said_by_workers()
+        return "GroupAuthorizationFailed" in bench.logged()
 
     await bench.until(said, "the missing right by name")
 
@@ -104,4 +104,4 @@ async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_h
 async def test_a_wrong_password_ends_the_worker_and_its_log_says_why(bench: Bench, secured: tuple[Broker, Secured]) -> None:
     worker = bench.worker(**client(secured, "wrong"))
     assert worker.wait(LONG) != 0
-    assert "SaslAuthenticationFailed" in bench.said_by_workers()
+    assert "SaslAuthenticationFailed" in bench.logged()
