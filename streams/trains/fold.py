@@ -11,8 +11,8 @@ from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import micros, outcome
 from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
-from streams.trains import quiet
-from streams.trains.inputs import ORIGINS_MAX, Input, RunInputs, State, decode, encode, fix_of, origin_of
+from streams.trains import gps, quiet
+from streams.trains.inputs import ORIGINS_MAX, Heard, Input, RunInputs, State, decode, encode, fix_of, origin_of
 from streams.trains.masked import dealt
 from streams.trains.run import Closures, Run
 from topics import codec
@@ -30,13 +30,11 @@ AFTER_WAITING = 7 * DAY
 """How long a run that was never announced is kept after its alert [D]."""
 
 
-POSITION = b'{"type":"train.position",'
-_position = msgspec.json.Decoder(PositionReported)
 _moved = msgspec.msgpack.Decoder(quiet.Moved)
 _patch = msgspec.msgpack.Encoder(order="deterministic")
 
 
-class TrainsFold(Fold[State, Input]):
+class TrainsFold(Fold[State, Heard]):
     """Key: railway, number and operating date."""
 
     name = "trains"
@@ -44,13 +42,10 @@ class TrainsFold(Fold[State, Input]):
     state_topic = "trains.state"
     broadcasts = (CrossingCondition, MaskFacts)
 
-    def decode(self, value: bytes) -> Input:
-        if value.startswith(POSITION):                   # nearly all; whatever is wrong with one gets its name below
-            try:
-                if len(value) <= codec.BYTES_IN_MAX and b"\x00" not in value and b"\\u0000" not in value:
-                    return _position.decode(value)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pass
+    def decode(self, value: bytes) -> Heard:
+        position = gps.read(value)                       # nearly all; whatever is wrong with one gets its name below
+        if position is not None:
+            return position
         event: Input = codec.decode(value, TrainsIn)
         return event
 
@@ -75,10 +70,11 @@ class TrainsFold(Fold[State, Input]):
             raise TypeError(f"trains take no broadcast of type {type(event).__name__}")
         return BroadcastSlot(f"crossing:{event.crossing}:{event.direction}", (micros(event.event_time), event.version))
 
-    def step(self, state: State | None, key: str, events: Sequence[Input], world: World, now: int) -> Step[State]:
+    def step(self, state: State | None, key: str, heard: Sequence[Heard], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
-        if state is not None and events and (moving := quiet.step(state, events, world, now)) is not None:
+        if state is not None and heard and (moving := quiet.step(state, heard, world, now)) is not None:
             return moving
+        events = [gps.whole(e) if isinstance(e, gps.Gps) else e for e in heard]
         held, reference = state or State(), world.reference
         limits = reference.limits
         masks = masks_of(world.broadcasts)

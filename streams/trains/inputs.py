@@ -14,8 +14,9 @@ import msgspec
 
 from streams.derived import Said
 from streams.fold import Fate
-from streams.kept import at_of, digest, event_id, identity, keep, order, put, speaking, tag_of
+from streams.kept import at_of, digest, event_id, identity, keep, micros, order, put, speaking, tag_of
 from streams.reference.model import Place, Reference
+from streams.trains.gps import Gps
 from topics.events.base import Event, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Inherited
@@ -51,6 +52,8 @@ Input = (
     TrainAnnounced | ConsistReported | PositionReported | HandOverSheet | TrainFormed | WagonSetOut | TrainRerouted | TrainDelayed | CustomsNotice
     | TerminalEvent | Inherited
 )
+Heard = Input | Gps
+"""An input as it is decoded: a plain position stays in its short form as long as nobody needs more of it."""
 S = TypeVar("S", bound=Event)
 
 
@@ -297,12 +300,13 @@ def recorded(held: dict[str, Any], event: S, most: int) -> Fate | None:
     return put(held, name, event)
 
 
-def fix_of(event: PositionReported) -> Fix:
+def fix_of(event: PositionReported | Gps) -> Fix:
     """What is kept of a position."""
     name = f"{event.source}/train.position/{event.id}"       # event_id(event): this is asked of every position
+    at = micros(event.event_time)
     if event.station:
-        return Fix(at_of(event), name, event.source, event.station, event.what)
-    return Fix(at_of(event), name, event.source, "", event.what, round(event.lat or 0.0, 5), round(event.lon or 0.0, 5))
+        return Fix(at, name, event.source, event.station, event.what)
+    return Fix(at, name, event.source, "", event.what, round(event.lat or 0.0, 5), round(event.lon or 0.0, 5))
 
 
 def into(table: dict[str, tuple[Fix, ...]], name: str, held: tuple[Fix, ...], fix: Fix) -> Fate | None:
@@ -335,15 +339,24 @@ _borders: dict[int, tuple[Reference, dict[tuple[int, int], list[Place]]]] = {}
 """Border stations by square degree near which they lie, per reference: nearly every position is near none."""
 
 
-def border_stations(reference: Reference, lat: float, lon: float) -> list[str]:
-    """Places of crossings whose geofence holds the position."""
+def near_border(reference: Reference, i: int, j: int) -> bool:
+    """May a position in this square degree be in the geofence of a border station?"""
+    return (i, j) in _squares_of(reference)
+
+
+def _squares_of(reference: Reference) -> dict[tuple[int, int], list[Place]]:
     known = _borders.get(id(reference))
     if known is None or known[0] is not reference:
         if len(_borders) >= _BORDERS_MAX:
             _borders.clear()
         known = _borders[id(reference)] = reference, _border_squares(reference)
+    return known[1]
+
+
+def border_stations(reference: Reference, lat: float, lon: float) -> list[str]:
+    """Places of crossings whose geofence holds the position."""
     found = []
-    for place in known[1].get((math.floor(lat), math.floor(lon)), ()):
+    for place in _squares_of(reference).get((math.floor(lat), math.floor(lon)), ()):
         north = ((place.lat or 0.0) - lat) * 111.2
         east = ((place.lon or 0.0) - lon) * 111.2 * math.cos(math.radians(lat))
         if abs(north) < LIMIT_NORTH_KM and north * north + east * east <= place.radius_km * place.radius_km:

@@ -21,9 +21,11 @@ import msgspec
 
 from streams.derived import after_inputs, difference
 from streams.fold import Emit, Fate, Outcome, Step, World
+from streams.kept import instant
 from streams.masks import masks_of
 from streams.reference.model import Limits, Reference
-from streams.trains.inputs import LAST_FIXES, SQUARES_MAX, Fix, Input, RunInputs, State, border_stations, fix_of, into
+from streams.trains.gps import Gps, train_of
+from streams.trains.inputs import LAST_FIXES, SQUARES_MAX, Fix, Heard, RunInputs, State, border_stations, fix_of, into, near_border
 from streams.trains.line import Spot, apart, spot_of
 from streams.trains.run import Run
 from topics.events.rail import PositionReported
@@ -35,6 +37,9 @@ TAIL = 24
 """Positions of the tail that are looked at; a train keeps three beside the first of every square degree."""
 MOVED_MAX = 12
 """Squares and border stations that may differ from the whole state before it is written again: keeps the small record small."""
+ROUNDED = 2e-5
+"""Degrees from the edge of a square within which the rounding of what is kept may lead out of it."""
+NOWHERE = (1.0, 0.0, 1.0, 0.0)
 Key = tuple[int, str]
 
 
@@ -112,22 +117,15 @@ def with_moved(state: State, moved: Moved) -> State:
     return after
 
 
-def step(state: State, events: Sequence[Input], world: World, now: int) -> Step[State] | None:
+def step(state: State, events: Sequence[Heard], world: World, now: int) -> Step[State] | None:
     """The step, when all of it is certain to be a quiet one."""
     frame = _frame(state, world)
     if frame is None:
         return None
     origin, inputs = next(iter(state.runs.items()))
-    merge = _Merge(inputs, world.reference)
-    latest = now + world.reference.limits.position_max_ahead_minutes * MINUTE
-    for index, event in enumerate(events):
-        if type(event) is not PositionReported or event.record or event.station or event.train.origin != origin or event.source in frame.masked:
-            return None
-        fix = fix_of(event)
-        if fix.at > latest:
-            merge.outcomes.append(Outcome(index, Fate.REFUSED, FUTURE, "$.event_time", event.event_time.isoformat()))
-        elif not merge.add(index, fix):
-            return None
+    merge = _Merge(inputs, world.reference, events)
+    if not _merged(frame, origin, merge, events, now + world.reference.limits.position_max_ahead_minutes * MINUTE):
+        return None
     quiet = world.reference.limits.binding_retire_days * DAY
     if not merge.came:
         if state.touched and now >= state.touched + quiet:
@@ -138,17 +136,91 @@ def step(state: State, events: Sequence[Input], world: World, now: int) -> Step[
     return None if after is None else _said(state, origin, merge, after, world, now, quiet)
 
 
+def _merged(frame: Frame, origin: str, merge: _Merge, events: Sequence[Heard], latest: int) -> bool:
+    """Merge the events; False when only the long way can tell.
+
+    Of a batch nearly every position is the newest so far, of the same train and source, in the same square with no border station near: then it
+    replaces the third to last, and of many such in a row only the last three are looked at.
+    """
+    ahead, newest = instant(latest), instant(merge.latest[-1].at)
+    train, source = msgspec.Raw(), ""
+    south, north, west, east = NOWHERE
+    onward: list[int] = []
+    for index, event in enumerate(events):
+        if type(event) is Gps:
+            time = event.event_time
+            if newest < time <= ahead and south < event.lat < north and west < event.lon < east and event.train == train and event.source == source:
+                newest = time
+                onward.append(index)
+                continue
+            if event.train != train:
+                if train_of(event).origin != origin:
+                    return False
+                train = event.train
+        elif type(event) is not PositionReported or event.record or event.station or event.train.origin != origin:
+            return False
+        if event.source in frame.masked:
+            return False
+        source = event.source
+        merge.go_on(onward)
+        onward.clear()
+        fix = fix_of(event)
+        if fix.at > latest:
+            merge.outcomes.append(Outcome(index, Fate.REFUSED, FUTURE, "$.event_time", event.event_time.isoformat()))
+        elif not merge.add(index, fix):
+            return False
+        else:
+            newest = max(newest, event.event_time)
+            south, north, west, east = merge.open_square()
+    merge.go_on(onward)
+    return True
+
+
 class _Merge:
     """The positions of one step, merged as `RunInputs` does it, beside what is held."""
 
-    def __init__(self, inputs: RunInputs, reference: Reference) -> None:
-        self.inputs, self.reference = inputs, reference
+    def __init__(self, inputs: RunInputs, reference: Reference, events: Sequence[Heard]) -> None:
+        self.inputs, self.reference, self.events = inputs, reference, events
         self.latest = inputs.latest
         self.squares: dict[str, Fix] = {}
         self.zones: dict[str, tuple[Fix, ...]] = {}
         self.came: dict[Key, tuple[int, Fix]] = {}
+        """Positions that changed something, those excepted that were gone again before they were looked at."""
+        self.passed = 0
+        """So many of them."""
         self.outcomes: list[Outcome] = []
         self._square: tuple[int, int, Fix] | None = None
+
+    @property
+    def counted(self) -> int:
+        return len(self.came) + self.passed
+
+    def open_square(self) -> tuple[float, float, float, float]:
+        """South, north, west and east of where a newer position is neither the first of its square nor near a border station."""
+        if self._square is None:
+            return NOWHERE
+        i, j, first = self._square
+        if first.at > self.latest[-1].at or near_border(self.reference, i, j):
+            return NOWHERE
+        return i + ROUNDED, i + 1 - ROUNDED, j + ROUNDED, j + 1 - ROUNDED
+
+    def go_on(self, indexes: Sequence[int]) -> None:
+        """Positions each newer than all before, in the open square."""
+        if not indexes:
+            return
+        last = [(n, fix_of(self.events[n])) for n in indexes[-LAST_FIXES:]]  # type: ignore[arg-type]  # only positions
+        self.passed += len(indexes) - len(last)
+        self.came.update((fix.key, (n, fix)) for n, fix in last)
+        self.latest = (*self.latest, *(fix for _, fix in last))[-LAST_FIXES:]
+
+    def _known(self, index: int, fix: Fix) -> bool:
+        """Has a position of this name changed something in this step?"""
+        if fix.key in self.came:
+            return True
+        if not self.passed:
+            return False
+        at = instant(fix.at)
+        return any(isinstance(e, Gps) and e.event_time == at and fix_of(e).key == fix.key for e in self.events[:index])
 
     def add(self, index: int, fix: Fix) -> bool:
         """False when only the long way can tell."""
@@ -170,8 +242,9 @@ class _Merge:
             few = self.zones.get(zone)
             fate = into(self.zones, zone, self.inputs.zones.get(zone, ()) if few is None else few, fix)
             changed, repeated = changed or fate is None, repeated or fate is Fate.DUPLICATE
-        latest = self.latest
-        if latest and fix.at > latest[-1].at:
+        latest, onward = self.latest, False
+        if fix.at > latest[-1].at:
+            onward = True
             self.latest = (*latest, fix)[-LAST_FIXES:]
             changed = True
         elif fix in latest:
@@ -183,7 +256,7 @@ class _Merge:
             changed, self.latest = changed or among != latest, among
         if not changed:
             self.outcomes.append(Outcome(index, Fate.DUPLICATE if repeated else Fate.SUPERSEDED))
-        elif key in self.came:
+        elif not onward and self._known(index, fix):
             return False
         else:
             self.came[key] = index, fix
@@ -321,7 +394,7 @@ def _place_in(tail: Sequence[Spot], key: Key) -> int:
 def _said(state: State, origin: str, merge: _Merge, done: _After, world: World, now: int, quiet: int) -> Step[State]:
     """The state after it, with what a change of an arrival time makes heard."""
     run, spot = done.frame.run, done.frame.tail[-1]
-    version = after_inputs(state.version, len(merge.came))
+    version = after_inputs(state.version, merge.counted)
     etas = run.etas_from(spot)
     frame, said = done.frame, state.said
     emits: tuple[Emit, ...] = ()

@@ -126,7 +126,7 @@ class Bench:
         state = fold.decode_state(self.states[name]) if name in self.states else None
         world = World(self.rows, {slot: message for slot, (_, message) in self.broadcasts.get(topic, {}).items()})
         step: Step[Any] = fold.step(state, key, events, world, self.now)
-        self.outcomes += [(key, events[o.index], o) for o in step.outcomes]
+        self.outcomes += [(key, batch[o.index], o) for o in step.outcomes]
         self.due[name] = step.next_due
         if step.changed:
             if step.state is None:
