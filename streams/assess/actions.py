@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streams.assess.duty import line_for
-from streams.assess.findings import Raised
+from streams.assess.findings import AMENDING, Raised
 from streams.explain.say import say_all, word_all
 from streams.reference.model import Reference
 from streams.rules.bord import call_after, waiting_since
@@ -26,8 +26,6 @@ ONCE = frozenset({"ens"})
 SAME_AS = {"exporter": "consignor", "importer": "consignee"}
 """Who stands for a role where the documents do not name it."""
 DIGITS = frozenset({"HS_SHORT", "HS_MISSING"})
-AMENDING = frozenset({"SEAL_DIFFERS", "MASS_DIFFERS", "MASS_INVALID", "WEIGHED_DIFFERS", "PACKAGES_DIFFER", "HS_SHORT", "HS_MISSING",
-                      "DESCRIPTION_VAGUE", "AEO_MISSING", "AEO_WRONG_ROLE"})
 
 
 class _Desk:

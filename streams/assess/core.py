@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import Raised, ambiguous, doubted, full, judge, prove
+from streams.assess.findings import Raised, ambiguous, asks_others, doubted, full, judge, prove
 from streams.assess.fresh import MASKED, Sources, freshness, sources_of, unmasked
 from streams.assess.memo import Derived, Memo, by_slot, derived
 from streams.assess.notes import declared
@@ -21,10 +21,10 @@ from streams.assess.resolve import spread
 from streams.assess.route import add_reached, route_order, sides_of
 from streams.assess.rows import book_of, period_ends, procedure_of, row_of, rules_of
 from streams.assess.say import Say
-from streams.assess.scopes import boxes_of, side_status_of, stands, withheld
-from streams.assess.summaries import Group, summaries
+from streams.assess.scopes import boxes_of, inner, side_status_of, stands, withheld
+from streams.assess.summaries import Group, lacking, summaries
 from streams.reference.model import Reference
-from streams.rules.case import OURS, SideCase, Trip
+from streams.rules.case import SideCase, Trip
 from streams.rules.day import day_of
 from streams.status import State
 from topics.events.outputs import ClearanceUpdate
@@ -80,6 +80,13 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What spares the next assessment of this shipment most of its work. Never part of a state."""
     anew: int = 0
     """How many sides were assessed anew: the cost of this step."""
+    doubts: tuple[str, ...] = ()
+    """Sides of which not every word is known."""
+
+    @property
+    def sides(self) -> list[SideCase]:
+        """In route order."""
+        return [say.side for say in self.says]
 
     @cached_property
     def updates(self) -> tuple[ClearanceUpdate, ...]:
@@ -116,16 +123,18 @@ def assess(
     before = {s.id: s for s in memo.trip.sides} if memo is not None and memo.reference is reference and memo.now <= now and not memo.limited else {}
     status_of(trip, anew, raised, reference, sources, previous.due_first, now, doubts, before, step)
     full(anew, raised, doubts)
-    if step is not None and step.spreads():
+    standing = step.standing if step is not None else frozenset[str]()
+    if step is not None and (step.spreads() or (standing and (asks_others(anew, raised) or lacking(trip, standing)))):
         return assess(shipment, facts, reference, public, now, pack, previous, in_order=in_order)
     for side in anew:
         says[side.id] = Say(trip, side, raised, reference, pack)
     due_first = _first_known(trip, previous.due_first)
     said = tuple(says[side.id] for side in trip.sides)
-    kept = Memo(tuple(living), reference, public, now, pack, due_first, doubts, trip, raised, said)
+    kept = Memo(tuple(living), reference, public, now, pack, due_first, doubts, trip, raised, said, standing)
     return Assessment(
         says=said, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first, summaries=summaries(trip),
-        terminal_at=terminal_at(trip), transit_open=any("transit_open" in s.flags for s in said), pack=pack, trip=trip, memo=kept, anew=len(anew))
+        terminal_at=terminal_at(trip), transit_open=any("transit_open" in s.flags for s in said), pack=pack, trip=trip, memo=kept, anew=len(anew),
+        doubts=doubts)
 
 
 def _first_known(trip: Trip, before: dict[str, int]) -> dict[str, int]:
@@ -170,7 +179,7 @@ def status_of(
         side.fresh = freshness(trip, side, sources)
     for side in sides:
         if not side.required:
-            side.facts.append(_inner(side))
+            side.facts.append(inner(side))
         for scope in scopes_at[side.id]:
             side.procedures[scope] = procedure_of(trip, side, scope)
             row = side.rows[scope] = row_of(trip, side, scope, book, now) if side.required else None
@@ -185,11 +194,6 @@ def status_of(
         side.filings = filings_of(trip, side, reference, due_first, now)
     ambiguous(trip, {s.id for s in sides}, raised)
     judge(trip, sides, reference, now, raised)
-
-
-def _inner(side: SideCase) -> Fact:
-    """A state border inside a customs territory: only a movement is made there."""
-    return Fact(side=side.id, key=("route",), at=NEVER, source=OURS, rank=Rank.AUTHORITY, value="not_required")
 
 
 def next_due(trip: Trip, raised: Raised, now: int) -> int | None:

@@ -1,6 +1,7 @@
 """Runs the rules: conditions before the status is computed, findings after it. What they say is collected in `Raised`."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
@@ -72,7 +73,7 @@ class Raised:
 
     def said(self, side: SideCase) -> tuple[FindingSaid, ...]:
         """Findings of a side in rule order, those of failed conditions first."""
-        behind = () if _over(side) else self.conditions.get(side.id, ())         # what stood before arrival, and nobody can mend any more
+        behind = () if over(side) else self.conditions.get(side.id, ())         # what stood before arrival, and nobody can mend any more
         both = [*behind, *self.findings.get(side.id, ())]
         return tuple(finding_said(rule, f, side) for rule, f in both if f.severity)
 
@@ -108,7 +109,7 @@ class Raised:
     def _alerts(self, trip: Trip, side: SideCase, wanted: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         call: tuple[str, str] | None = None
-        for rule, f in [*(() if _over(side) else self.conditions.get(side.id, ())), *self.findings.get(side.id, ())]:
+        for rule, f in [*(() if over(side) else self.conditions.get(side.id, ())), *self.findings.get(side.id, ())]:
             if not f.alert:
                 continue
             key = "/".join(p for p in (f.alert, trip.id, side.id, f.scope) if p)
@@ -187,6 +188,9 @@ def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
                 side.rules[scope] = rules
 
 
+AMENDING = frozenset({"SEAL_DIFFERS", "MASS_DIFFERS", "MASS_INVALID", "WEIGHED_DIFFERS", "PACKAGES_DIFFER", "HS_SHORT", "HS_MISSING",
+                      "DESCRIPTION_VAGUE", "AEO_MISSING", "AEO_WRONG_ROLE"})
+"""Findings that ask to amend a document."""
 Shared = dict[tuple[str, str, str], Finding | None]
 """(rule, crossing, scope) -> what a rule says that says the same at both sides of the customs-rail link."""
 
@@ -224,7 +228,8 @@ def _fact(side: SideCase, name: str, finding: Finding) -> Fact:
                 id=finding.evidence[0] if finding.evidence else "", value=finding.verdict)
 
 
-def _over(side: SideCase) -> bool:
+def over(side: SideCase) -> bool:
+    """Have the goods the side behind them, or do not need it?"""
     return side.status is not None and side.status.state in OVER and "file_again" not in side.status.flags
 
 
@@ -251,14 +256,14 @@ def judge(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
     for side in sides:
         if not side.required:
             continue
-        over = _over(side)
-        if over:
+        passed = over(side)
+        if passed:
             raised.settle(side)
-        if not rules_at("finding", side.kind, raised.today, over):
+        if not rules_at("finding", side.kind, raised.today, passed):
             continue
         if common is None:
             common = grounds.of_trip(trip)
-        for rule, case in calls(trip, side, rules_at("finding", side.kind, raised.today, over, grounds.of_side(trip, side, common, blocked))):
+        for rule, case in calls(trip, side, rules_at("finding", side.kind, raised.today, passed, grounds.of_side(trip, side, common, blocked))):
             finding = rule.check(case, reference, now)
             if finding is not None:
                 raised.finding(side, rule, finding)
@@ -286,6 +291,20 @@ def _stands(side: SideCase, fact: Fact) -> bool:
     if fact.key[0] == "agency":
         return any(b.agency == kind and b.reference == reference for s in scopes for b in s.blocked_by)
     return any(d.kind == kind and d.reference == reference for s in scopes for d in s.open)
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def said_of(conditions: Iterable[tuple[Rule, Finding]]) -> bytes:
+    """Eight bytes that stand for the conditions of a side; none for none."""
+    said = [(rule.id, finding) for rule, finding in conditions]
+    return hashlib.blake2b(_encoder.encode(said), digest_size=8).digest() if said else b""
+
+
+def asks_others(sides: Iterable[SideCase], raised: Raised) -> bool:
+    """Does a finding of these sides ask to amend a document? Whether it may be, what the other sides say of it decides."""
+    return any(f.code in AMENDING for side in sides for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())))
 
 
 def doubted(side: SideCase, name: str) -> bool:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import Raised, proofs
+from streams.assess.findings import Raised, over, proofs, said_of
 from streams.assess.presence import presence
 from streams.assess.route import REACHED
 from streams.assess.rows import period_of
-from streams.assess.say import Say
+from streams.assess.say import NOTHING, Say
 from streams.assess.scopes import INNER
 from streams.assess.touch import Touched, touched
 from streams.reference.model import Reference
@@ -27,15 +27,17 @@ TRANSMISSION = "GTT-06"
 class Memo:
     """An assessment and everything that it depended on."""
 
-    __slots__ = ("broadcasts", "due_first", "facts", "limited", "now", "pack", "period", "raised", "reference", "says", "trip")
+    __slots__ = ("broadcasts", "due_first", "facts", "limited", "now", "pack", "period", "raised", "reference", "says", "standing", "trip")
 
     def __init__(
         self, facts: tuple[Fact, ...], reference: Reference, broadcasts: tuple[msgspec.Struct, ...], now: int, pack: str, due_first: dict[str, int],
-        limited: tuple[str, ...], trip: Trip, raised: Raised, says: tuple[Say, ...]
+        limited: tuple[str, ...], trip: Trip, raised: Raised, says: tuple[Say, ...], standing: frozenset[str] = NOTHING
     ) -> None:
         self.facts, self.reference, self.broadcasts, self.now, self.pack, self.due_first = facts, reference, broadcasts, now, pack, due_first
         self.limited, self.trip, self.raised, self.says = limited, trip, raised, says
         self.period = period_of(reference, now)
+        self.standing = standing
+        """Sides that stand as they were said and were not assessed: only what is kept of them is known."""
 
     def holds(
         self, reference: Reference, broadcasts: tuple[msgspec.Struct, ...], now: int, pack: str, due_first: dict[str, int], limited: tuple[str, ...]
@@ -49,22 +51,31 @@ class Memo:
 class Derived:
     """The shipment as it is now, with the sides that must be assessed anew."""
 
-    __slots__ = ("anew", "before", "pairs", "raised", "says", "trip", "was")
+    __slots__ = ("anew", "before", "pairs", "raised", "says", "standing", "stood", "trip", "was")
 
     def __init__(
-        self, trip: Trip, anew: list[SideCase], raised: Raised, says: dict[str, Say], before: dict[str, SideCase], was: Raised, pairs: set[str]
+        self, trip: Trip, anew: list[SideCase], raised: Raised, says: dict[str, Say], before: dict[str, SideCase], was: Raised, pairs: set[str],
+        standing: frozenset[str], stood: frozenset[str]
     ) -> None:
         self.trip, self.anew, self.raised, self.says, self.before, self.was, self.pairs = trip, anew, raised, says, before, was, pairs
+        self.standing, self.stood = standing, stood
+        """Sides that were not assessed: not now either, not before."""
 
     def undisturbed(self) -> None:
         """Once the conditions are proven: of a side that was touched through the customs-rail link only, and of which the link says what it
         said, everything stands as it did."""
-        same = {name for name in self.pairs if name not in self.raised.findings and said_alike(self.raised, self.was, name)}
+        same = {name for name in self.pairs if name not in self.raised.findings and self._alike(name)}
         if not same:
             return
+        self.standing |= same & self.stood
         self.anew[:] = [side for side in self.anew if side.id not in same]
         self.raised.take(self.was, same)
         _put(self.trip, {name: self.before[name] for name in same})
+
+    def _alike(self, name: str) -> bool:
+        if name in self.stood:
+            return said_of(self.raised.conditions.get(name, ())) == self.says[name].said
+        return said_alike(self.raised, self.was, name)
 
     def spreads(self) -> bool:
         """Has an amendment come or gone? Other sides look at those that are pending (SEAL-04)."""
@@ -99,6 +110,7 @@ def derived(
         return None
     otherwise, moving = _otherwise(memo, {f.id for f in (*new, *gone)}, now), set(hits.moved)
     hits.anew |= otherwise
+    hits.anew |= {name for side in hits.moved if (pair := _pair(old, side)) & memo.standing for name in pair}
     hits.anew |= {name for side in hits.moved & hits.anew for name in _pair(old, side)}
     hits.moved -= hits.anew
     trip = old.again(list(living), now)
@@ -127,7 +139,7 @@ def derived(
         if (side.id in sides or side.id in again) and side.id not in hits.anew:
             says[side.id] = Say(trip, side, raised, reference, pack, like=says[side.id])
     pairs = {name for name in hits.pairs & hits.anew if name not in otherwise and name not in moving}
-    return Derived(trip, [s for s in trip.sides if s.id in hits.anew], raised, says, before, memo.raised, pairs)
+    return Derived(trip, [s for s in trip.sides if s.id in hits.anew], raised, says, before, memo.raised, pairs, memo.standing - hits.anew, memo.standing)
 
 
 def _pair(trip: Trip, side: str) -> set[str]:
@@ -232,5 +244,6 @@ def _due_only(trip: Trip, side: SideCase, raised: Raised, reference: Reference, 
             return False
         new[n] = (rule, finding)
     raised.conditions[side.id] = new
-    raised.due[side.id] = [f.due for _, f in (*new, *raised.findings.get(side.id, ())) if f.due is not None]
+    standing = () if over(side) else new
+    raised.due[side.id] = [f.due for _, f in (*standing, *raised.findings.get(side.id, ())) if f.due is not None]
     return True

@@ -1,7 +1,8 @@
 """What is said of one side: its update, written out only when somebody asks for it, and what may be known without it."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from streams.assess.actions import ACTIONS_MAX
 from streams.assess.findings import Raised
@@ -14,13 +15,22 @@ from topics.events.outputs import ClearanceUpdate
 from topics.facts import NEVER
 
 UNKNOWN = (None, None, None)
+HOURS = "BORD-03"
+"""The one rule that looks at working hours; it says when to look again."""
 NOTHING: frozenset[str] = frozenset()
+
+
+class Named(Protocol):
+    """Names of events."""
+
+    def isdisjoint(self, other: Iterable[str], /) -> bool:
+        """Is none of these surely among them?"""
 
 
 class Say:
     """One side as it was assessed. Several assessments share one as long as nothing in it can have changed."""
 
-    __slots__ = ("_crowded", "_digest", "_parts", "_update", "flags", "named", "side", "times", "until", "waits")
+    __slots__ = ("_behind", "_crowded", "_digest", "_parts", "_update", "bare", "due", "flags", "kept", "named", "said", "side", "times", "until", "waits")
 
     def __init__(self, trip: Trip, side: SideCase, raised: Raised, reference: Reference, pack: str, like: Say | None = None) -> None:
         """`like`: what was said before of this side, when only its ETA and what rides on it has changed since."""
@@ -28,6 +38,11 @@ class Say:
         self.side = side
         self._parts: tuple[Trip, Raised, Reference, str] | None = (trip, raised, reference, pack)
         self._update: ClearanceUpdate | None = None
+        self._behind: Callable[[str], ClearanceUpdate] | None = None
+        self.said = b""
+        """Digest of its conditions, where only that is known."""
+        self.kept: Any = None
+        """What a state keeps of it, made once."""
         self._crowded = False
         self._digest: bytes | None = like._digest if like is not None and not like._crowded else None
         self.flags: frozenset[str] = frozenset()
@@ -36,16 +51,36 @@ class Say:
         elif side.status is not INNER:
             self.flags = frozenset(flags_of(trip, side, side.status, raised))
         self.times = times_of(side.eta if side.seen == NEVER else None, tuple(f.due for f in side.filings))
-        if side.status is INNER and side.id not in raised.findings:
-            self.named, self.until, self.waits = NOTHING, None, False
+        self.named: Named
+        self.bare = side.status is INNER and side.id not in raised.findings
+        """A border inside a customs territory of which nothing is said."""
+        if self.bare:
+            self.named, self.until, self.due, self.waits = NOTHING, None, None, False
             return
         self.named = like.named if like is not None else evidence_named(raised, side)
-        self.until = until_of(side, raised, trip.now)
-        self.waits = _waits(side, reference)
+        self.until, self.due = until_of(side, raised, trip.now)
+        self.waits = _waits(side, reference, raised)
+
+    @classmethod
+    def standing(
+        cls, side: SideCase, digest: bytes, times: tuple[int | None, ...], until: int | None, due: int | None, named: Named, flags: frozenset[str],
+        behind: Callable[[str], ClearanceUpdate], said: bytes, kept: Any
+    ) -> Say:
+        """A side that stands as it was said and was not assessed: `behind` gives its update, at the price of the whole."""
+        say = cls.__new__(cls)
+        say.side, say._digest, say.times, say.until, say.due, say.named, say.flags = side, digest, times, until, due, named, flags
+        say._parts, say._update, say._behind, say._crowded, say.bare, say.waits, say.said, say.kept = None, None, behind, True, False, False, said, kept
+        return say
+
+    def remembers(self, digest: bytes) -> None:
+        """What the digest of its update is, by the last word about it."""
+        self._digest = digest
 
     @property
     def update(self) -> ClearanceUpdate:
         """The side's status, revision 0."""
+        if self._update is None and self._behind is not None:
+            self._update, self._behind = self._behind(self.side.id), None
         if self._update is None:
             assert self._parts is not None
             (trip, raised, reference, pack), self._parts = self._parts, None        # what it is made of is not kept any longer
@@ -70,16 +105,20 @@ def evidence_named(raised: Raised, side: SideCase) -> frozenset[str]:
     return frozenset(i for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())) for i in f.evidence)
 
 
-def until_of(side: SideCase, raised: Raised, now: int) -> int | None:
-    """Until when the clock alone changes nothing of this side; None = never."""
+def until_of(side: SideCase, raised: Raised, now: int) -> tuple[int | None, int | None]:
+    """(until when the clock alone changes nothing of this side, when it has to be looked at again); None = never. What stood before arrival and
+    nobody can mend any more has no due time, and changes by the clock all the same."""
     assert side.status is not None
-    due = [d for d in raised.due.get(side.id, ()) if d > now]
-    due += [s.next_due for s in side.status.scopes.values() if s.next_due is not None]
-    due += [f.due_next for f in side.filings if f.due_next is not None and f.due_next > now]
-    return min(due, default=None)
+    dues = [d for d in raised.due.get(side.id, ()) if d > now]
+    dues += [f.due_next for f in side.filings if f.due_next is not None and f.due_next > now]
+    own = side.status.next_due
+    due = min([*dues, own] if own is not None else dues, default=None)
+    dues += [f.due for _, f in raised.conditions.get(side.id, ()) if f.due is not None and f.due > now]
+    return min([*dues, *(s.next_due for s in side.status.scopes.values() if s.next_due is not None)], default=None), due
 
 
-def _waits(side: SideCase, reference: Reference) -> bool:
-    """The goods wait at a post with working hours: what is said changes when it opens and closes."""
+def _waits(side: SideCase, reference: Reference, raised: Raised) -> bool:
+    """The goods wait at a post with working hours of which it is not known when it opens or closes next: what is said may change at any time."""
     crossing = reference.crossings.get(side.crossing)
-    return crossing is not None and side.authority in crossing.calendar and waiting_since(side) != NEVER
+    return (crossing is not None and side.authority in crossing.calendar and waiting_since(side) != NEVER
+            and not any(rule.id == HOURS and f.due is not None for rule, f in raised.findings.get(side.id, ())))

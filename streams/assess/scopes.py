@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from streams.rules.case import SideCase, Trip
+from streams.rules.case import OURS, SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
 from streams.status.rollup import rolled_up
-from topics.facts import EVERYWHERE, NEVER, WHOLE, Fact
+from topics.facts import EVERYWHERE, NEVER, WHOLE, Fact, Rank
 
 QUIET = frozenset({"route", "seal", "eta", "run", "loading_start", "terminal", "tally", "deviation"})
 """Heads of facts that change nothing where no customs border is."""
@@ -38,6 +38,11 @@ INNER = SideStatus(
     state=State.NOT_REQUIRED, basis=Basis.INFERRED, counts={State.NOT_REQUIRED: 1}, movable=True,
     scopes={WHOLE: ScopeStatus(state=State.NOT_REQUIRED, basis=Basis.INFERRED, movable=True)})
 """A border inside a customs territory of which nothing is said."""
+
+
+def inner(side: SideCase) -> Fact:
+    """A state border inside a customs territory: only a movement is made there."""
+    return Fact(side=side.id, key=("route",), at=NEVER, source=OURS, rank=Rank.AUTHORITY, value="not_required")
 
 
 def withheld(status: SideStatus) -> SideStatus:

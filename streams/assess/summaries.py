@@ -1,6 +1,8 @@
 """What READINESS needs: for each container on a train run, where the sides ahead stand."""
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from streams.assess.updates import blocked_by_territory
 from streams.rules.case import SideCase, Trip
 from streams.status import DocState, ScopeStatus
@@ -20,10 +22,16 @@ def summaries(trip: Trip) -> dict[str, tuple[Group, ...]]:
         alike: dict[tuple[SideSummary, ...], list[str]] = {}
         for box in sorted(boxes):
             if box not in made:
-                made[box] = tuple(side.summaries.get(box) or _summary(trip, side, box) for side in sides)
+                made[box] = tuple(side.summaries.get(box) or summary(trip, side, box) for side in sides)
             alike.setdefault(made[box], []).append(box)
         found[run] = tuple((tuple(b for b in group if b != WHOLE), said) for said, group in alike.items())
     return found
+
+
+def lacking(trip: Trip, standing: Collection[str]) -> bool:
+    """Is a box on a run of which one of these sides, which were not assessed, does not know where it stands?"""
+    boxes = {box for on in _runs(trip).values() for box in on}
+    return any(not boxes <= side.summaries.keys() for side in trip.sides if side.id in standing and side.required and side.kind != "TERRITORY")
 
 
 def _runs(trip: Trip) -> dict[str, set[str]]:
@@ -57,7 +65,8 @@ def _travel(side: SideCase) -> list[Fact]:
     return found
 
 
-def _summary(trip: Trip, side: SideCase, box: str) -> SideSummary:
+def summary(trip: Trip, side: SideCase, box: str) -> SideSummary:
+    """Where a box stands at a side."""
     status = side.status
     assert status is not None
     scopes = [status.scopes[box]] if box in status.scopes else [s for name, s in status.scopes.items() if name.startswith(f"{box}/")]

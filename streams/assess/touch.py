@@ -19,6 +19,12 @@ LOCAL = frozenset({"visit", "run", "route", "seen", "handed_over", "presented", 
 """Heads that one side's facts may change without the whole being assessed anew."""
 
 
+def anywhere(fact: Fact) -> bool:
+    """Does such a fact touch everything, whatever the shipment is?"""
+    head = fact.key[0]
+    return head != "position" if fact.side == EVERYWHERE else (head != "eta" and head not in LOCAL) or "/" in fact.scope or not _confined(fact)
+
+
 class Touched:
     """What a step touches, by side id."""
 

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.assess import Assessment, Previous, assess
+from streams.assess.memo import Memo
+from streams.assess.touch import anywhere
 from streams.clearance import publish
+from streams.clearance.kept import ground_of
+from streams.clearance.resume import resumed
 from streams.clearance.retire import awaken, retired, stubbed
 from streams.clearance.state import MEMOS_MAX, Shelf, Shipment, add, decode, encode, memo_of, retire_at
 from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
@@ -67,15 +71,16 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         if not held.facts:
             return Step(None, outcomes=outcomes, changed=False)
         reference = world.reference
-        public = [b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator)]
+        public = tuple(b for _, b in sorted(world.broadcasts.items()) if not isinstance(b, RiskIndicator))
         if changed:
             held = msgspec.structs.replace(held, heard_at=now)
-        assessment = assess(key, held.facts, reference, public, now, pack_of(reference),
-                            Previous(due_first=held.due_first, limited=held.limited), memo_of(state), in_order=True)
+        pack = pack_of(reference)
+        assessment = assess(key, held.facts, reference, public, now, pack, Previous(due_first=held.due_first, limited=held.limited),
+                            memo_of(state) or _resumed(state, key, events, reference, public, now, pack), in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
         if due is not None and due <= now and not events:     # what has come is said first
             return retired(held, key, assessment, reference, now, outcomes)
-        heard = publish.heard(public, assessment, held.facts)
+        heard = publish.heard(public, pack, assessment.sides, held.facts)
         said = bool(events) or state is None or held.heard != heard or (held.due_public is not None and held.due_public <= now)
         if said:
             held = msgspec.structs.replace(held, heard=heard, due_public=assessment.next_due)
@@ -85,6 +90,20 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         if step.state is not None:
             self._shelf.put(key, step.state, assessment.memo)
         return step
+
+
+def _resumed(
+    state: Shipment | None, key: str, events: Sequence[Inbound], reference: Reference, public: tuple[msgspec.Struct, ...], now: int, pack: str
+) -> Memo | None:
+    """A memo from what the state keeps of its last assessment; none where the news touches everything."""
+    if state is None or state.ground is None or any(not isinstance(e, ShipmentFacts) or any(map(anywhere, e.facts)) for e in events):
+        return None
+    before = state
+
+    def whole() -> Assessment:
+        return assess(key, before.facts, reference, public, now, pack, Previous(due_first=before.due_first), in_order=True)
+
+    return resumed(before, key, reference, public, now, pack, whole)
 
 
 def _merged(held: Shipment, events: Sequence[Inbound]) -> tuple[Shipment, tuple[Outcome, ...], bool]:
@@ -131,5 +150,6 @@ def _public(held: Shipment, key: str, assessment: Assessment, world: World, now:
     summaries, more = publish.summaries(held, key, assessment, revision)
     if emits or more:
         held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
-    held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first), assessment, key, now)
+    ground = ground_of(assessment, {side: said.times for side, said in shown.items()})
+    held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first, ground=ground), assessment, key, now)
     return held, (*emits, *more, *alerts)

@@ -57,15 +57,14 @@ def digest(value: object) -> bytes:
     return hashlib.blake2b(_encoder.encode(value), digest_size=8).digest()
 
 
-def heard(public: Sequence[msgspec.Struct], assessment: Assessment, facts: Sequence[Fact]) -> bytes:
+def heard(public: Sequence[msgspec.Struct], pack: str, sides: Sequence[SideCase], facts: Sequence[Fact]) -> bytes:
     """Digest of the rule pack and of those messages that concern everybody on which a public word about this shipment may rest."""
-    sides = [say.side for say in assessment.says]
     crossings = {s.crossing for s in sides}
     sources = {f.source for s in sides for f in s.fresh} | {f"customs-{s.authority.lower()}" for s in sides}
     speakers = {f.source for f in facts} if any(isinstance(b, MaskFacts) for b in public) else set()
     mine = [b for b in public if (isinstance(b, FreshnessChanged) and b.source in sources) or (isinstance(b, CrossingCondition) and b.crossing in crossings)
             or (isinstance(b, MaskFacts) and speakers & {b.source, b.source.removeprefix("customs-").upper()})]
-    return digest((assessment.pack, tuple((type(b).__name__, b) for b in mine)))
+    return digest((pack, tuple((type(b).__name__, b) for b in mine)))
 
 
 def content(update: ClearanceUpdate) -> bytes:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from streams.assess.memo import Memo
+from streams.clearance.kept import Ground
 from streams.squeeze import SWELLS, loosened, squeezed
 from topics.facts import DAY, Fact, Slot, order_of, slot_of
 
@@ -79,6 +80,8 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     heard_at: int = 0
     """Time of the last step that brought something new: from it retirement counts, never from event times alone, which may be years old.
     It decides when this state ends, and nothing that is said."""
+    ground: Ground | None = None
+    """What is kept of the last public assessment, so that the next one need not look at every side. It changes nothing that is said."""
 
 
 def memo_of(state: Shipment | None) -> Memo | None:

@@ -69,10 +69,11 @@ def of_trip(trip: Trip) -> int:
         found |= EMPTY
     if any(f.key[0] == "demand" and f.key[1] == "control" and f.key[4] == "closed" for f in trip.facts):
         found |= CONTROLLED
-    return found | _of_seals(trip.sealed())
+    return found | of_seals(trip.sealed())
 
 
-def _of_seals(sealed: dict[str, list[Fact]]) -> int:
+def of_seals(sealed: dict[str, list[Fact]]) -> int:
+    """Grounds that what is said of the seals gives."""
     whats = {f.key[2] for said in sealed.values() for f in said}
     found = 0
     if not whats.isdisjoint(ALARMS):
