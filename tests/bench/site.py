@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aiokafka import AIOKafkaProducer
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
@@ -33,6 +34,8 @@ PARTITIONS = on_kafka.PARTITIONS
 READY_S = 180.0
 STOP_S = 15.0
 LOOK_S = 0.1
+IDLE = 0.15
+"""Of a core: a worker that takes less waits for work."""
 ALL = ("intake", "trains", "sources", "custody", "documents", "clearance", "readiness")
 SPLIT = (("intake", "trains", "sources", "custody", "documents"), ("clearance", "readiness"))
 """Two processes for two cores, as the demo has them."""
@@ -159,6 +162,20 @@ class Site:
         """Records into a topic, by key, in large batches."""
         asyncio.run(on_kafka.fill(self.bootstrap, topic, rows, partitions=self.partitions_of(topic)))
 
+    def place(self, topic: str, partition: int, rows: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        """Records into one partition."""
+        asyncio.run(self._place(topic, partition, rows))
+
+    async def _place(self, topic: str, partition: int, rows: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        await producer.start()
+        try:
+            for key, value in rows:
+                await producer.send(topic, value, key=key, partition=partition)
+            await producer.flush()
+        finally:
+            await producer.stop()
+
     # -- workers -------------------------------------------------------------------------------------------------------------
     def worker(self, stages: Sequence[str], *arguments: str, env: Mapping[str, str] | None = None) -> Worker:
         """Start one; `wait` tells when all are ready."""
@@ -186,6 +203,16 @@ class Site:
         for worker in self.workers:
             worker.stop()
         self.workers.clear()
+
+    def settle(self, seconds: float) -> bool:
+        """Until the workers have nothing to do any more, or for so long."""
+        end, quiet = time.monotonic() + seconds, 0
+        while time.monotonic() < end and quiet < 2:
+            self.check()
+            before = self.cpu_s()
+            time.sleep(1.0)
+            quiet = quiet + 1 if self.cpu_s() - before < IDLE * len(self.workers) else 0
+        return quiet >= 2
 
     def check(self) -> None:
         """Raises Failed when a worker has ended by itself."""

@@ -1,0 +1,161 @@
+"""The ledger on the embedded PostgreSQL: how fast a backlog becomes rows while statuses flow beside it, and how much slower they get meanwhile."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+
+from kafka.structs import OffsetAndMetadata
+
+from agents.ledger.rows import GENESIS, LogRecord, Rows
+from agents.ledger.writer import TOPICS
+from agents.settings import group_of
+from streams.reference.model import Reference
+from streams.simulate import Sent
+from tests.bench import world
+from tests.bench.figures import Figure, figure
+from tests.bench.latency import SETTLE_S, Heard, clock, copies_of, played, prepare, tails
+from tests.bench.on_kafka import Row
+from tests.bench.probes import find
+from tests.bench.site import SPLIT, Failed, Say, Site, Worker
+from tests.bench.world import Live
+
+WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re.MULTILINE)
+DRAIN_S = 240.0
+"""A backlog that takes longer is measured over what was written until then."""
+LOOK_S = 0.2
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=1_000_000, help="ledger: rows of the backlog")
+
+
+class Backlog:
+    """What the folds of the simulated trains were told and have said, as often as it takes: the real mix of tables and sizes."""
+
+    def __init__(self, live: Live, rows: int) -> None:
+        log = live.system.harness.log
+        self.records = {topic: [(r.key or b"", r.value) for r in log.topic(topic) if r.value is not None] for topic in TOPICS}
+        self.each = _rows_of(self.records)
+        self.times = max(1, -(-rows // self.each))
+        self.rows = self.times * self.each
+
+    def parts(self) -> Iterator[tuple[str, list[Row]]]:
+        for _ in range(self.times):
+            yield from ((topic, records) for topic, records in self.records.items() if records)
+
+
+def _rows_of(records: dict[str, list[Row]]) -> int:
+    rows = Rows()
+    for topic, of_topic in records.items():
+        for n, (key, value) in enumerate(of_topic):
+            rows.add(LogRecord(topic, 0, n, 1_700_000_000_000_000, key, value), GENESIS)
+    return rows.count()
+
+
+def skip(site: Site, groups: Sequence[Sequence[str]]) -> None:
+    """The folds begin behind the backlog: only the ledger reads it."""
+    for stages in groups:
+        ends = {tp: OffsetAndMetadata(end, "", -1) for tp, end in site.ends(t for t in site.inputs(stages) if t.endswith(".in")).items()}
+        site.admin.alter_group_offsets({group_of("railclear", tuple(stages)): ends})
+
+
+def written(worker: Worker) -> int:
+    """Rows that a ledger's writer has committed, by its metrics."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
+            found = WRITTEN.search(answer.read().decode())
+    except (urllib.error.URLError, OSError):
+        return 0
+    return int(float(found[1])) if found else 0
+
+
+class Watch:
+    """Rows over time, from the first written."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.looks: list[tuple[float, int]] = []
+
+    async def run(self, rows: int) -> None:
+        end = time.monotonic() + DRAIN_S
+        while time.monotonic() < end:
+            self.worker.check()
+            count = await asyncio.to_thread(written, self.worker)
+            if count:
+                self.looks.append((time.monotonic(), count))
+                if count >= rows:
+                    return
+            await asyncio.sleep(LOOK_S)
+
+    def per_second(self, until: float = float("inf")) -> float:
+        looks = [look for look in self.looks if look[0] <= until]
+        if len(looks) < 2:
+            return 0.0
+        (begun, first), (ended, last) = looks[0], looks[-1]
+        return (last - first) / (ended - begun)
+
+
+def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
+    say("simulating the trains that are copied")
+    live = world.live()
+    backlog = Backlog(live, options.rows)
+    probes = find(live, "notices", 40)
+    half = [probes[0::2], probes[1::2]]
+    copies = copies_of(live, options.latency_shipments)
+    with Site(reference, say, postgres=True) as site:
+        assert site.postgres is not None, "asked for"
+        for n, (topic, rows) in enumerate(backlog.parts()):
+            site.fill(topic, rows)
+            if n % 100 == 99:
+                say(f"backlog: {n // len(TOPICS)} of {backlog.times} parts")
+        skip(site, SPLIT)
+        prepare(site, copies)
+        for stages in SPLIT:
+            site.worker(stages, *clock())
+        site.wait()
+        site.settle(SETTLE_S)
+        alone = asyncio.run(_alone(site, live, copies, half[0], options))
+        say(f"notice to border update without the ledger: {alone}")
+        writer = site.worker(("ledger",), env={"RAILCLEAR_DSN": site.postgres.dsn})
+        site.wait()
+        watch = Watch(writer)
+        beside, until = asyncio.run(_beside(site, live, copies, half[1], options, watch, backlog.rows))
+        say(f"notice to border update beside the draining ledger: {beside}")
+        if not watch.looks:
+            raise Failed("the ledger has written nothing")
+        took, last = watch.looks[-1][0] - watch.looks[0][0], watch.looks[-1][1]
+        say(f"{last:,} rows, {watch.per_second(until):,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
+    slower = (beside.quantile(0.5) / alone.quantile(0.5) - 1) * 100
+    note = (f"beside {options.rate:,.0f} mixed events/s over {len(copies) * live.shipments:,} live shipments; a backlog of {backlog.rows:,} rows: what the "
+            f"simulated trains have given the ledger, {backlog.times} times over, with the same shipments")
+    return {
+        "ledger, rows beside a steady load": figure(watch.per_second(until), "/s", at_least=20_000, aim=40_000, note=note),
+        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", note=note),
+        "ledger, draining a backlog": figure(took, "s", note=f"{min(last, backlog.rows):,} of {backlog.rows:,} rows were in by then"),
+        "ledger, statuses slower while it drains a backlog": figure(
+            slower, "%", at_least=15, aim=5, smaller_is_better=True,
+            note=f"p50 of notice to border update: {alone.quantile(0.5):.0f} ms without, {beside.quantile(0.5):.0f} ms beside; {note}"),
+    }
+
+
+async def _alone(site: Site, live: Live, copies: Sequence[int], probes: Sequence[Sent], options: argparse.Namespace) -> Heard:
+    sender, reader, _, ended = await played(site, live, copies, probes, options.rate, options.seconds)
+    return Heard(sender, reader, tails(probes), ended)
+
+
+async def _beside(site: Site, live: Live, copies: Sequence[int], probes: Sequence[Sent], options: argparse.Namespace, watch: Watch,
+                  rows: int) -> tuple[Heard, float]:
+    """The same load with other probes while the ledger drains; then the ledger alone until it is through. Returns when the load ended, too."""
+    watching = asyncio.create_task(watch.run(rows))
+    try:
+        sender, reader, _, ended = await played(site, live, copies, probes, options.rate, options.seconds, warm=False)
+        until = time.monotonic()
+        await watching
+    finally:
+        watching.cancel()
+    return Heard(sender, reader, tails(probes), ended), until

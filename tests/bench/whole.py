@@ -1,0 +1,242 @@
+"""All of railclear over as many live shipments as the corridors have: restore, failover, a closure's sweep, a load for minutes, memory, work per event."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from streams.kept import instant
+from streams.reference.model import Reference
+from tests.bench import world
+from tests.bench.figures import Figure, figure
+from tests.bench.latency import SETTLE_S, clock, common, copies_of
+from tests.bench.load import BorderReader, Copies, Message, Mix, Sender
+from tests.bench.on_kafka import Row
+from tests.bench.probes import find
+from tests.bench.site import SPLIT, Say, Site, Worker
+from tests.bench.world import Live
+from topics import codec, registry
+from topics.events.sites import CrossingCondition
+from topics.facts import DAY
+
+DRAIN_S = 120.0
+"""What is still unread so long after the load is not waited for."""
+RUNG_S = 10.0
+RUNG_DRAIN_S = 3.0
+"""A rate is sustained if everything is read so soon after it."""
+RUNG_LEAST = 250.0
+FAILOVER_S = 120.0
+SWEEP_S = 60.0
+NOTICES = 40
+EVERY_S = 2.0
+"""Memory is looked at so often."""
+SIZES = (100, 10, 1)
+"""Work per event is measured over this part of the live shipments, and over all."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shipments", type=int, default=72_000, help="live: shipments; a hundredth and a tenth of them, too")
+    parser.add_argument("--load-rate", type=float, default=4_000.0, help="live: outside events a second; then twice as many for a tenth of the time")
+    parser.add_argument("--load-seconds", type=float, default=300.0, help="live: how long")
+
+
+class Whole:
+    """The measurements, in an order in which each leaves the next what it needs."""
+
+    def __init__(self, live: Live, site: Site, copies: Sequence[int], options: argparse.Namespace, say: Say) -> None:
+        self.live, self.site, self.copies, self.options, self.say = live, site, copies, options, say
+        self.notices = find(live, "notices", NOTICES)
+        self._fresh = Copies(live, copies).each(self.notices, frozenset(s.event.id for s in self.notices if s.event is not None))
+
+    def probes(self, count: int) -> list[Message]:
+        """The next notices that nobody has seen yet."""
+        return list(islice(self._fresh, count))
+
+    # -- restore and failover --------------------------------------------------------------------------------------------------
+    def start(self) -> float:
+        """Seconds from the start of the processes until every partition is restored."""
+        begun = time.monotonic()
+        for n, stages in enumerate(SPLIT):
+            self.site.worker(stages, *clock(), "--instance", f"bench-{n}")
+        self.site.wait()
+        return time.monotonic() - begun
+
+    async def failover(self, worker: Worker) -> float:
+        """Seconds from kill -9 until every notice that was sent then has reached its border."""
+        async with BorderReader(self.site) as reader, Sender(self.site) as sender:
+            begun = time.monotonic()
+            await asyncio.to_thread(worker.kill)
+            await sender.run(iter(self.probes(10)), 100.0, 0.1)
+            worker.start()
+            while not sender.at.keys() <= reader.seen.keys() and time.monotonic() - begun < FAILOVER_S:
+                self.site.check()
+                await asyncio.sleep(0.05)
+            seen = [reader.seen.get(name, time.monotonic()) for name in sender.at]
+        return max(seen, default=time.monotonic()) - begun
+
+    # -- a closure -------------------------------------------------------------------------------------------------------------
+    async def closure(self) -> tuple[list[float], str]:
+        """Milliseconds of notices that are sent in the first seconds after a closure, and what was closed."""
+        crossing, journeys = self.live.ahead.most_common(1)[0]
+        async with BorderReader(self.site) as reader, Sender(self.site) as sender:
+            await sender.run(iter([closed(self.site.reference, crossing)]), 100.0, 0.01)
+            swept = reader.updates
+            await sender.run(iter(self.probes(20)), 5.0, 4.0)
+            end = time.monotonic() + SWEEP_S
+            while time.monotonic() < end and not sender.at.keys() <= reader.seen.keys():
+                await asyncio.sleep(0.05)
+            ended = time.monotonic()
+            await asyncio.to_thread(self.site.settle, SWEEP_S)
+            note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the 4 s after it, "
+                    f"{len(sender.at.keys() - reader.seen.keys())} not seen in {SWEEP_S:.0f} s; {reader.updates - swept:,} border updates")
+        return sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note
+
+    # -- load ------------------------------------------------------------------------------------------------------------------
+    async def sustained(self, mix: Iterator[Message]) -> float:
+        """The highest rate, doubling up to the promised one, at which everything is read a moment after it was sent; 0: not even the least."""
+        rate, best, most = min(RUNG_LEAST, self.options.load_rate), 0.0, self.options.load_rate
+        async with Sender(self.site) as sender:
+            while True:
+                begun = time.monotonic()
+                sent = await sender.run(mix, rate, min(RUNG_S, self.options.load_seconds))
+                real = sent / (time.monotonic() - begun)
+                drained = await asyncio.to_thread(self.site.drained, SPLIT, RUNG_DRAIN_S, steady=1)
+                self.say(f"{rate:,.0f}/s wanted, {real:,.0f}/s sent: {'kept up with' if drained is not None else 'too much'}")
+                if drained is None:
+                    await asyncio.to_thread(self.site.drained, SPLIT, DRAIN_S)
+                    return best
+                best = real
+                if rate >= most:
+                    return best
+                rate = min(2 * rate, most)
+
+    async def load(self, mix: Iterator[Message]) -> tuple[float, int, int, float | None, float]:
+        """(events/s sent, records unread at the end of the load, records unread when the wait ends, seconds until nothing was, most memory in MB)."""
+        watching = asyncio.create_task(self._memory())
+        rate, seconds = self.options.load_rate, self.options.load_seconds
+        async with Sender(self.site) as sender:
+            begun = time.monotonic()
+            sent = await sender.run(mix, rate, seconds)
+            real = sent / (time.monotonic() - begun)
+            self.say(f"{real:,.0f}/s for {seconds:.0f} s; now {2 * rate:,.0f}/s for {seconds / 10:.0f} s")
+            await sender.run(mix, 2 * rate, seconds / 10)
+        behind = sum((await asyncio.to_thread(self.site.lag, SPLIT)).values())
+        took = await asyncio.to_thread(self.site.drained, SPLIT, DRAIN_S)
+        rest = sum((await asyncio.to_thread(self.site.lag, SPLIT)).values())
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        return real, behind, rest, took, self._most
+
+    async def _memory(self) -> None:
+        self._most = 0.0
+        while True:
+            self._most = max(self._most, await asyncio.to_thread(self.site.rss_mb))
+            await asyncio.sleep(EVERY_S)
+
+
+def closed(reference: Reference, crossing: str) -> Message:
+    """The network's control closes it both ways."""
+    party = next(p.id for p in reference.parties.values() if p.role == "network")
+    event = CrossingCondition(source=party, id="bench-closed", event_time=instant(world.NOW), crossing=crossing, state="closed", reason="BORDER_CLOSED",
+                              expected_until=instant(world.NOW + 2 * DAY))
+    return Message(registry.inbound_topic("network", party), None, codec.encode(event))
+
+
+async def work(site: Site, live: Live, copies: Sequence[int], options: argparse.Namespace) -> float:
+    """Microseconds of the workers' CPU per outside event. The events are always those of the same few trains, however many others there are."""
+    mix = Mix(live, copies)
+    rate, seconds = options.rate / 5, min(20.0, options.seconds)
+    async with Sender(site) as sender:
+        await sender.run(mix.first_news(), rate, SETTLE_S)
+        await asyncio.to_thread(site.drained, SPLIT, SETTLE_S)
+        await asyncio.to_thread(site.settle, SETTLE_S)
+        before = site.cpu_s()
+        sent = await sender.run(iter(mix), rate, seconds)
+        await asyncio.to_thread(site.drained, SPLIT, DRAIN_S)
+        return (site.cpu_s() - before) / sent * 1e6
+
+
+def fill(site: Site, states: Sequence[dict[str, list[Row]]]) -> None:
+    """All states, topic by topic."""
+    common(site)
+    for topic in sorted({topic for of_copy in states for topic in of_copy}):
+        site.fill(topic, [row for of_copy in states for row in of_copy.get(topic, ())])
+
+
+def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
+    say("simulating the trains that are copied")
+    live = world.live()
+    copies = copies_of(live, options.shipments)
+    states = []
+    for n, of_copy in enumerate(world.states(copies), 1):
+        states.append(of_copy)
+        if n % 50 == 0:
+            say(f"{n} of {len(copies)} copies made")
+    few = copies[: max(1, len(copies) // SIZES[0])]
+    us: dict[int, float] = {}
+    for part in SIZES[:-1]:
+        count = max(1, len(copies) // part)
+        with Site(reference, say) as site:
+            fill(site, states[:count])
+            for stages in SPLIT:
+                site.worker(stages, *clock())
+            site.wait()
+            site.settle(SETTLE_S)
+            us[part] = asyncio.run(work(site, live, few, options))
+            say(f"{count * live.shipments:,} live shipments: {us[part]:,.0f} us CPU per event")
+    with Site(reference, say) as site:
+        fill(site, states)
+        size = sum(len(value) for of_copy in states for rows in of_copy.values() for _, value in rows)
+        states.clear()
+        return _over_all(Whole(live, site, copies, options, say), few, us, size)
+
+
+def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int) -> dict[str, Figure]:
+    site, live, say, options = whole.site, whole.live, whole.say, whole.options
+    shipments, trains = len(whole.copies) * live.shipments, len(whole.copies) * live.running
+    over = f"{shipments:,} live shipments on {trains:,} trains, copied from {live.shipments} simulated ones, states put into their topics; {len(SPLIT)} workers"
+    restore = whole.start()
+    say(f"{shipments:,} shipments on {trains:,} trains restored in {restore:.1f} s, {site.rss_mb():,.0f} MB")
+    site.settle(SETTLE_S)
+    us[1] = asyncio.run(work(site, live, few, options))
+    say(f"{shipments:,} live shipments: {us[1]:,.0f} us CPU per event")
+    failover = max(asyncio.run(whole.failover(worker)) for worker in site.workers)
+    say(f"failover: {failover:.1f} s")
+    site.wait()
+    site.settle(SETTLE_S)
+    sweep, swept = asyncio.run(whole.closure())
+    say(f"notice during a sweep: {sweep[-1]:,.0f} ms; {swept}")
+    mix = Mix(live, whole.copies, seed=2)
+    every = iter(mix)
+    best = asyncio.run(whole.sustained(every))
+    real, behind, rest, took, most = asyncio.run(whole.load(every))
+    say(f"{real:,.0f}/s sent, {behind:,} records unread after it, {'none' if took is not None else f'{rest:,}'} after "
+        f"{DRAIN_S if took is None else took:.0f} s; {most:,.0f} MB")
+    late = took if took is not None else DRAIN_S * behind / max(1, behind - rest)
+    load = (f"{over}; {real:,.0f} events/s for {options.load_seconds:.0f} s, then {2 * options.load_rate:,.0f}/s for {options.load_seconds / 10:.0f} s: "
+            f"{behind:,} records unread at the end{mix.said()}")
+    spread = (max(us.values()) / min(us.values()) - 1) * 100
+    found = {
+        "live: events a second that are kept up with": figure(
+            best, "/s", at_least=4_000, aim=10_000, note=f"{over}; doubling from {RUNG_LEAST:.0f}/s to {options.load_rate:,.0f}/s, each "
+            f"{RUNG_S:.0f} s, everything read {RUNG_DRAIN_S:.0f} s later; 0: not even the first"),
+        "live: nothing unread after the load": figure(
+            late, "s", at_least=60, aim=30, smaller_is_better=True,
+            note=load + ("" if took is not None else f"; {rest:,} still unread after {DRAIN_S:.0f} s, the rest reckoned from the rate until then")),
+        "live: memory of all workers": figure(most / 1024, "GB", at_least=1.5, aim=1, smaller_is_better=True, note=load),
+        "live: restore from compacted topics": figure(
+            restore, "s", at_least=6, aim=3, smaller_is_better=True,
+            note=f"from the start of the processes until all partitions are ready; {size >> 20:,} MB; {over}"),
+        "live: failover after kill -9, restarted in place": figure(
+            failover, "s", at_least=10, aim=5, smaller_is_better=True,
+            note=f"until all notices sent at that moment are at their borders; the slower of {len(SPLIT)} workers, static members; {over}"),
+        "live: notice that arrives during a sweep": figure(sweep[-1], "ms", at_least=1_000, aim=300, smaller_is_better=True, note=f"the slowest; {swept}"),
+        "live: CPU per event, spread over a hundredth, a tenth and all shipments": figure(
+            spread, "%", at_least=25, aim=10, smaller_is_better=True, note=f"events of the same {len(few) * live.running} trains each time; {over}"),
+    }
+    for part, cost in us.items():
+        name = {100: "a hundredth of the shipments", 10: "a tenth of the shipments", 1: "all shipments"}[part]
+        found[f"live: CPU per event, {name}"] = figure(cost, "us")
+    return found
