@@ -24,6 +24,7 @@ from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSee
 from agents.transport.fatal import Refuses, before_exit, fatal
 from agents.transport.faust_thread import Thread
 from agents.transport.flow import Flow
+from agents.transport.guard import Guard
 from agents.transport.hub import hub_of
 from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
@@ -59,6 +60,7 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.hub = hub_of(self.app)
         self.committing = asyncio.Lock()
+        self.guard = Guard(self.lease)
         self.failing_since = 0.0
         self.group: str = self.app.conf.id
         self.observer = Observer(self.client_settings, self.group)
@@ -83,7 +85,7 @@ class Consumer(driver.Consumer):
         return {**settings, "retry_backoff_ms": self.hub.transaction_retry_ms}
 
     def producer(self) -> Any:
-        return self.app.producer._producer
+        return self.guard.over(self.app.producer._producer)
 
     def lease(self) -> bool:
         return self._thread.lease()
@@ -236,8 +238,10 @@ class Consumer(driver.Consumer):
         for lane in lanes:
             lane.closing = True
         end = boot_clock() + DRAIN_S
-        while any(lane.in_flight or lane.queued for lane in lanes) and boot_clock() < end:
+        while any(lane.in_flight or lane.queued for lane in lanes) and boot_clock() < end and not self.guard.held:
             await asyncio.sleep(0.005)
+        if self.guard.held:
+            fatal("the membership ended while batches waited for it: unsent they are the new owner's work")
         try:
             await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
         except TimeoutError:

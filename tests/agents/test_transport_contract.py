@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.sender import Sender
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
@@ -175,7 +176,7 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
 PINNED = {
     # aiokafka
     "_consumer_record", "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level", "_max_poll_records", "_partition_records",
-    "_proc_fetch_request", "_records", "_send_req", "_subscription", "_subscriptions",
+    "_proc_fetch_request", "_records", "_send_produce_req", "_send_req", "_sender", "_subscription", "_subscriptions",
     # Faust
     "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer", "_read_offset",
     "_settings_auth", "_settings_default", "_settings_extra", "_thread",
@@ -200,6 +201,14 @@ def test_no_private_name_is_touched_that_is_not_pinned_here() -> None:
                 own.add(node.target.id)
                 used |= {node.target.id} & PINNED
     assert (used - own) | (used & PINNED) == PINNED
+
+
+def test_every_produce_request_still_goes_through_the_method_that_the_guard_replaces() -> None:
+    """A batch that is tried again is drained anew, so it is asked again, too."""
+    assert "self._send_produce_req(node_id, node_batches)" in inspect.getsource(Sender._sender_routine)
+    assert list(inspect.signature(Sender._send_produce_req).parameters) == ["self", "node_id", "batches"]
+    assert inspect.getsource(Sender).count("_send_produce_req") == 2, "defined and called once"
+    assert "self._sender = Sender(" in inspect.getsource(AIOKafkaProducer.__init__)
 
 
 def test_a_static_member_and_the_compression_reach_aiokafka() -> None:

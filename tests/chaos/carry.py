@@ -27,6 +27,8 @@ from topics.registry import Kind
 Say = Callable[[str], None]
 DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
+LEAVE_S: Final = 25.0
+"""After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
 DONE_TO_THEM: Final = frozenset({"-9", "0"})
 """Exit codes of workers that somebody ended. With another one the ends of their logs are shown: it is not wrong, but wants to be understood."""
 KINDS: Final[tuple[Kind, ...]] = ("inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts")
@@ -185,8 +187,11 @@ class Run:
         self.site.dismiss(worker)
         self._now()
         await asyncio.sleep(seconds)
+        end = time.monotonic() + LEAVE_S - seconds
+        while worker.running and time.monotonic() < end:
+            await asyncio.sleep(0.1)
         if worker.running:
-            self.faults.append(f"{worker.name} has not ended {seconds:.0f} s after SIGTERM")
+            self.faults.append(f"{worker.name} has not ended {LEAVE_S:.0f} s after SIGTERM")
             worker.signal(signal.SIGKILL)
         if worker.process is not None:
             await asyncio.to_thread(worker.process.wait)
