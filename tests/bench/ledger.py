@@ -21,7 +21,7 @@ from tests.bench.figures import Figure, figure
 from tests.bench.latency import SETTLE_S, Heard, clock, copies_of, played, prepare, tails
 from tests.bench.on_kafka import Row
 from tests.bench.probes import find
-from tests.bench.site import SPLIT, Failed, Say, Site, Worker
+from tests.bench.site import LEDGER, SPLIT, Failed, Say, Site, Worker
 from tests.bench.world import Live
 
 WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re.MULTILINE)
@@ -121,7 +121,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         site.settle(SETTLE_S)
         alone = asyncio.run(_alone(site, live, copies, half[0], options))
         say(f"notice to border update without the ledger: {alone}")
-        writer = site.worker(("ledger",), env={"RAILCLEAR_DSN": site.postgres.dsn})
+        writer = site.worker(LEDGER, env={"RAILCLEAR_DSN": site.postgres.dsn})
         site.wait()
         watch = Watch(writer)
         beside, until = asyncio.run(_beside(site, live, copies, half[1], options, watch, backlog.rows))

@@ -39,6 +39,8 @@ IDLE = 0.15
 ALL = ("intake", "trains", "sources", "custody", "documents", "clearance", "readiness")
 SPLIT = (("intake", "trains", "sources", "custody", "documents"), ("clearance", "readiness"))
 """Two processes for two cores, as the demo has them."""
+LEDGER = ("ledger",)
+"""Has a group of its own, and its own account of how far it is."""
 Say = Callable[[str], None]
 
 
@@ -205,13 +207,15 @@ class Site:
         self.workers.clear()
 
     def settle(self, seconds: float) -> bool:
-        """Until the workers have nothing to do any more, or for so long."""
+        """Until the workers have read everything and have nothing to do any more, or for so long."""
         end, quiet = time.monotonic() + seconds, 0
+        groups = sorted({worker.stages for worker in self.workers if worker.stages != LEDGER})
+        self.drained(groups, seconds)
         while time.monotonic() < end and quiet < 2:
             self.check()
             before = self.cpu_s()
             time.sleep(1.0)
-            quiet = quiet + 1 if self.cpu_s() - before < IDLE * len(self.workers) else 0
+            quiet = quiet + 1 if self.cpu_s() - before < IDLE * len(self.workers) and not self.lag(groups) else 0
         return quiet >= 2
 
     def check(self) -> None:
