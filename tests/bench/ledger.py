@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 
+from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from agents.ledger.rows import GENESIS, LogRecord, Rows
@@ -28,6 +29,7 @@ WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re
 DRAIN_S = 240.0
 """A backlog that takes longer is measured over what was written until then."""
 LOOK_S = 0.2
+COORDINATOR_S = 30.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +60,21 @@ def _rows_of(records: dict[str, list[Row]]) -> int:
 
 
 def skip(site: Site, groups: Sequence[Sequence[str]]) -> None:
-    """The folds begin behind the backlog: only the ledger reads it."""
+    """The folds begin behind the backlog: only the ledger reads it. Raises Failed."""
     for stages in groups:
         ends = {tp: OffsetAndMetadata(end, "", -1) for tp, end in site.ends(t for t in site.inputs(stages) if t.endswith(".in")).items()}
-        site.admin.alter_group_offsets({group_of("railclear", tuple(stages)): ends})
+        limit = time.monotonic() + COORDINATOR_S
+        while True:
+            try:
+                answers = site.admin.alter_group_offsets(group_of("railclear", tuple(stages)), ends)
+            except KafkaError as error:              # the broker makes its topic of offsets when it is first asked
+                if time.monotonic() > limit:
+                    raise Failed(f"the offsets of {', '.join(stages)} cannot be set: {error}") from error
+                time.sleep(LOOK_S)
+                continue
+            if wrong := {tp: answer for tp, answer in answers.items() if answer is not NoError}:
+                raise Failed(f"the offsets of {', '.join(stages)} cannot be set: {wrong}")
+            break
 
 
 def written(worker: Worker) -> int:
