@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import Raised, over, proofs, said_of
+from streams.assess.findings import AMENDING, Raised, over, proofs, said_of
 from streams.assess.presence import presence
+from streams.assess.resolve import filing_order
 from streams.assess.route import REACHED
 from streams.assess.rows import period_of
 from streams.assess.say import NOTHING, Say
@@ -38,6 +39,12 @@ class Memo:
         self.period = period_of(reference, now)
         self.standing = standing
         """Sides that stand as they were said and were not assessed: only what is kept of them is known."""
+
+    def amending(self, side: str) -> bool:
+        """Does this side ask to amend a document? Whether it may be, the other sides that it serves have a say in."""
+        if side in self.standing:
+            return next((s.amends for s in self.says if s.side.id == side), True)
+        return any(f.code in AMENDING for _, f in (*self.raised.conditions.get(side, ()), *self.raised.findings.get(side, ())))
 
     def holds(
         self, reference: Reference, broadcasts: tuple[msgspec.Struct, ...], now: int, pack: str, due_first: dict[str, int], limited: tuple[str, ...]
@@ -105,7 +112,7 @@ def derived(
     had, has = set(map(id, memo.facts)), set(map(id, living))
     new, gone = [f for f in living if id(f) not in had], [f for f in memo.facts if id(f) not in has]
     old = memo.trip
-    hits = touched(old, [*new, *gone]) if _same_shape(memo, living, new, gone) else None
+    hits = touched(old, [*new, *gone], set(map(id, new)), memo.amending) if _same_shape(memo, living, new, gone) else None
     if hits is None:
         return None
     otherwise, moving = _otherwise(memo, {f.id for f in (*new, *gone)}, now), set(hits.moved)
@@ -114,6 +121,8 @@ def derived(
     hits.anew |= {name for side in hits.moved & hits.anew for name in _pair(old, side)}
     hits.moved -= hits.anew
     trip = old.again(list(living), now)
+    if hits.lodged:
+        trip.filings = sorted([*trip.filings, *hits.lodged], key=filing_order)
     if hits.positions:
         trip.any["position"] = [f for f in living if f.side == EVERYWHERE and f.key[0] == "position"]
     placed = _placed(old, hits, set(map(id, new)), set(map(id, gone)))

@@ -236,8 +236,8 @@ def read_documents(trip: Trip) -> None:
     """Filings with the sides that their offices name, and the boxes of the shipment."""
     for fact in trip.facts:
         if fact.key[0] == "filing" and isinstance(fact.value, dict):
-            trip.filings.append(_lodged(trip, fact))
-    trip.filings.sort(key=lambda f: (f.at, f.kind, f.number, f.source))
+            trip.filings.append(lodged_of(trip, fact))
+    trip.filings.sort(key=filing_order)
     for box in trip.declared.get("containers", ()):
         trip.boxes[str(box.get("container", ""))] = box
     for fact in trip.facts:
@@ -245,7 +245,20 @@ def read_documents(trip: Trip) -> None:
             trip.boxes[fact.scope] = {}
 
 
-def _lodged(trip: Trip, fact: Fact) -> Lodged:
+def filing_order(lodged: Lodged) -> tuple[int, str, str, str]:
+    """Order in which filings count."""
+    return lodged.at, lodged.kind, lodged.number, lodged.source
+
+
+def offices_named(content: Content) -> list[tuple[str, str]]:
+    """(authority, code) of the offices that a filing names."""
+    named = [(str(content.get("authority", "")), str(content["office"]))] if content.get("office") else []
+    each = [str(o).partition(":") for o in content.get("offices", ())]
+    return named + [(authority, code) for authority, _, code in each if code]
+
+
+def lodged_of(trip: Trip, fact: Fact) -> Lodged:
+    """A filing with the sides that its offices name."""
     content: Content = fact.value if isinstance(fact.value, dict) else {}
     _, kind, number = fact.key[:3]
     authority = str(content.get("authority", "")) or _authority(fact.side) if fact.side[:1] == "@" else str(content.get("authority", ""))

@@ -11,6 +11,7 @@ from streams.assess.updates import flags_of, update_of
 from streams.reference.model import Reference
 from streams.rules.bord import waiting_since
 from streams.rules.case import SideCase, Trip
+from streams.rules.hours import never_closes
 from topics.events.outputs import ClearanceUpdate
 from topics.facts import NEVER
 
@@ -30,7 +31,8 @@ class Named(Protocol):
 class Say:
     """One side as it was assessed. Several assessments share one as long as nothing in it can have changed."""
 
-    __slots__ = ("_behind", "_crowded", "_digest", "_parts", "_update", "bare", "due", "flags", "kept", "named", "said", "side", "times", "until", "waits")
+    __slots__ = (
+        "_behind", "_crowded", "_digest", "_parts", "_update", "amends", "bare", "due", "flags", "kept", "named", "said", "side", "times", "until", "waits")
 
     def __init__(self, trip: Trip, side: SideCase, raised: Raised, reference: Reference, pack: str, like: Say | None = None) -> None:
         """`like`: what was said before of this side, when only its ETA and what rides on it has changed since."""
@@ -39,6 +41,8 @@ class Say:
         self._parts: tuple[Trip, Raised, Reference, str] | None = (trip, raised, reference, pack)
         self._update: ClearanceUpdate | None = None
         self._behind: Callable[[str], ClearanceUpdate] | None = None
+        self.amends = False
+        """Asks to amend a document, where only that is known."""
         self.said = b""
         """Digest of its conditions, where only that is known."""
         self.kept: Any = None
@@ -64,11 +68,12 @@ class Say:
     @classmethod
     def standing(
         cls, side: SideCase, digest: bytes, times: tuple[int | None, ...], until: int | None, due: int | None, named: Named, flags: frozenset[str],
-        behind: Callable[[str], ClearanceUpdate], said: bytes, kept: Any
+        behind: Callable[[str], ClearanceUpdate], said: bytes, amends: bool, kept: Any
     ) -> Say:
         """A side that stands as it was said and was not assessed: `behind` gives its update, at the price of the whole."""
         say = cls.__new__(cls)
         say.side, say._digest, say.times, say.until, say.due, say.named, say.flags = side, digest, times, until, due, named, flags
+        say.amends = amends
         say._parts, say._update, say._behind, say._crowded, say.bare, say.waits, say.said, say.kept = None, None, behind, True, False, False, said, kept
         return say
 
@@ -119,6 +124,5 @@ def until_of(side: SideCase, raised: Raised, now: int) -> tuple[int | None, int 
 
 def _waits(side: SideCase, reference: Reference, raised: Raised) -> bool:
     """The goods wait at a post with working hours of which it is not known when it opens or closes next: what is said may change at any time."""
-    crossing = reference.crossings.get(side.crossing)
-    return (crossing is not None and side.authority in crossing.calendar and waiting_since(side) != NEVER
+    return (waiting_since(side) != NEVER and not never_closes(reference, reference.crossings.get(side.crossing), side.authority)
             and not any(rule.id == HOURS and f.due is not None for rule, f in raised.findings.get(side.id, ())))

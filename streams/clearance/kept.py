@@ -13,7 +13,7 @@ import msgspec
 
 from streams.assess import Assessment
 from streams.assess.core import FINAL
-from streams.assess.findings import Raised, said_of
+from streams.assess.findings import Raised, asks_others, said_of
 from streams.assess.memo import pending
 from streams.assess.say import Say
 from streams.assess.summaries import summary
@@ -21,8 +21,8 @@ from streams.rules.case import Trip
 from topics.events.internal import SideSummary
 from topics.facts import NEVER, WHOLE
 
-OPEN, WAITS = 1, 2
-"""Bits of a side: a transit is open; the goods wait at a post with working hours."""
+OPEN, WAITS, AMENDS = 1, 2, 4
+"""Bits of a side: a transit is open; the goods wait at a post of which it is not known when it opens; somebody is asked to amend a document."""
 FILTER_BITS = 63
 """Of the filter of event ids: a hit that is none costs a side that is assessed in vain, no more."""
 ROWS_MAX = 255
@@ -128,7 +128,7 @@ def _kept(trip: Trip, raised: Raised, say: Say, boxes: tuple[str, ...], before: 
         return None
     assert isinstance(say.named, frozenset)
     final = status.state in FINAL and status.since != NEVER and side.required and side.kind != "TERRITORY"
-    bits = (OPEN if "transit_open" in say.flags else 0) | (WAITS if say.waits else 0)
+    bits = (OPEN if "transit_open" in say.flags else 0) | (WAITS if say.waits else 0) | (AMENDS if asks_others([side], raised) else 0)
     return Kept(
         bits, status.since if final else None, say.due, say.until if say.until != say.due else None, filter_of(say.named), tuple(rows), which,
         said_of(raised.conditions.get(side.id, ())))

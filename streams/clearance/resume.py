@@ -13,7 +13,7 @@ from streams.assess.memo import Memo
 from streams.assess.presence import presence
 from streams.assess.say import NOTHING, Say
 from streams.assess.scopes import INNER, boxes_of, inner
-from streams.clearance.kept import OPEN, WAITS, Ground, Kept, Named, summaries_of
+from streams.clearance.kept import AMENDS, OPEN, WAITS, Ground, Kept, Named, summaries_of
 from streams.clearance.kept import boxes_of as known_boxes
 from streams.clearance.publish import heard, moved
 from streams.clearance.state import Shipment, Shown
@@ -105,4 +105,4 @@ def _standing(side: SideCase, kept: Kept, ground: Ground, boxes: tuple[str, ...]
     anew = kept.bits & WAITS or moved(was.times, times, now)      # what a clock may change at any time is looked at every time
     until = NEVER if anew else kept.due if kept.until is None else kept.until
     return Say.standing(side, was.digest, times, until, kept.due, Named(kept.named), TRANSIT_OPEN if kept.bits & OPEN else NOTHING, behind,
-                        kept.said, (boxes, kept))
+                        kept.said, bool(kept.bits & AMENDS), (boxes, kept))

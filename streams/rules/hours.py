@@ -18,6 +18,12 @@ def post_closes(reference: Reference, crossing: Crossing, authority: str, at: in
     return next_close(post_calendar(reference, crossing, authority), at) if authority in reference.authorities else None
 
 
+def never_closes(reference: Reference, crossing: Crossing | None, authority: str) -> bool:
+    """Does this authority's post at the crossing work at all hours, as far as is known?"""
+    return crossing is None or authority not in crossing.calendar or authority not in reference.authorities or (
+        post_calendar(reference, crossing, authority).hours.always)
+
+
 def zone_here(reference: Reference, side: SideCase) -> str:
     """Time zone of a side's post or office."""
     return side_zone(reference, side.authority, side.crossing, side.office)

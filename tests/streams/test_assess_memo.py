@@ -186,11 +186,18 @@ def test_what_the_link_does_look_at_costs_both() -> None:
     assert steps.hear([condition(KZ_ENTRY, "gtt.recognised", T0 + 3 * HOUR, "KZ")], ARRIVAL + HOUR).anew == 2
 
 
-def test_a_seal_a_filing_or_a_territory_costs_every_side() -> None:
+def test_a_seal_or_a_territory_costs_every_side() -> None:
     every = len(assess(KEY, underway(), REF, (), T0, pack_of(REF)).says)
     assert cost(underway(), [seal("ok", T0 + 4 * HOUR)], T0 + 5 * HOUR) == every
-    assert cost(underway(), [lodged("transit", "X1", "PL", T0)], T0 + 5 * HOUR) == every
     assert cost(underway(), [demand("RU:TERRITORY", "hold", "H1", "opened", T0, "RU")], T0 + 5 * HOUR) == every
+
+
+def test_a_filing_costs_its_authoritys_sides_unless_somebody_has_spoken_of_it() -> None:
+    every = len(assess(KEY, underway(), REF, (), T0, pack_of(REF)).says)
+    filing = lodged("transit", "X1", "PL", T0)
+    assert cost(underway(), [filing], T0 + 5 * HOUR) == 1
+    assert cost([*underway(), doc(PL_ENTRY, "transit", "X1", "registered", T0, "PL")], [filing], T0 + 5 * HOUR) == every
+    assert cost(underway(), [lodged("transit", "X1", "PL", T0, office="PL-NOWHERE")], T0 + 5 * HOUR) == every + 1
 
 
 def test_another_authoritys_hold_reaches_only_its_own_and_later_sides() -> None:
