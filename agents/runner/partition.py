@@ -15,8 +15,9 @@ from agents.runner.broadcasts import Broadcasts
 from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache, pack
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
+from agents.runner.shared import SHARED_MIN, Shared
 from streams.effects import Effect, Record
-from streams.fold import Fold, Step, World
+from streams.fold import Emit, Fold, Step, World
 from streams.reference.model import Reference
 from topics import codec
 
@@ -28,6 +29,8 @@ AGAIN_MIN = SECOND
 """A next_due that is not in the future is moved this far, so that a tick cannot spin."""
 PARKED_TICK = 3_600 * SECOND
 """When a tick's state or output would be too large, the old state stays and the tick is tried again after this."""
+KEYS_MAX = 16_384
+"""Keys whose text is remembered: a partition's trains, and far fewer bytes than its state."""
 _owners = count(1)
 
 
@@ -96,6 +99,7 @@ class Partition(Generic[S, E]):
         self._floors: dict[str, int] = {}
         self._owner = next(_owners)
         self._left_over: dict[str, bytes | None] = {}
+        self._keys: dict[bytes | None, str] = {}
 
     # -- restore ---------------------------------------------------------------------------------------------------------
     def restore(self, key: bytes, value: bytes | None) -> None:
@@ -150,12 +154,7 @@ class Partition(Generic[S, E]):
         """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
         self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         draft = self._draft()
-        by_key: dict[str, list[Input[E]]] = {}
-        for record in records:
-            taken = self._decode(record, draft)
-            if taken is not None:
-                by_key.setdefault(taken[0], []).append(taken[1])
-        for key, inputs in by_key.items():
+        for key, inputs in self._by_key(records, draft).items():
             self._inputs(key, inputs, draft)
         self.counters.applied += len(records) - len(draft.exceptions)
         self.counters.dead += draft.dead
@@ -198,22 +197,38 @@ class Partition(Generic[S, E]):
         self._left_over = {}
         return draft
 
-    def _decode(self, record: Record, draft: Draft) -> tuple[str, Input[E]] | None:
-        try:
-            key = _key_of(record)
-            if record.value is None:
-                raise codec.Refused("NO_VALUE", "$", "", "an input is never a tombstone")
-            event = self.fold.decode(record.value)
-        except codec.Refused as poison:
-            draft.dead_letter(record, "refused", poison.refusal)
-            return None
-        except RecursionError:
-            draft.dead_letter(record, "refused", codec.Refusal("TOO_DEEP", "$", "", "nested too deeply to be read"))
-            return None
-        if self.fold.broadcasts and isinstance(event, self.fold.broadcasts):
-            self._broadcast(record, record.value, event, draft)
-            return None
-        return key, Input(record, event)
+    def _by_key(self, records: Sequence[Record], draft: Draft) -> dict[str, list[Input[E]]]:
+        """The inputs of each key, in the order of the log. Poison and broadcasts are dealt with at once."""
+        found: dict[str, list[Input[E]]] = {}
+        keys, decode, broadcasts = self._keys, self.fold.decode, self.fold.broadcasts
+        for record in records:
+            raw, value = record.key, record.value
+            try:
+                key = keys.get(raw) or self._key_of(record)
+                if value is None:
+                    raise codec.Refused("NO_VALUE", "$", "", "an input is never a tombstone")
+                event = decode(value)
+            except codec.Refused as poison:
+                draft.dead_letter(record, "refused", poison.refusal)
+                continue
+            except RecursionError:
+                draft.dead_letter(record, "refused", codec.Refusal("TOO_DEEP", "$", "", "nested too deeply to be read"))
+                continue
+            if broadcasts and isinstance(event, broadcasts):
+                self._broadcast(record, value, event, draft)
+            elif (inputs := found.get(key)) is None:
+                found[key] = [Input(record, event)]
+            else:
+                inputs.append(Input(record, event))
+        return found
+
+    def _key_of(self, record: Record) -> str:
+        """The key as text, remembered. Raises Refused."""
+        key = _key_of(record)
+        if len(self._keys) >= KEYS_MAX:
+            self._keys.clear()
+        self._keys[record.key] = key
+        return key
 
     def _broadcast(self, record: Record, data: bytes, event: msgspec.Struct, draft: Draft) -> None:
         taken, puts = self.broadcasts.take(event, data, record.offset, self.cells, self.now)
@@ -266,7 +281,7 @@ class Partition(Generic[S, E]):
         self.counters.steps += 1
         patch = self.fold.encode_patch(step.state) if cell is not None and step.changed and step.state is not None else None
         data = cell[1] if cell is not None and (patch is not None or not step.changed) else self._encoded(step)
-        values = [self._value(emit.value) for emit in step.outputs]
+        values = self._values(step.outputs)
         revision = max([floor, *(emit.revision for emit in step.outputs if not emit.covert)])
         if (covert := max([apart, *(emit.revision for emit in step.outputs if emit.covert)])) > apart:
             self._floors[covert_name(key)] = covert
@@ -343,10 +358,14 @@ class Partition(Generic[S, E]):
             raise TooLarge("STATE_TOO_LARGE", len(data), self.limits.state_bytes_max)
         return data
 
-    def _value(self, value: msgspec.Struct | None) -> bytes | None:
+    def _values(self, emits: Sequence[Emit]) -> list[bytes | None]:
+        encode = codec.encode if len(emits) < SHARED_MIN else Shared().encode
+        return [self._value(emit.value, encode) for emit in emits]
+
+    def _value(self, value: msgspec.Struct | None, encode: Callable[[msgspec.Struct], bytes]) -> bytes | None:
         if value is None:
             return None
-        data = codec.encode(value)
+        data = encode(value)
         if len(data) > self.limits.output_bytes_max:
             raise TooLarge("OUTPUT_TOO_LARGE", len(data), self.limits.output_bytes_max)
         return data

@@ -72,8 +72,12 @@ class TrainsFold(Fold[State, Heard]):
 
     def step(self, state: State | None, key: str, heard: Sequence[Heard], world: World, now: int) -> Step[State]:
         """Merge, derive, say the difference."""
-        if state is not None and heard and (moving := quiet.step(state, heard, world, now)) is not None:
+        if state is not None and heard and (moving := quiet.step(state, key, heard, world, now)) is not None:
             return moving
+        return self.at_length(state, key, heard, world, now)
+
+    def at_length(self, state: State | None, key: str, heard: Sequence[Heard], world: World, now: int) -> Step[State]:
+        """The step with everything worked out anew."""
         events = [gps.whole(e) if isinstance(e, gps.Gps) else e for e in heard]
         held, reference = state or State(), world.reference
         limits = reference.limits

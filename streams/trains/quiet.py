@@ -22,13 +22,15 @@ import msgspec
 from streams.derived import after_inputs, difference
 from streams.fold import Emit, Fate, Outcome, Step, World
 from streams.kept import instant
-from streams.masks import masks_of
+from streams.masks import mark, masks_of
 from streams.reference.model import Limits, Reference
 from streams.trains.gps import Gps, train_of
 from streams.trains.inputs import LAST_FIXES, SQUARES_MAX, Fix, Heard, RunInputs, State, border_stations, fix_of, into, near_border
 from streams.trains.line import Spot, apart, spot_of
-from streams.trains.run import Run
+from streams.trains.run import Closures, Run
+from streams.trains.told import Slots, holds, said_again, slots_of
 from topics.events.rail import PositionReported
+from topics.events.sites import CrossingCondition
 from topics.facts import DAY, MINUTE
 
 FUTURE = "POSITION_FUTURE"
@@ -95,6 +97,8 @@ class Frame(NamedTuple):
     """Kept positions that are not believed, jumps excepted."""
     masked: frozenset[str]
     """Sources of which something is masked: what they say goes the long way."""
+    slots: Slots | None = None
+    """What may have to be said again, once it is known."""
 
 
 def remember(state: State, run: Run, world: World) -> None:
@@ -117,9 +121,9 @@ def with_moved(state: State, moved: Moved) -> State:
     return after
 
 
-def step(state: State, events: Sequence[Heard], world: World, now: int) -> Step[State] | None:
+def step(state: State, key: str, events: Sequence[Heard], world: World, now: int) -> Step[State] | None:
     """The step, when all of it is certain to be a quiet one."""
-    frame = _frame(state, world)
+    frame = _frame(state, key, world)
     if frame is None:
         return None
     origin, inputs = next(iter(state.runs.items()))
@@ -295,16 +299,26 @@ class _Merge:
             zones={**held.zones, **self.zones} if self.zones else held.zones)
 
 
-def _frame(state: State, world: World) -> Frame | None:
-    """What the state's object remembers, if that still holds."""
+def _frame(state: State, key: str, world: World) -> Frame | None:
+    """What the state's object remembers, or what it would if it had not just been read, if that still holds."""
     frame: Frame | None = state.__dict__.get("frame")
-    if frame is None and (known := state.__dict__.pop("run", None)) is not None:
-        frame = _framed(state, *known)
+    if frame is None:
+        known = state.__dict__.pop("run", None) or _read_anew(state, key, world)
+        frame = _framed(state, *known) if known is not None else None
         if frame is not None:
             state.__dict__["frame"] = frame
     if frame is None or frame.world is not world.broadcasts or frame.run.reference is not world.reference:
         return None
     return frame
+
+
+def _read_anew(state: State, key: str, world: World) -> tuple[Run, Mapping[str, msgspec.Struct]] | None:
+    """The run of a state that was read from its bytes, if it would say now what it said last."""
+    if len(state.runs) != 1 or state.aside or state.waiting_since is not None or state.mark != mark(masks_of(world.broadcasts)):
+        return None
+    origin, inputs = next(iter(state.runs.items()))
+    run = Run(key, origin, inputs, world.reference, Closures([c for c in world.broadcasts.values() if isinstance(c, CrossingCondition)]))
+    return (run, world.broadcasts) if holds(run, state.said) else None
 
 
 def _framed(state: State, run: Run, world: Mapping[str, msgspec.Struct]) -> Frame | None:
@@ -381,7 +395,7 @@ def _after(frame: Frame, merge: _Merge, limits: Limits) -> _After | None:
     if len(tail) > TAIL:
         tail = tail[-TAIL:]
         floor = max(floor, tail[1].fix.key)
-    return _After(Frame(frame.world, frame.run, frame.sides, tuple(tail), floor, frozenset(outside | off), frame.masked), frozenset(off))
+    return _After(Frame(frame.world, frame.run, frame.sides, tuple(tail), floor, frozenset(outside | off), frame.masked, frame.slots), frozenset(off))
 
 
 def _place_in(tail: Sequence[Spot], key: Key) -> int:
@@ -399,9 +413,10 @@ def _said(state: State, origin: str, merge: _Merge, done: _After, world: World, 
     frame, said = done.frame, state.said
     emits: tuple[Emit, ...] = ()
     if etas != run.etas:
+        slots = frame.slots or slots_of(run, state.said)
         run = run.at_spot(spot, etas)
-        frame = frame._replace(run=run)
-        emits, said = difference(state.said, run.sayings(), version)
+        frame = frame._replace(run=run, slots=slots)
+        emits, said = said_again(run, slots, state.said, version) if slots is not None else difference(state.said, run.sayings(), version)
     after = State(version=version, touched=now, runs={origin: merge.after()}, said=said, mark=state.mark)
     after.__dict__["frame"] = frame
     if said is state.said:

@@ -27,6 +27,8 @@ from topics.facts import DAY, HOUR, MINUTE, WHOLE, Fact
 from topics.identifiers import run_id, train_key, train_name
 
 CUSTODY, READINESS, TRAINS = "custody.in", "readiness.in", "trains.in"
+COMPARED = 12
+"""So many things count as news of a container (`Run.compared`)."""
 FAR = ((DAY, 1), (3 * DAY, 4), (1 << 62, 12))
 """How far ahead -> grid steps. An arrival in a week that moves by a quarter of an hour is no news to fifty containers and their shipments
 [D]; within a day every quarter counts."""
@@ -66,6 +68,8 @@ class Run:
         self.closures = closures
         self._is_over = self._over()
         self._course: tuple[Course, set[str]] | None = None
+        self._words: tuple[Fact, ...] | None = None
+        self._starts = self._begins()
         self.etas = self.etas_from(self.way.last)
         self.milestones = self._with_etas()
 
@@ -136,30 +140,42 @@ class Run:
     # -- what is told -------------------------------------------------------------------------------------------------------
     def sayings(self) -> Iterator[Saying]:
         yield from self._movements()
-        yield self._profile()
+        yield self.profile()
         yield from self._hand_down()
         yield from self._alerts()
 
     def _movements(self) -> Iterator[Saying]:
-        starts, leaves = self._begins()
-        conveyance = self._conveyance()
-        common = digest((self.milestones, self.way.off_route, self.way.early, self.plan.legs[-1].corridor, starts, leaves))
-        spot = self.way.last
-        position = (round(spot.lat, 4), round(spot.lon, 4), spot.fix.at) if spot is not None and (spot.lat or spot.lon) else None
-        told = digest(conveyance)
+        common, told = self.common(), digest(self.conveyance())
         for container, box in sorted(self.boxes.items()):
-            next_run = self._child_run(box.next_train) if box.next_train is not None else ""
-            said = Movement(
-                container=container, run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0, aboard_from=box.since,
-                aboard_to=box.until, wagon=box.wagon, milestones=self._of_box(box), off_route=self.way.off_route,
-                rerouted_at=self.way.rerouted_at, position=position, direction=self.leg.direction, corridor=self.leg.corridor, next_run=next_run,
-                conveyance=conveyance, history_incomplete=self.way.early, left_reason=box.reason, left_place=box.place or self._giving_place(box),
-                cancelled=box.cancelled, starts=starts, leaves=leaves)
+            said = self.movement(container, box)
             gone = Movement(container=container, run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0,
                             aboard_from=box.since, cancelled=True)
-            counts = (common, told, said.aboard_from, said.aboard_to, said.wagon, next_run, said.left_reason, said.left_place, said.cancelled,
-                      said.direction, box.refused_at, box.missed_at)
-            yield Saying(CUSTODY, container, f"movement|{self.id}", said, gone, counts)
+            yield Saying(CUSTODY, container, f"movement|{self.id}", said, gone, self.compared(common, told, said, box))
+
+    def movement(self, container: str, box: Aboard) -> Movement:
+        """What is said of one container, without its version."""
+        starts, leaves = self._starts
+        next_run = self._child_run(box.next_train) if box.next_train is not None else ""
+        return Movement(
+            container=container, run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0, aboard_from=box.since,
+            aboard_to=box.until, wagon=box.wagon, milestones=self.of_box(box), off_route=self.way.off_route,
+            rerouted_at=self.way.rerouted_at, position=self.position(), direction=self.leg.direction, corridor=self.leg.corridor, next_run=next_run,
+            conveyance=self.conveyance(), history_incomplete=self.way.early, left_reason=box.reason, left_place=box.place or self._giving_place(box),
+            cancelled=box.cancelled, starts=starts, leaves=leaves)
+
+    def common(self) -> bytes:
+        """Digest of what counts as news for every container."""
+        return digest((self.milestones, self.way.off_route, self.way.early, self.plan.legs[-1].corridor, *self._starts))
+
+    def compared(self, common: bytes, told: bytes, said: Movement, box: Aboard) -> tuple[object, ...]:
+        """What counts as news for one container: the common first, `told` is the digest of the authorities' words. The place that moves is none."""
+        return (common, told, said.aboard_from, said.aboard_to, said.wagon, said.next_run, said.left_reason, said.left_place, said.cancelled,
+                said.direction, box.refused_at, box.missed_at)
+
+    def position(self) -> tuple[float, float, int] | None:
+        """Last believed place and when."""
+        spot = self.way.last
+        return (round(spot.lat, 4), round(spot.lon, 4), spot.fix.at) if spot is not None and (spot.lat or spot.lon) else None
 
     def _begins(self) -> tuple[str, int | None]:
         """Where and when it is announced to set out; nothing of a train that was formed on the way from others."""
@@ -167,7 +183,7 @@ class Run:
         stop = announced.stops[0] if announced is not None and announced.stops and not self.inputs.formed else None
         return (stop.place, micros(stop.departs)) if stop is not None and stop.departs is not None else ("", None)
 
-    def _of_box(self, box: Aboard) -> tuple[Milestone, ...]:
+    def of_box(self, box: Aboard) -> tuple[Milestone, ...]:
         """Milestones as they are for one container. Refused: back at the giving side, never handed over. Missing on the sheet: nobody knows
         where it was left, so neither handed over nor gone from the giving side."""
         crossing = box.refused_at or box.missed_at
@@ -191,8 +207,13 @@ class Run:
             return ""
         return next((p.spec.place for leg in self.plan.legs for p in leg.posts if p.spec.crossing == crossing and p.spec.kind == "EXIT"), "")
 
-    def _conveyance(self) -> tuple[Fact, ...]:
+    def conveyance(self) -> tuple[Fact, ...]:
         """Authorities' and terminals' words about the whole train."""
+        if self._words is None:
+            self._words = self._conveyance()
+        return self._words
+
+    def _conveyance(self) -> tuple[Fact, ...]:
         found = [limit_fact(authority, self.id, WHOLE) for authority in self.masked]
         about = About(kind="conveyance", number=self.id, record=self.id)
         for notice in self.inputs.words(train_name(self.railway, self.number, self.date)):
@@ -207,7 +228,8 @@ class Run:
                                   version=event.version, id=event_id(event)))
         return tuple(sorted(found, key=lambda f: (f.side, f.key, f.scope, f.source, f.record, f.version, f.at, f.id, digest(f))))
 
-    def _profile(self) -> Saying:
+    def profile(self) -> Saying:
+        """What is said of the run itself."""
         aboard = sum(1 for b in self.boxes.values() if b.until is None and not b.cancelled)
         children = tuple(sorted({self._child_run(c) for c in self.inputs.spawned.values()}))
         said = RunProfile(run=self.id, railway=self.railway, number=self.number, date=self.date, seq=0, milestones=self.milestones,

@@ -21,6 +21,7 @@ from topics.events.rail import ConsistReported, HandOverSheet, PositionReported,
 from topics.events.sites import CrossingCondition
 
 FOLD = TrainsFold()
+QUIETLY = quiet.step
 HOUR = 60 * MINUTE
 
 
@@ -30,19 +31,25 @@ def reference() -> Reference:
 
 
 class Twins:
-    """Two states of one train: one whose object remembers, one read anew from its bytes before every step, so that it goes the long way."""
+    """Two states of one train: one whose object remembers, one that always goes the long way. And a third, read anew from its bytes before every step."""
 
     def __init__(self, reference: Reference, key: str) -> None:
         self.world, self.key = World(reference), key
         self.short: State | None = None
         self.long: State | None = None
-        self.quiet = self.steps = self.patched = 0
+        self.revived = self.steps = self.patched = 0
 
     def tell(self, events: Sequence[Input], now: int) -> Step[State]:
         before = self.short
         one = FOLD.step(self.short, self.key, [_read(e) for e in events], self.world, now)
         anew = FOLD.decode_state(FOLD.encode_state(self.long)) if self.long is not None else None
-        other = FOLD.step(anew, self.key, events, self.world, now)
+        other = FOLD.at_length(anew, self.key, events, self.world, now)
+        if self.long is not None and events:
+            third = QUIETLY(FOLD.decode_state(FOLD.encode_state(self.long)), self.key, [_read(e) for e in events], self.world, now)
+            if third is not None and third.state is not None and one.state is not None:
+                self.revived += 1
+                assert (third.outcomes, third.outputs, third.next_due, third.changed) == (one.outcomes, one.outputs, one.next_due, one.changed)
+                assert FOLD.encode_state(third.state) == FOLD.encode_state(one.state)
         assert one.outcomes == other.outcomes
         assert one.outputs == other.outputs
         assert (one.next_due, one.changed) == (other.next_due, other.changed)
@@ -127,7 +134,7 @@ def batches(events: Sequence[Input], rng: random.Random) -> Iterator[list[Input]
 
 
 def test_the_short_way_ends_in_the_same_state_outputs_and_outcomes(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, patched, steps, spoke = 0, 0, 0, 0
+    taken, patched, steps, spoke, revived = 0, 0, 0, 0, 0
     real = quiet.step
 
     def counted(*args: object) -> Step[State] | None:
@@ -157,10 +164,11 @@ def test_the_short_way_ends_in_the_same_state_outputs_and_outcomes(reference: Re
                                  until=since + HOUR, record=f"m{now}", lifted=rng.random() < 0.3)
                 twins.world = World(reference, {"mask:x": mask})
                 twins.tell([], now)
-        patched, steps = patched + twins.patched, steps + twins.steps
+        patched, steps, revived = patched + twins.patched, steps + twins.steps, revived + twins.revived
     assert taken > steps // 4, "the short way is hardly ever taken"
     assert spoke > 10
     assert patched > 50
+    assert revived > steps // 4
 
 
 @pytest.mark.parametrize("every", [10.0, 60.0, 900.0])
@@ -174,7 +182,7 @@ def test_dense_positions_go_the_short_way(reference: Reference, every: float) ->
         for start in range(0, len(mine), 9):
             short = twins.short
             assert short is not None
-            quietly += quiet.step(short, mine[start : start + 9], twins.world, load.begins + 90 * HOUR) is not None
+            quietly += quiet.step(short, key, mine[start : start + 9], twins.world, load.begins + 90 * HOUR) is not None
             twins.tell(mine[start : start + 9], load.begins + 90 * HOUR)
     assert quietly > 20
 
@@ -210,7 +218,7 @@ def _dense(reference: Reference, seed: int, rarely: float) -> int:
     while start < len(mine):
         size, short = rng.choice((40, 100, 300)), twins.short
         assert short is not None
-        quietly += quiet.step(short, [_read(e) for e in mine[start : start + size]], twins.world, now) is not None
+        quietly += quiet.step(short, key, [_read(e) for e in mine[start : start + size]], twins.world, now) is not None
         twins.tell(mine[start : start + size], now)
         start, now = start + size, now + HOUR
     return quietly
