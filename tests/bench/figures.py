@@ -45,6 +45,12 @@ def figure(value: float, unit: str, *, at_least: float | None = None, aim: float
                   at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), met=reached, load=round(os.getloadavg()[0], 2), note=note)
 
 
+def unpromised(found: Mapping[str, Figure], why: str) -> dict[str, Figure]:
+    """The same figures of a run that is not the promised one: nothing is met by it, and nothing missed."""
+    return {name: msgspec.structs.replace(f, at_least=None, aim=None, least_ratios={}, met=True, note=f"{why}; {f.note}".rstrip("; ")) for name, f in
+            found.items()}
+
+
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 

@@ -12,7 +12,7 @@ import msgspec
 from stdnum import iso6346
 
 from streams.simulate import Sent
-from streams.simulate.numbers import Numbers
+from streams.simulate.numbers import OWNERS, Numbers
 from topics.events.base import DocumentRef, TrainRef
 from topics.identifiers import ISO6346, run_id, shipment_id
 
@@ -115,7 +115,7 @@ class Names:
 
     def _number(self, kind: str, old: str, serial: int, copy: int) -> str:
         if kind == "container":
-            body = f"{_letters(copy * 5 + 'VWXYZKQJL'.find(old[1]) % 5)}U{old[4:10]}"
+            body = f"{_letters(copy * len(OWNERS) + OWNERS.index(old[:4]))}U{old[4:10]}"
             return body + str(iso6346.calc_check_digit(body))
         if kind == "mrn":
             body = f"{old[:10]}{serial:06d}{old[16]}"

@@ -11,7 +11,7 @@ from streams.simulate import SimOptions
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
 from tests.bench.__main__ import SECTIONS, main
-from tests.bench.figures import Figure, figure, save
+from tests.bench.figures import Figure, figure, save, unpromised
 from tests.bench.names import Names, Recorder
 from tests.sim.worlds import START, reference
 from topics.identifiers import parse_container, parse_mrn, parse_shipment_id
@@ -35,6 +35,11 @@ def test_a_figure_of_which_less_is_better_is_met_at_its_limit_and_not_above() ->
     assert figure(300, "ms", at_least=300, smaller_is_better=True).met
     assert not figure(301, "ms", at_least=300, smaller_is_better=True).met
     assert not figure(1_499, "/s", at_least=1_500).met
+
+
+def test_a_small_run_reaches_no_promise_and_misses_none() -> None:
+    found = unpromised({"rate": figure(10, "/s", at_least=1_500, aim=4_000, note="of ten")}, "a small run")["rate"]
+    assert (found.value, found.at_least, found.aim, found.met, found.note) == (10, None, None, True, "a small run; of ten")
 
 
 def test_every_promised_section_is_there_and_an_unknown_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
