@@ -21,7 +21,7 @@ from streams.assess.resolve import spread
 from streams.assess.route import add_reached, route_order, sides_of
 from streams.assess.rows import book_of, period_ends, procedure_of, row_of, rules_of
 from streams.assess.say import Say
-from streams.assess.scopes import boxes_of, inner, side_status_of, stands, withheld
+from streams.assess.scopes import INNER, boxes_of, inner, passes, side_status_of, stands, withheld
 from streams.assess.summaries import Group, lacking, summaries
 from streams.reference.model import Reference
 from streams.rules.case import SideCase, Trip
@@ -132,7 +132,7 @@ def assess(
     said = tuple(says[side.id] for side in trip.sides)
     kept = Memo(tuple(living), reference, public, now, pack, due_first, doubts, trip, raised, said, standing)
     return Assessment(
-        says=said, alerts=raised.alerts(trip, Wanted), next_due=next_due(trip, raised, now), due_first=due_first, summaries=summaries(trip),
+        says=said, alerts=raised.alerts(trip, Wanted), next_due=next_due(said, reference, now), due_first=due_first, summaries=summaries(trip),
         terminal_at=terminal_at(trip), transit_open=any("transit_open" in s.flags for s in said), pack=pack, trip=trip, memo=kept, anew=len(anew),
         doubts=doubts)
 
@@ -173,8 +173,12 @@ def status_of(
     sides as they were assessed last, without doubts; `step`: takes those out of `sides` that turn out to stand as they did."""
     boxes, book = boxes_of(trip), book_of(reference)
     scopes_at = {side.id: (boxes(side) if side.required else []) or [WHOLE] for side in sides}
-    for side in sides:
+    every, sides = sides, [side for side in sides if doubts or not passes(side)]
+    for side in every:
         presence(side, scopes_at[side.id])
+        if side.status is INNER:
+            side.facts.append(inner(side))
+    for side in sides:
         side.stale = sources.stale(f"customs-{side.authority.lower()}")
         side.fresh = freshness(trip, side, sources)
     for side in sides:
@@ -187,23 +191,20 @@ def status_of(
     prove(trip, sides, reference, now, raised)
     if step is not None:
         step.undisturbed()
+        sides = [side for side in sides if side in step.anew]
     for side in sides:
         side.status = stands(before.get(side.id) if before else None, side, now) or side_status_of(side, now)
         if any(doubted(side, name) for name in doubts):
             side.status = withheld(side.status)
         side.filings = filings_of(trip, side, reference, due_first, now)
-    ambiguous(trip, {s.id for s in sides}, raised)
+    ambiguous(trip, {s.id for s in every}, raised)
     judge(trip, sides, reference, now, raised)
 
 
-def next_due(trip: Trip, raised: Raised, now: int) -> int | None:
+def next_due(says: Iterable[Say], reference: Reference, now: int) -> int | None:
     """The earliest instant after now at which the clock alone changes something."""
-    due: list[int] = [d for dues in raised.due.values() for d in dues if d > now]
-    for side in trip.sides:
-        if side.status is not None and side.status.next_due is not None:
-            due.append(side.status.next_due)
-        due += [f.due_next for f in side.filings if f.due_next is not None and f.due_next > now]
-    changes = period_ends(trip.reference, now)          # rows, agreements and rules are valid by the day
+    due = [say.due for say in says if say.due is not None]
+    changes = period_ends(reference, now)               # rows, agreements and rules are valid by the day
     return min([*due, *([changes] if changes is not None else [])], default=None)
 
 

@@ -66,8 +66,10 @@ def _filing(
 
 def _sooner(side: SideCase, scope: str, row: FilingRow, due: Deadline | None) -> Deadline | None:
     """What has to be there before another filing (the main data of a manifest before the goods are declared) is due with that at the latest."""
+    if not row.before:
+        return due
     names = (WHOLE, scope.split("/", 1)[0], scope)
-    other = min((f.at for f in side.facts if row.before and f.key[:2] == ("doc", row.before) and f.key[3] == "registered" and f.scope in names),
+    other = min((f.at for f in side.facts if f.key[:2] == ("doc", row.before) and f.key[3] == "registered" and f.scope in names),
                 default=NEVER)
     if other == NEVER or (due is not None and due.final and due.due_at <= other):
         return due
@@ -152,10 +154,10 @@ def _loading(side: SideCase, scope: str) -> ClockTime | None:
 def _declared(side: SideCase, scope: str, seen: int, presented: ClockTime | None) -> ClockTime | None:
     """When the transport was declared to customs where nobody tells so of the train itself: its presentation, else the registration of the
     manifest under which it has come, not before it was there [D]. Before both, when it is expected."""
-    if presented is not None and presented.actual is not None:
+    if seen == NEVER or (presented is not None and presented.actual is not None):
         return presented
     names = (WHOLE, scope.split("/", 1)[0], scope)
     manifest = min((f.at for f in side.facts if f.key[:2] == ("doc", "manifest") and f.key[3] == "registered" and f.scope in names), default=NEVER)
-    if manifest != NEVER and seen != NEVER:
+    if manifest != NEVER:
         return ClockTime(actual=max(manifest, seen))
     return presented

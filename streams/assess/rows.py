@@ -28,7 +28,7 @@ Named = tuple[tuple[SideSpec, frozenset[str]], ...]
 class Book:
     """Rows looked up in one reference, each kept: the same question comes with every message. Holds nothing but what the reference says."""
 
-    __slots__ = ("dates", "granting", "kinds", "reference", "routes", "rows", "rules")
+    __slots__ = ("dates", "granting", "kinds", "last", "reference", "routes", "rows", "rules")
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
@@ -37,6 +37,8 @@ class Book:
         self.granting = tuple(a for a in reference.agreements.values() if a.auto_release)
         self.dates = sorted(days - {""})
         """Days on which a row, an agreement or a rule begins or ends."""
+        self.last = ("", 0)
+        """The day last asked for and its period."""
         self.kinds: dict[tuple[str, str, str, int], tuple[frozenset[str], frozenset[str]]] = {}
         self.routes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Named] = {}
         self.rows: dict[tuple[str, str, str, int], SideRow | None] = {}
@@ -99,7 +101,10 @@ def book_of(reference: Reference) -> Book:
 
 def period_of(reference: Reference, now: int) -> int:
     """Number of the period in which an instant lies: within one the same rows, agreements and rules are valid every day."""
-    return bisect_right(book_of(reference).dates, day_of(now))
+    book, day = book_of(reference), day_of(now)
+    if book.last[0] != day:
+        book.last = day, bisect_right(book.dates, day)
+    return book.last[1]
 
 
 def period_ends(reference: Reference, now: int) -> int | None:

@@ -65,10 +65,11 @@ def resumed(
     for side, kept in zip(trip.sides, ground.sides, strict=True):
         scopes = (boxes(side) if side.required else []) or [WHOLE]
         presence(side, scopes)
-        side.rules = dict.fromkeys(scopes, UNKNOWN)
-        side.classes = None if held.restricted else []
-        if sources.said:
-            side.fresh = freshness(trip, side, sources)
+        if side.required:
+            side.rules = dict.fromkeys(scopes, UNKNOWN)
+            side.classes = None if held.restricted else []
+            if sources.said:
+                side.fresh = freshness(trip, side, sources)
         raised.wanted[side.id] = {}
         was = held.shown[side.id]
         if kept is None:

@@ -27,6 +27,8 @@ def _serving(case: Case) -> list[Lodged]:
 
 def _compared(case: Case) -> list[Lodged]:
     """Filings of this side and, at the first side that is still ahead, the notes before the present one (reconsignment)."""
+    if not case.trip.notes:
+        return _serving(case)
     ahead = next((s for s in case.trip.sides if s.required and s.kind != "TERRITORY" and s.departed == NEVER), None)
     return [*_serving(case), *(case.trip.notes if case.side is ahead else ())]
 

@@ -36,6 +36,9 @@ from topics.facts import DAY, MINUTE, NEVER, WHOLE, Fact
 
 
 def _link(case: Case, reference: Reference, now: int) -> Link | None:
+    if case.side.id in case.trip.links:                 # looked up once, whatever the day
+        found: Link | None = case.trip.links[case.side.id]
+        return found
     return link_of(case, reference, day_of(now))
 
 
