@@ -70,6 +70,7 @@ class Intake:
 
     def __init__(self, reference: Reference, registry: Registry) -> None:
         self._reference, self._registry = reference, registry
+        self._swift: dict[str, Swift | None] = {}
         self._near = checks.Near(iter(reference.places.values()))
         self._ahead_minutes = reference.limits.position_max_ahead_minutes
         self._zones: dict[str, tzinfo] = {a.code: ZoneInfo(a.zone) for a in reference.authorities.values() if a.naive_times and a.zone}
@@ -86,7 +87,9 @@ class Intake:
         party = self._registry.parties[spec.party]
         settings = self._settings(party)
         times = received if received is not None else [record.timestamp * 1000 for record in records]
-        swift = Swift.of(spec, party, self._near, self._ahead_minutes)
+        if topic not in self._swift:
+            self._swift[topic] = Swift.of(spec, party, self._near, self._ahead_minutes)
+        swift = self._swift[topic]
         judged: list[_Judged] = []
         for record, at in zip(records, times, strict=True):
             if swift is not None and (position := swift.judge(record, at)) is not None:
@@ -219,10 +222,11 @@ def _result(party: PartySpec, records: Sequence[Record], times: Sequence[int], j
 
 
 def _heard(party: PartySpec, times: Sequence[int], judged: Sequence[_Judged]) -> tuple[SourceHeard, ...]:
-    spoken = [(checks.micros(event.event_time), at) for at, one in zip(times, judged, strict=True) for event in one.events]
-    if not spoken or party.role in (*COVERT_ROLES, OPERATIONS):
+    if party.role in (*COVERT_ROLES, OPERATIONS):
         return ()
-    return (SourceHeard(source=party.id, last_event=max(at for at, _ in spoken), heard_at=max(at for _, at in spoken)),)
+    said = [event.event_time for one in judged for event in one.events]
+    heard = [at for at, one in zip(times, judged, strict=True) if one.events]
+    return (SourceHeard(source=party.id, last_event=checks.micros(max(said)), heard_at=max(heard)),) if said else ()
 
 
 def _notice(record: Record, party: PartySpec, refusal: Refusal, at: int) -> RefusalNotice:

@@ -5,7 +5,8 @@ Whatever is not certain to pass, and to pass without a flag, goes the long way a
 """
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, timedelta
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from streams.intake import checks
 from streams.intake.reading import FORMAT_HEADER
 from streams.intake.routing import TRAINS
 from topics.codec import BYTES_IN_MAX
-from topics.events.outside import OutsideEvent
+from topics.events.base import Instant, Name, ShortText, TrainRef
 from topics.events.rail import PositionReported
 from topics.facts import DAY, MINUTE
 from topics.formats.digitraffic import MARK
@@ -24,20 +25,56 @@ from topics.positions import NULL_ISLAND_DEGREES
 from topics.registry import PartySpec, TopicSpec
 
 TAG = "train.position"
-DATES_MAX = 4_096
-_decode = msgspec.json.Decoder(OutsideEvent).decode
+TRAINS_MAX = 4_096
+"""Trains of one railway whose names are remembered."""
+
+
+class _Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=TAG, gc=False):
+    """The fields of `PositionReported` as far as they pass without a look, with its bounds; the source must be the party, whose id is good."""
+
+    source: str
+    id: Name
+    event_time: Instant
+    received_time: Instant | None = None
+    code: ShortText = ""
+    record: ShortText = ""
+    version: Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)] = 0
+    container: Literal[""] = ""
+    item: ShortText = ""
+    flags: tuple[str, ...] = ()
+    date_only: bool = False
+    train: msgspec.Raw
+    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+    speed_kmh: Annotated[float, msgspec.Meta(ge=0, le=400)] | None = None
+    station: Literal[""] = ""
+    what: Literal["at", "arrived", "departed", "passed"] = "at"
+
+
+class _Train(NamedTuple):
+    """A train's names that are good, as they were written."""
+
+    ref: TrainRef
+    key: str
+    names: tuple[bytes, bytes]
+    """What the record's own key may be."""
+
+
+_decode = msgspec.json.Decoder(_Position).decode
+_ref = msgspec.json.Decoder(TrainRef).decode
+_FAULTS = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
 
 
 class Swift:
-    """For the records of one batch of a railway."""
+    """For the records of one railway's topic. What it remembers is only what it would find again."""
 
-    __slots__ = ("_ahead", "_at", "_dates", "_instant", "_near", "_party")
+    __slots__ = ("_ahead", "_at", "_first", "_instant", "_last", "_near", "_party", "_trains")
 
     def __init__(self, party: PartySpec, near: checks.Near, ahead_minutes: int) -> None:
         self._party, self._near = party.id, near
         self._ahead = min(ahead_minutes * MINUTE, checks.AHEAD_DAYS_MAX * DAY)
-        self._at, self._instant = -1, checks.EPOCH
-        self._dates: set[str] = set()
+        self._at, self._instant, self._first, self._last = -1, checks.EPOCH, checks.EPOCH, checks.EPOCH
+        self._trains: dict[bytes, _Train] = {}
 
     @staticmethod
     def of(spec: TopicSpec, party: PartySpec, near: checks.Near, ahead_minutes: int) -> Swift | None:
@@ -47,42 +84,48 @@ class Swift:
     def judge(self, record: Record, at: int) -> tuple[PositionReported, Emit] | None:
         """The position as the folds get it and where to; None when the long way must tell."""
         data = record.value
-        if data is None or data[:1] != b"{" or MARK in data or len(data) > BYTES_IN_MAX or b"\x00" in data or b"\\u0000" in data:
-            return None
+        if data is None or data[:1] != b"{" or MARK in data or len(data) > BYTES_IN_MAX or b"\\" in data:
+            return None                                  # an escape may be a NUL
         if record.headers and any(name == FORMAT_HEADER for name, _ in record.headers):
             return None
         try:
             event = _decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            written = bytes(event.train)
+            train = self._trains.get(written) or self._train(written)
+        except _FAULTS:
             return None
-        if type(event) is not PositionReported or event.container or event.flags or event.station or event.lat is None or event.lon is None:
+        if train is None or event.source != self._party or event.flags:
             return None
-        train, lat, lon = event.train, event.lat, event.lon
-        if event.source != self._party or train.railway != self._party:
-            return None
-        early = checks.micros(event.event_time) - at
-        if early > self._ahead or -early > checks.AGE_DAYS_MAX * DAY:
+        if at != self._at:
+            self._times(at)
+        lat, lon, time = event.lat, event.lon, event.event_time
+        if time > self._last or time < self._first:
             return None
         if (abs(lat) <= NULL_ISLAND_DEGREES and abs(lon) <= NULL_ISLAND_DEGREES) or not self._near(lat, lon):
             return None
-        if train.date not in self._dates and not self._dated(train.date):
+        if record.key and record.key not in train.names:
             return None
-        key = train_key(train)
-        if record.key and record.key not in (key.encode(), train.number.encode()):
+        accepted = PositionReported(
+            source=event.source, id=event.id, event_time=time, received_time=self._instant, code=event.code, record=event.record, version=event.version,
+            item=event.item, date_only=event.date_only, train=train.ref, lat=lat, lon=lon, speed_kmh=event.speed_kmh, what=event.what)
+        return accepted, Emit(TRAINS, train.key, accepted)
+
+    def _times(self, at: int) -> None:
+        """Between which instants a position that comes at `at` may be."""
+        self._at, self._instant = at, checks.instant(at)
+        self._first, self._last = (self._instant + timedelta(microseconds=by) for by in (-checks.AGE_DAYS_MAX * DAY, self._ahead))
+
+    def _train(self, written: bytes) -> _Train | None:
+        """None: another railway's, or of no day of the calendar. Raises what msgspec raises."""
+        ref = _ref(written)
+        if ref.railway != self._party:
             return None
-        accepted = msgspec.structs.replace(event, received_time=self._received(at), flags=())
-        return accepted, Emit(TRAINS, key, accepted)
-
-    def _received(self, at: int) -> datetime:
-        if at != self._at:
-            self._at, self._instant = at, checks.instant(at)
-        return self._instant
-
-    def _dated(self, day: str) -> bool:
         try:
-            date.fromisoformat(day)
+            date.fromisoformat(ref.date)
         except ValueError:
-            return False
-        if len(self._dates) < DATES_MAX:
-            self._dates.add(day)
-        return True
+            return None
+        key = train_key(ref)
+        if len(self._trains) >= TRAINS_MAX:
+            self._trains.clear()
+        found = self._trains[written] = _Train(ref, key, (key.encode(), ref.number.encode()))
+        return found
