@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 
 from streams.reference.model import Reference
-from streams.simulate import Sent
 from tests.bench import world
 from tests.bench.figures import Figure, figure, unpromised
 from tests.bench.load import BorderReader, Mix, Sender, latencies, quantile
@@ -73,9 +72,9 @@ class Heard:
         return f"{self.count} probes, {self.unseen} not seen, p50 {self.quantile(0.5):.0f} ms, p99 {self.quantile(0.99):.0f} ms"
 
 
-def tails(probes: Sequence[Sent]) -> frozenset[str]:
+def tails(ids: frozenset[str]) -> frozenset[str]:
     """What an id has behind the number of its journey: the same in every copy."""
-    return frozenset(p.event.id[6:] for p in probes if p.event is not None)
+    return frozenset(name[6:] for name in ids)
 
 
 async def played(site: Site, mix: Mix, rate: float, seconds: float, *, warm: bool) -> tuple[Sender, BorderReader, float]:
@@ -97,9 +96,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     live = world.live()
     notices, stations = find(live, "notices", NOTICES), find(live, "positions", STATIONS)
     copies = copies_of(live, options.latency_shipments)
-    say(f"{len(copies) * live.shipments:,} shipments on {len(copies) * world.TRAINS:,} trains; of each copy {len(notices)} notices and {len(stations)} "
+    say(f"{len(copies) * live.shipments:,} shipments on {len(copies) * world.TRAINS:,} trains; of each copy {len(notices.ids)} notices and {len(stations.ids)} "
         "positions are looked for")
-    if not notices or not stations:
+    if not notices.ids or not stations.ids:
         raise Failed("no simulated message changes what a border is told")
     best: dict[str, Heard] = {}
     with Site(reference, say) as site:
@@ -107,10 +106,10 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         for stages in SPLIT:
             site.worker(stages, *clock())
         say(f"ready after {site.wait():.1f} s, {'quiet' if site.settle(SETTLE_S) else 'not yet quiet'} after {SETTLE_S:.0f} s at most")
-        mix = Mix(live, copies, probes=[*notices, *stations])
+        mix = Mix(live, copies, stations=stations.messages, ids=notices.ids | stations.ids)
         sender, reader, ended = asyncio.run(played(site, mix, options.rate, options.seconds, warm=True))
-        for name, probes in (("notice", notices), ("position", stations)):
-            best[name] = Heard(sender, reader, ended, tails(probes))
+        for name, line in (("notice", notices), ("position", stations)):
+            best[name] = Heard(sender, reader, ended, tails(line.ids))
             say(f"{name}: {best[name]}")
         rest = site.lag(SPLIT)
     note = (f"{options.rate:,.0f} mixed events/s for {options.seconds:.0f} s over {len(copies) * live.shipments:,} live shipments; sender at the worst "

@@ -7,8 +7,9 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from kafka import TopicPartition
 from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
@@ -66,17 +67,19 @@ def skip(site: Site, groups: Sequence[Sequence[str]]) -> None:
     for stages in groups:
         ends = {tp: OffsetAndMetadata(end, "", -1) for tp, end in site.ends(t for t in site.inputs(stages) if t.endswith(".in")).items()}
         limit = time.monotonic() + COORDINATOR_S
-        while True:
-            try:
-                answers = site.admin.alter_group_offsets(group_of("railclear", tuple(stages)), ends)
-            except KafkaError as error:              # the broker makes its topic of offsets when it is first asked
-                if time.monotonic() > limit:
-                    raise Failed(f"the offsets of {', '.join(stages)} cannot be set: {error}") from error
-                time.sleep(LOOK_S)
-                continue
-            if wrong := {tp: answer for tp, answer in answers.items() if answer is not NoError}:
+        while (wrong := _set(site, group_of("railclear", tuple(stages)), ends)) is not None:
+            if time.monotonic() > limit:
                 raise Failed(f"the offsets of {', '.join(stages)} cannot be set: {wrong}")
-            break
+            time.sleep(LOOK_S)                       # the broker makes and loads its topic of offsets when it is first asked
+
+
+def _set(site: Site, group: str, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> str | None:
+    """What stood in the way; None: nothing."""
+    try:
+        answers = site.admin.alter_group_offsets(group, offsets)
+    except KafkaError as error:
+        return repr(error)
+    return next((answer.__name__ for answer in answers.values() if answer is not NoError), None)
 
 
 def written(worker: Worker) -> int:
@@ -133,7 +136,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             site.worker(stages, *clock())
         site.wait()
         site.settle(SETTLE_S)
-        mix = Mix(live, copies, probes=probes)
+        mix = Mix(live, copies, ids=probes.ids)
         asyncio.run(_alone(site, mix, options, warm=True))       # first news of a shipment cost more than later ones: not measured
         site.settle(SETTLE_S)
         alone = asyncio.run(_alone(site, mix, options))

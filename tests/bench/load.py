@@ -107,19 +107,16 @@ def _between(n: int, of_run: list[Sent]) -> Iterator[tuple[int, int, str, str, P
 class Mix:
     """An endless mix as long as the simulated world has something to say; `dry`: kinds that had nothing left, replaced by positions."""
 
-    def __init__(self, live: Live, copies: Sequence[int], *, probes: Iterable[Sent] = (), seed: int = 1) -> None:
-        """`probes` come first of their kind, and are known again."""
+    def __init__(self, live: Live, copies: Sequence[int], *, stations: Sequence[Sent] = (), ids: frozenset[str] = frozenset(), seed: int = 1) -> None:
+        """`ids`: messages that are known again. `stations`: the positions among which some of them are."""
         self._copies = copies
-        first = list(probes)
-        ids = frozenset(s.event.id for s in first if s.event is not None)
         every = Copies(live, copies)
-        pools: dict[str, list[Sent]] = {kind: [s for s in first if kind_of(s) == kind] for kind in SHARES}
+        pools: dict[str, list[Sent]] = {kind: [] for kind in SHARES if kind != "positions"}
         for sent in live.after:
-            if sent.expect == "applied" and sent.event is not None and sent.event.id not in ids and (kind := kind_of(sent)) != "positions":
+            if sent.expect == "applied" and (kind := kind_of(sent)) in pools:
                 pools[kind].append(sent)
-        self._probes = pools.pop("positions")
         self._sources = {kind: every.each(pool, ids) for kind, pool in pools.items()}
-        self._sources["stations"] = every.each(self._probes, ids)
+        self._sources["stations"] = every.each(stations, ids)
         self._sources["positions"] = every.positions()
         self.dry: set[str] = set()
         order = [kind for kind, share in SHARES.items() for _ in range(share)]
@@ -180,7 +177,7 @@ class Sender:
     async def run(self, source: Iterator[Message], rate: float, seconds: float) -> int:
         """Returns how many were sent; ends early when there is nothing left."""
         begun, count, waiting = time.monotonic(), 0, list[Any]()
-        total = int(rate * seconds)
+        total = round(rate * seconds)
         while count < total:
             due = min(total, int((time.monotonic() - begun) * rate) + 1)
             self.behind_s = max(self.behind_s, (due - count) / rate - TICK_S)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from typing import NamedTuple
 
 from streams.simulate import Sent
 from tests.bench.load import evidence_of, kind_of
@@ -14,16 +14,32 @@ MOST = 60
 """Of each kind."""
 
 
-def find(live: Live, kind: str, count: int) -> list[Sent]:
-    """The first messages of a kind, at most so many, whose id comes up in an update to a border, each of another shipment: of two about one shipment the
-    later may take the earlier one's place before anything is said. Tried out once: what is tried is played, so the next one is tried on top of it."""
+class Line(NamedTuple):
+    """Messages of a kind in the order in which they were sent, and the ids of those that are looked for. All of them must be played: what one does may
+    need those before it."""
+
+    messages: list[Sent]
+    ids: frozenset[str]
+
+
+def find(live: Live, kind: str, count: int) -> Line:
+    """The first messages of a kind until so many came up, by their id, in an update to a border, each of another shipment: of two about one shipment the
+    later may take the earlier one's place before anything is said. Tried out once: what is tried is played."""
     if kind not in live.probes:
-        live.probes[kind] = list(islice(_found(live, kind), MOST))
-    return live.probes[kind][:count]
+        live.probes[kind] = _tried(live, kind)
+    chosen: list[Sent] = []
+    ids: set[str] = set()
+    for sent, heard in live.probes[kind]:
+        if len(ids) == count:
+            break
+        chosen.append(sent)
+        if heard and sent.event is not None:
+            ids.add(sent.event.id)
+    return Line(chosen, frozenset(ids))
 
 
-def _found(live: Live, kind: str) -> Iterator[Sent]:
-    system, taken = live.system, set[bytes | None]()
+def _tried(live: Live, kind: str) -> list[tuple[Sent, bool]]:
+    system, taken, found = live.system, set[bytes | None](), list[tuple[Sent, bool]]()
     names = [spec.name for spec in topics().by_kind("border")]
     read = {name: len(system.harness.topic(name)) for name in names}
     for sent in _candidates(live, kind):
@@ -32,9 +48,12 @@ def _found(live: Live, kind: str) -> Iterator[Sent]:
         new = [r for name in names for r in system.harness.topic(name)[read[name]:]]
         read = {name: len(system.harness.topic(name)) for name in names}
         told = {r.key for r in new if sent.event.id in evidence_of(r.value or b"{}")}
-        if told and (kind == "positions" or not told & taken):
-            taken |= told
-            yield sent
+        heard = bool(told) and (kind == "positions" or not told & taken)
+        taken |= {r.key for r in new}
+        found.append((sent, heard))
+        if sum(h for _, h in found) == MOST:
+            break
+    return found
 
 
 def _candidates(live: Live, kind: str) -> Iterator[Sent]:

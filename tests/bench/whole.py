@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import msgspec
 
@@ -35,6 +34,8 @@ RUNG_DRAIN_S = 3.0
 RUNG_LEAST = 250.0
 FAILOVER_S = 120.0
 SWEEP_S = 60.0
+SPREAD_S = 4.0
+"""Over so long after a closure notices are sent."""
 NOTICES = 40
 IDLE_S = 5.0
 EVERY_S = 2.0
@@ -54,12 +55,15 @@ class Whole:
 
     def __init__(self, live: Live, site: Site, copies: Sequence[int], options: argparse.Namespace, say: Say) -> None:
         self.live, self.site, self.copies, self.options, self.say = live, site, copies, options, say
-        self.notices = find(live, "notices", NOTICES)
-        self._fresh = Copies(live, copies).each(self.notices, frozenset(s.event.id for s in self.notices if s.event is not None))
+        line = find(live, "notices", NOTICES)
+        self._fresh = Copies(live, copies).each(line.messages, line.ids)
 
     def probes(self, count: int) -> list[Message]:
-        """The next notices that nobody has seen yet."""
-        return list(islice(self._fresh, count))
+        """The next notices that nobody has seen yet, with what must be sent before them."""
+        found: list[Message] = []
+        while sum(bool(m.probe) for m in found) < count and (message := next(self._fresh, None)) is not None:
+            found.append(message)
+        return found
 
     # -- restore and failover --------------------------------------------------------------------------------------------------
     def start(self) -> float:
@@ -75,7 +79,8 @@ class Whole:
         async with BorderReader(self.site) as reader, Sender(self.site) as sender:
             begun = time.monotonic()
             await asyncio.to_thread(worker.kill)
-            await sender.run(iter(self.probes(10)), 100.0, 0.1)
+            notices = self.probes(10)
+            await sender.run(iter(notices), 200.0, len(notices) / 200)
             worker.start()
             while not sender.at.keys() <= reader.seen.keys() and time.monotonic() - begun < FAILOVER_S:
                 self.site.check()
@@ -90,13 +95,14 @@ class Whole:
         async with BorderReader(self.site) as reader, Sender(self.site) as sender:
             await sender.run(iter([closed(self.site.reference, crossing)]), 100.0, 0.01)
             swept = reader.updates
-            await sender.run(iter(self.probes(20)), 5.0, 4.0)
+            notices = self.probes(20)
+            await sender.run(iter(notices), len(notices) / SPREAD_S, SPREAD_S)
             end = time.monotonic() + SWEEP_S
             while time.monotonic() < end and not sender.at.keys() <= reader.seen.keys():
                 await asyncio.sleep(0.05)
             ended = time.monotonic()
             await asyncio.to_thread(self.site.settle, SWEEP_S)
-            note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the 4 s after it, "
+            note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the {SPREAD_S:.0f} s after it, "
                     f"{len(sender.at.keys() - reader.seen.keys())} not seen in {SWEEP_S:.0f} s; {reader.updates - swept:,} border updates")
         return sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note
 
