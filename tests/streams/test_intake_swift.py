@@ -29,10 +29,15 @@ def changed(event: PositionReported, rng: random.Random) -> bytes:
         one(event, train=one(train, date="2026-02-31")), one(event, train=one(train, railway="rzd")), one(event, source="rzd"),
         one(event, event_time=event.event_time.replace(year=2001)), one(event, event_time=event.event_time.replace(year=2027)),
         one(event, event_time=event.event_time.replace(month=12)), one(event, received_time=event.event_time),
+        one(event, code="c", record="r", version=4, item="i", date_only=True, what="passed", speed_kmh=None), one(event, id="\u0434\"\\"),
     )
     said = (
         whole[:-5], b" " + whole, b"null", b"", b'{"junanumero":' + whole[1:], msgspec.json.format(whole), whole.replace(b'Z"', b'"', 1),
         whole.replace(b'"type"', b'"x":1,"type"', 1), whole.replace(b'"id":"', b'"id":"\\u0000', 1), whole.replace(b'"lat":', b'"lat":1e6,"y":', 1),
+        *(whole.replace(b'"lat":', more + b',"lat":', 1) for more in (
+            b'"version":-1', b'"what":"gone"', b'"code":7', b'"record":null', b'"item":"' + b"x" * 201 + b'"', b'"flags":[1]', b'"date_only":0')),
+        whole.replace(b'"number":"', b'"number":"x', 1), whole.replace(b'"date":"', b'"date":"1', 1), whole.replace(b'"origin":', b'"origin":7,"x":', 1),
+        whole.replace(b'"train":{', b'"train":{ "x":[1, 2], ', 1), whole.replace(b'"speed_kmh":', b'"speed_kmh":401,"x":', 1),
     )
     return rng.choice((*said, *(codec.encode(s) for s in structs)))
 
@@ -41,7 +46,7 @@ def changed(event: PositionReported, rng: random.Random) -> bytes:
 def test_the_short_way_through_intake_says_what_the_long_one_says(party: str, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = next((t.name for t in KNOWN.inbound if t.party == party), next(t.name for t in KNOWN.inbound if KNOWN.parties[t.party].role == "terminal"))
     rng = random.Random(3)
-    load = load_of(REFERENCE, trains=5, positions=1_500)
+    load = load_of(REFERENCE, trains=5, positions=3_000)
     records = []
     for n, (key, event) in enumerate(load.positions):
         at = int(event.event_time.timestamp() * 1e3) + MINUTE // 1_000
