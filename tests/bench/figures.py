@@ -109,7 +109,12 @@ def plot(figures: Mapping[str, Figure]) -> str:
 
 def _share(f: Figure) -> float:
     assert f.at_least is not None, "only figures with a limit are drawn"
-    return f.at_least / f.value if f.unit in SMALLER else f.value / f.at_least
+    if f.unit in SMALLER:
+        return f.at_least / f.value if f.value > 0 else SHARE_MAX       # nothing at all, or less than before
+    return f.value / f.at_least
+
+
+SHARE_MAX = 99.0
 
 
 SMALLER: Sequence[str] = ("us", "ms", "s", "MB", "GB", "%")

@@ -110,6 +110,8 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         sender, reader, ended = asyncio.run(played(site, mix, options.rate, options.seconds, warm=True))
         for name, line in (("notice", notices), ("position", stations)):
             best[name] = Heard(sender, reader, ended, tails(line.ids))
+            if not best[name].ms:
+                raise Failed(f"no {name} that is looked for was sent: give it more seconds")
             say(f"{name}: {best[name]}")
         rest = site.lag(SPLIT)
     note = (f"{options.rate:,.0f} mixed events/s for {options.seconds:.0f} s over {len(copies) * live.shipments:,} live shipments; sender at the worst "

@@ -37,6 +37,12 @@ def test_a_figure_of_which_less_is_better_is_met_at_its_limit_and_not_above() ->
     assert not figure(1_499, "/s", at_least=1_500).met
 
 
+def test_no_time_at_all_and_less_than_nothing_are_drawn_as_well(tmp_path: Path) -> None:
+    save({"wait": figure(0, "s", at_least=60, smaller_is_better=True), "slower": figure(-3, "%", at_least=15, smaller_is_better=True),
+          "rate": figure(0, "/s", at_least=4_000)}, tmp_path)
+    assert (tmp_path / "benchmarks.svg").read_text().count("✓") == 2
+
+
 def test_a_small_run_reaches_no_promise_and_misses_none() -> None:
     found = unpromised({"rate": figure(10, "/s", at_least=1_500, aim=4_000, note="of ten")}, "a small run")["rate"]
     assert (found.value, found.at_least, found.aim, found.met, found.note) == (10, None, None, True, "a small run; of ten")

@@ -16,7 +16,7 @@ from tests.bench.latency import SETTLE_S, clock, common, copies_of
 from tests.bench.load import BorderReader, Copies, Message, Mix, Sender
 from tests.bench.on_kafka import Row
 from tests.bench.probes import find
-from tests.bench.site import SPLIT, Say, Site, Worker
+from tests.bench.site import SPLIT, Failed, Say, Site, Worker
 from tests.bench.world import Live
 from topics import codec, registry
 from topics.events.sites import CrossingCondition
@@ -104,6 +104,8 @@ class Whole:
             await asyncio.to_thread(self.site.settle, SWEEP_S)
             note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the {SPREAD_S:.0f} s after it, "
                     f"{len(sender.at.keys() - reader.seen.keys())} not seen in {SWEEP_S:.0f} s; {reader.updates - swept:,} border updates")
+        if not sender.at:
+            raise Failed("no notice is left that could be looked for")
         return sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note
 
     # -- load ------------------------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int)
     late = took if took is not None else DRAIN_S * behind / max(1, behind - rest)
     load = (f"{over}; {real:,.0f} events/s for {options.load_seconds:.0f} s, then {2 * options.load_rate:,.0f}/s for {options.load_seconds / 10:.0f} s: "
             f"{behind:,} records unread at the end{mix.said()}")
-    spread = (max(us.values()) / min(us.values()) - 1) * 100
+    spread = (max(us.values()) / max(1.0, min(us.values())) - 1) * 100
     found = {
         "live: events a second that are kept up with": figure(
             best, "/s", at_least=4_000, aim=10_000, note=f"{over}; doubling from {RUNG_LEAST:.0f}/s to {options.load_rate:,.0f}/s, each "
