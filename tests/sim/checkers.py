@@ -69,7 +69,8 @@ def pure_core(run: Run) -> list[str]:
 
 def positive_evidence(run: Run) -> list[str]:
     """4. RELEASED rests on a word of the side's own authority that came through its own topic before, or on an agreement that is switched on, with
-    nothing missing and nothing open; a demand's state needs an authority; PRE_CLEARED has every condition proven."""
+    nothing missing and nothing open; a demand's state needs an authority; PRE_CLEARED has every condition proven and is nowhere present. Other agencies
+    and territories on the way never change the customs state (status model, section 1): what they demand stands in `blocked_by`, and nothing moves."""
     arrived = _arrived(run)
     published = run.log.births_of("clearance.history")
     faults = []
@@ -78,8 +79,10 @@ def positive_evidence(run: Run) -> list[str]:
         where = f"{u.shipment} {u.side} revision {u.revision}: {u.state}"
         if u.state in BY_AUTHORITY and u.basis.kind != "AUTHORITY":
             faults.append(f"{where} on {u.basis.kind}")
-        if u.state == "PRE_CLEARED" and (u.present or u.blocked_by or any(not _well(c) for c in u.conditions)):
-            faults.append(f"{where} after arrival, or with something open or unproven")
+        if u.state == "PRE_CLEARED" and (u.present or any(not _well(c) for c in u.conditions)):
+            faults.append(f"{where} after arrival, or with something unproven")
+        if u.blocked_by and u.movable:
+            faults.append(f"{where} and movable, though blocked by {', '.join(u.blocked_by)}")
         if u.state != "RELEASED":
             continue
         if u.basis.kind == "AGREEMENT" and not any(a.enabled and a.auto_release for a in reference().agreements.values()):

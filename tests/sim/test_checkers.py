@@ -17,7 +17,7 @@ from tests.sim.plan import plan_of, without
 from tests.sim.probe import Probe
 from tests.sim.run import Essence, Run, calm_of, play
 from topics import codec
-from topics.events.outputs import BasisSaid, ClearanceUpdate
+from topics.events.outputs import BasisSaid, ClearanceUpdate, ConditionSaid
 
 pytestmark = pytest.mark.sim
 
@@ -98,6 +98,17 @@ def a_hold_without_authority(run: Run, _: Essence) -> None:
     told(run, msgspec.structs.replace(last, revision=last.revision + 1, state="HELD", basis=BasisSaid(kind="INFERRED")))
 
 
+def a_blocked_side_may_move(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, blocked_by=("RU:TERRITORY",), movable=True))
+
+
+def a_pre_clearance_lacks_a_proof(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    failed = ConditionSaid(name="GTT-02", verdict="failed")
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, state="PRE_CLEARED", present=False, conditions=(failed,)))
+
+
 def a_revision_has_two_contents(run: Run, _: Essence) -> None:
     last = max(run.statuses().values(), key=lambda u: u.revision)
     told(run, msgspec.structs.replace(last, order=last.order + 1))
@@ -169,6 +180,7 @@ SPOILT: tuple[tuple[str, Callable[[Run, Essence], None]], ...] = (
     ("1 nothing lost", the_ledger_lacks_a_row), ("1 nothing lost", the_ledger_has_a_row_too_many), ("1 nothing lost", a_state_is_not_restored),
     ("2 order does not matter", a_last_word_differs), ("3 pure core", a_step_is_impure),
     ("4 positive evidence", a_release_is_invented), ("4 positive evidence", a_hold_without_authority),
+    ("4 positive evidence", a_blocked_side_may_move), ("4 positive evidence", a_pre_clearance_lacks_a_proof),
     ("5 revisions", a_revision_has_two_contents), ("5 revisions", a_revision_falls),
     ("6 explained", the_ledger_tells_another_past), ("6 explained", the_evidence_is_gone), ("6 explained", a_status_rests_on_nothing),
     ("7 need to know", a_secret_shows), ("7 need to know", a_forged_word_counts), ("7 need to know", a_topic_nobody_is_granted),
