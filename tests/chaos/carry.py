@@ -100,7 +100,7 @@ class Run:
         try:
             await reader.drained(seconds_max=DRAIN_S)
         except NotDrained as error:
-            self.faults.append(str(error))
+            self.faults += [str(error), *await asyncio.to_thread(site.transactions)]
         finally:
             supervising.cancel()
             await asyncio.gather(supervising, return_exceptions=True)

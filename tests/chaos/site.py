@@ -194,6 +194,21 @@ class Site:
         """The ends of the workers' logs."""
         return "\n".join(f"--- {w.name} {w.exits}\n{tail(w.log)[-bytes_max:]}" for w in (*self.workers, *self.spare) if w.process is not None)
 
+    def transactions(self) -> list[str]:
+        """Transactions that are neither over nor empty, as their coordinators say: what one of them holds, nobody reads."""
+        admin = self.quorum.admin()
+        try:
+            every = [one.transactional_id for found in admin.list_transactions().values() for one in found]
+            told = admin.describe_transactions(every).items()
+            now = time.time() * 1000
+            return [f"transaction {name}: {t.state}, coordinator {t.coordinator_id}, epoch {t.producer_epoch}, begun "
+                    f"{(now - t.transaction_start_time_ms) / 1000:.0f} s ago, {sorted(f'{p.topic}/{p.partition}' for p in t.topic_partitions)[:6]}"
+                    for name, t in sorted(told) if not str(t.state.value).startswith(("Complete", "Empty"))]
+        except Exception as error:  # noqa: BLE001  it only helps to understand
+            return [f"the transactions cannot be listed: {error!r}"]
+        finally:
+            admin.close()
+
     # -- servers -------------------------------------------------------------------------------------------------------------
     def node(self, whom: str) -> int:
         """Id of the broker that is meant, as things are now."""
