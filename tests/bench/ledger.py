@@ -173,9 +173,8 @@ async def _beside(site: Site, mix: Mix, options: argparse.Namespace, watch: Watc
     """The same load while the ledger drains; then the ledger alone until it is through. Returns when the load ended, too."""
     watching = asyncio.create_task(watch.run(rows))
     try:
-        heard = await _alone(site, mix, options)
-        until = time.monotonic()
+        sender, reader, ended = await played(site, mix, options.rate, options.seconds, warm=False)
         await watching
     finally:
         watching.cancel()
-    return heard, until
+    return Heard(sender, reader, ended), sender.ended

@@ -164,6 +164,8 @@ class Sender:
         """Probe -> moment before it was sent, monotonic."""
         self.behind_s = 0.0
         """How far behind its rate it was at the worst."""
+        self.ended = 0.0
+        """When the last run had sent everything, monotonic."""
         self._choose = DefaultPartitioner()
 
     async def __aenter__(self) -> Sender:
@@ -192,6 +194,7 @@ class Sender:
             await asyncio.sleep(TICK_S)
         await asyncio.gather(*waiting)
         self.sent += count
+        self.ended = time.monotonic()
         return count
 
     async def _send(self, messages: Sequence[Message]) -> list[Any]:
