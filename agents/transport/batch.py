@@ -4,9 +4,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -196,6 +198,19 @@ async def _bulk(producer: Any, lane: Lane, sends: Sequence[Send]) -> list[Writte
     return written + [await filling.hand_over() for filling in found.values()]
 
 
+Turns = defaultdict[tuple[str, int], asyncio.Lock]
+_waiting: WeakKeyDictionary[Any, Turns] = WeakKeyDictionary()
+
+
+def _turns(producer: Any) -> Turns:
+    """Whose turn it is to hand a batch over, by partition. aiokafka lets all who wait for a partition run for it at once, and gives up on one that has
+    lost often enough long before its time is over."""
+    turns = _waiting.get(producer)
+    if turns is None:
+        turns = _waiting[producer] = defaultdict(asyncio.Lock)
+    return turns
+
+
 class _Filling:
     """A producer batch of one partition, until it is full. The first record of a batch is always taken, whatever its size."""
 
@@ -214,7 +229,8 @@ class _Filling:
 
     async def hand_over(self) -> Written:
         """To the producer, after what it was given for this partition before; then begin anew."""
-        written = await self.producer.send_batch(self.batch, self.topic, partition=self.partition), self.count
+        async with _turns(self.producer)[self.topic, self.partition]:
+            written = await self.producer.send_batch(self.batch, self.topic, partition=self.partition), self.count
         self.batch, self.count = self.producer.create_batch(), 0
         return written
 

@@ -97,3 +97,33 @@ async def test_many_outputs_go_out_by_partition_in_their_order_where_the_default
     rest = [(topic, part, rows) for topic, part, rows in made if topic != "out"]
     assert rest == [*(("all", n, [(b"k", b"v")]) for n in range(3)), ("one", 2, [(b"k", b"v")])]
     assert lane.progress.sends == 204
+
+
+async def test_of_many_lanes_that_write_to_one_partition_each_has_its_turn() -> None:
+    """aiokafka subtracts the time since the beginning again at each try, so who loses a few times gives up: nobody may compete."""
+
+    class Narrow:
+        competing = most = 0
+
+        def create_batch(self) -> Any:
+            return SimpleNamespace(append=lambda **_: object())
+
+        async def partitions_for(self, topic: str) -> set[int]:
+            return {0}
+
+        async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+            self.competing += 1
+            self.most = max(self.most, self.competing)
+            await asyncio.sleep(0.001)
+            self.competing -= 1
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            future.set_result(RecordMetadata(topic, partition, TopicPartition(topic, partition), 0, 0, 0, 0))
+            return future
+
+    ends, lanes = Ends(), [a_lane() for _ in range(8)]
+    narrow = ends.recorder = Narrow()  # type: ignore[assignment]
+    for lane in lanes:
+        submit(ends, flow(), lane, plan(outputs=[Send("out", b"k", b"v")] * 100))  # type: ignore[arg-type]
+    await asyncio.gather(*(lane.tail for lane in lanes))
+    assert narrow.most == 1  # type: ignore[attr-defined]
+    assert [lane.settled for lane in lanes] == [1] * 8
