@@ -58,7 +58,7 @@ def spread(trip: Trip) -> list[Ambiguous]:
             found = known.get(asked) if head not in STOPPING else None
             if found is None:
                 found = known[asked] = resolved(trip, fact, served, by_id)
-            if (not found and head not in ABOUT_US) or (head == "doc" and _withheld(trip, fact, found)):
+            if (not found and head not in ABOUT_US) or (head == "doc" and withheld(trip, fact, found)):
                 lost.append(Ambiguous(fact, _authority(fact.side), _part(fact.side, "office")))
             for side in found:
                 side.placed.append(fact)
@@ -135,7 +135,7 @@ def _left_post(trip: Trip, fact: Fact, authority: str) -> bool:
                for f in trip.facts)
 
 
-def _withheld(trip: Trip, fact: Fact, found: list[SideCase]) -> bool:
+def withheld(trip: Trip, fact: Fact, found: list[SideCase]) -> bool:
     """A word that would free one of several sides and does not say which: at none of its own authority's."""
     authority = _authority(fact.side)
     return fact.key[3] in BINDING and not any(s.authority == authority for s in found) and any(

@@ -3,16 +3,18 @@
 * `position` (side `*`): no side, only which train carries which box.
 * `eta` of a side: that side's deadlines; where the customs-rail link applies, also GTT-06 of its pair.
 * Presence, runs, loading, the words of documents, demands and conditions at one side: that side and its pair at the crossing; a control also
-  every later side (recognition); a departure or visit, while earlier notes are compared, also every side still ahead.
+  every later side (recognition); a departure or visit, while earlier notes are compared, also every side still ahead. Whatever touches a
+  side: the sides that ask to amend a document which serves it (`decided`), for a second visit or run takes back what was decided of it.
 * A filing whose document nobody has spoken of yet: the sides that it serves, its authority's, and of the link's own papers the link's sides.
-* All else touches everything: anything of a TERRITORY, an agency, a seal, a filing that is known already, the declaration, a mask, a house item,
-  `doc ... ended`, `....enrolled`, a railway or an office that is named for the first time.
+* All else touches everything: a word that frees one of its authority's sides and does not say which; anything of a TERRITORY, an agency, a seal,
+  a filing that is known already, the declaration, a mask, a house item, `doc ... ended`, `....enrolled`, a railway or an office that is named for
+  the first time.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from streams.assess.resolve import STOPPING, lodged_of, offices_named, resolved
+from streams.assess.resolve import STOPPING, lodged_of, offices_named, resolved, withheld
 from streams.rules.case import Lodged, SideCase, Trip
 from streams.rules.grounds import CHANGED, of_seals
 from topics.facts import EVERYWHERE, NEVER, Fact, Rank
@@ -64,18 +66,22 @@ def touched(trip: Trip, changed: Sequence[Fact], new: Collection[int], amending:
             found.else_ |= _papers(trip, lodged)
     for fact in changed:
         head = fact.key[0]
+        if fact.rank is Rank.RAILWAY and fact.source in trip.reference.parties and fact.source not in trip.railways:
+            return None                                 # a railway that is named for the first time reads all sides
         if fact.side == EVERYWHERE:
             if head != "position":
                 return None
             found.positions = True
             continue
-        if "/" in fact.scope or (fact.rank is Rank.RAILWAY and fact.source in trip.reference.parties and fact.source not in trip.railways):
+        if "/" in fact.scope:
             return None
         if (head not in ("eta", "filing") and head not in LOCAL) or not _confined(fact):
             return None
         sides = resolved(trip, fact, served, by_id) if fact.side[:1] == "@" else [by_id[fact.side]] if fact.side in by_id else []
         if not sides or any(s.kind == "TERRITORY" for s in sides) or _anywhere(trip, head, sides):
             return None
+        if head == "doc" and fact.side[:1] == "@" and withheld(trip, fact, sides):
+            return None                                 # nobody knows which of its authority's sides it frees
         found.places.append((fact, sides))
         for side in sides:
             if head == "eta" and fact.source != side.authority:
@@ -85,8 +91,11 @@ def touched(trip: Trip, changed: Sequence[Fact], new: Collection[int], amending:
             else:
                 found.else_ |= reach(trip, side, fact)
                 found.pairs |= pair(trip, side)
-        if head == "doc":                               # what one of its authorities has decided, nobody asks to amend at another
+        if head == "doc":
             found.else_ |= {name for name in served.get((fact.key[1], fact.key[2]), ()) if amending(name)}
+    for serving in served.values():                     # what one of its authorities has decided, nobody asks to amend at another
+        if not found.else_.isdisjoint(serving):
+            found.else_ |= {name for name in serving if amending(name)}
     found.anew = found.else_ | found.pairs
     found.pairs -= found.else_
     return found
