@@ -127,8 +127,8 @@ class Consumer(driver.Consumer):
             await self._pause()
             return
         assignment = lanes[next(iter(want))].assignment
-        # While some lane lacks room, do not sit in a long fetch: its acknowledgement should let it read soon.
-        wait = timeout if len(want) == len(lanes) else 0.02
+        # While some lane lacks room, do not sit in a long fetch: its acknowledgement should let it read soon. One that is held can wait.
+        wait = timeout if len(want) + sum(lane.held for lane in lanes.values()) >= len(lanes) else 0.02
         records, marks = await self._thread.call_thread(self._thread.fetch, want, assignment, wait)
         for tp, (position, highwater) in marks.items():
             lane = lanes[tp]

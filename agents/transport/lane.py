@@ -159,9 +159,14 @@ class Lane:
             self.foreign = True
 
     @property
+    def held(self) -> bool:
+        """Do operators let its records wait?"""
+        return self.flow is not None and self.tp.topic in self.flow.held
+
+    @property
     def wants(self) -> bool:
         """May it be given another batch? Credit based: this is the only back-pressure."""
-        if self.flow is not None and self.tp.topic in self.flow.held:
+        if self.held:
             return False
         return self.ready and not self.closing and not self.holding and len(self.pending) < MAX_INFLIGHT
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 
 from agents.transport import faust_plugin
 from agents.transport.guard import Guard
@@ -126,3 +127,24 @@ async def test_a_process_that_was_stopped_sends_nothing_when_it_wakes(stopped: b
         process.send_signal(signal.SIGCONT)
     assert await process.stdout.readline() == (b"1 []\n" if stopped else b"0 [1]\n")
     await process.wait()
+
+
+@pytest.mark.parametrize(("held", "pending", "short"), [(False, 0, False), (True, 0, False), (False, 2, True)])
+async def test_only_a_lane_that_lacks_room_shortens_the_fetch_not_one_that_operators_hold(held: bool, pending: int, short: bool) -> None:
+    one, two = a_lane(), a_lane()
+    two.tp = TopicPartition("other", 0)
+    two.flow.held = {"other"} if held else set()
+    two.pending = dict.fromkeys(range(pending), False)
+    asked: list[tuple[set[Any], float]] = []
+
+    async def call_thread(fetch: Any, want: Any, assignment: Any, wait: float) -> Any:
+        asked.append((set(want), wait))
+        return {}, {}
+
+    consumer = faust_plugin.Consumer.__new__(faust_plugin.Consumer)
+    hub = SimpleNamespace(lanes={one.tp: one, two.tp: two}, flow_started_at=1.0)
+    consumer.__dict__.update(hub=hub, flow_active=True, _thread=SimpleNamespace(call_thread=call_thread, fetch=None), _stopped=asyncio.Event(),
+                             _crashed=asyncio.Event())
+    async for _ in consumer.getmany(0.7):
+        raise AssertionError("nothing was fetched")
+    assert asked == [({one.tp} if held or pending else {one.tp, two.tp}, 0.02 if short else 0.7)]
