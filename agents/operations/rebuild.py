@@ -93,7 +93,8 @@ def _shipment(kept: Shipment | None, key: str, facts: Sequence[Any], now: int, r
     if kept is None and newest_at(held) + reference.limits.retire_days * DAY <= now:
         return None                                     # retired and forgotten, as it should be
     limited = tuple(sorted({*before.limited, *(side for _, side in refused)}))
-    return msgspec.structs.replace(before, facts=held, limited=limited, due_public=1)
+    # what was said rests on the facts as they were: without its ground the next step assesses the whole
+    return msgspec.structs.replace(before, facts=held, limited=limited, due_public=1, ground=None)
 
 
 def _facts(state: Shipment) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from agents.transport.batch import Batch, submit
@@ -22,6 +22,7 @@ from streams.effects import Ack, Await, Effect, PutState
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
+FENCE_AGAIN_S = 0.5
 TRANSACTION_TIMEOUT_MS = 10_000
 """A worker that dies in a transaction stalls the readers of its outputs for so long at most (less when its successor fences it)."""
 
@@ -212,12 +213,23 @@ class Flow:
         await link.seek_lane(lane, lane.next)
 
     async def _fence(self, link: Link, lane: Lane) -> None:
-        lane.producer = AIOKafkaProducer(
-            **link.producer_settings(),
-            transactional_id=f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        )
-        await asyncio.wait_for(lane.producer.start(), START_TIMEOUT_S)
+        """A transactional producer of this lane's name: who had it before is out. Tries again while a broker that is looked for dies in between."""
+        end = boot_clock() + START_TIMEOUT_S
+        while True:
+            lane.producer = AIOKafkaProducer(
+                **link.producer_settings(),
+                transactional_id=f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}",
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            )
+            try:
+                await asyncio.wait_for(lane.producer.start(), START_TIMEOUT_S)
+                return
+            except KafkaError as error:
+                if not lane.open or boot_clock() > end or not (type(error) is KafkaError or isinstance(error, KafkaConnectionError)):
+                    raise
+                log.warning("lane %s: its transactional producer does not start and is made anew: %r", lane.tp, error)
+                await self._stop_producer(lane)
+                await asyncio.sleep(FENCE_AGAIN_S)
 
     async def _identify(self, link: Link, lane: Lane, known: InputIdentity | None, now: InputIdentity) -> None:
         """The state says which input it was made from; a new one is told now. Raises Refuses."""
@@ -268,6 +280,9 @@ class Flow:
         """A lane was given up: free what it holds."""
         if lane.work is not None:
             lane.work.close()
+        await self._stop_producer(lane)
+
+    async def _stop_producer(self, lane: Lane) -> None:
         if lane.producer is not None:
             try:
                 await asyncio.wait_for(lane.producer.stop(), 10)

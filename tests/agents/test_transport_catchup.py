@@ -329,7 +329,7 @@ async def test_a_snapshot_that_does_not_fit_is_left_aside_with_a_log_line(
     snapshot.write(snapshot.file_of(tmp_path, "g", "toy", 0), a_head(**other), pairs)
     work = FoldWork(a_partition())
     with caplog.at_level(logging.WARNING):
-        head = await keeper.load(FLOW, lane, work, lambda a, b: a <= 10)
+        head = await keeper.load(FLOW, lane, work, lambda nexts: nexts[0] <= 10)
     assert (head is None) is bool(says)
     assert says in caplog.text
     assert len(work.partition.cells) == (0 if says else len(source.cells))
