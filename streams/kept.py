@@ -13,7 +13,8 @@ from topics.events.base import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+encoded = msgspec.msgpack.Encoder(order="deterministic").encode
+"""The bytes that `digest` looks at."""
 
 DIGEST_BYTES = 8
 """64 bits: two of the few hundred inputs of one key collide with probability below 10**-14."""
@@ -33,7 +34,12 @@ def instant(us: int) -> datetime:
 
 def digest(value: object) -> bytes:
     """Eight bytes that tell two values apart."""
-    return hashlib.blake2b(_encoder.encode(value), digest_size=DIGEST_BYTES).digest()
+    return hashed(encoded(value))
+
+
+def hashed(data: bytes) -> bytes:
+    """`digest` of what this is the encoding of."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def tag_of(event: msgspec.Struct) -> str:

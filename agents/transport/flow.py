@@ -222,7 +222,7 @@ class Flow:
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             )
             try:
-                await asyncio.wait_for(lane.producer.start(), START_TIMEOUT_S)
+                await asyncio.wait_for(lane.producer.start(), max(1.0, end - boot_clock()))
                 return
             except KafkaError as error:
                 if not lane.open or boot_clock() > end or not (type(error) is KafkaError or isinstance(error, KafkaConnectionError)):

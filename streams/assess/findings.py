@@ -1,7 +1,6 @@
 """Runs the rules: conditions before the status is computed, findings after it. What they say is collected in `Raised`."""
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from streams.assess.fresh import MASKED
 from streams.assess.resolve import STOPPING
 from streams.assess.rows import with_conditions
 from streams.explain.say import has, say_all
+from streams.kept import digest
 from streams.reference.model import Reference
 from streams.rules import RULES, grounds, rules_at
 from streams.rules.case import OURS, Case, Finding, SideCase, Trip
@@ -293,18 +293,20 @@ def _stands(side: SideCase, fact: Fact) -> bool:
     return any(d.kind == kind and d.reference == reference for s in scopes for d in s.open)
 
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-
 def said_of(conditions: Iterable[tuple[Rule, Finding]]) -> bytes:
     """Eight bytes that stand for the conditions of a side; none for none."""
     said = [(rule.id, finding) for rule, finding in conditions]
-    return hashlib.blake2b(_encoder.encode(said), digest_size=8).digest() if said else b""
+    return digest(said) if said else b""
 
 
 def asks_others(sides: Iterable[SideCase], raised: Raised) -> bool:
     """Does a finding of these sides ask to amend a document? Whether it may be, what the other sides say of it decides."""
-    return any(f.code in AMENDING for side in sides for _, f in (*raised.conditions.get(side.id, ()), *raised.findings.get(side.id, ())))
+    return any(amends(raised, side.id) for side in sides)
+
+
+def amends(raised: Raised, side: str) -> bool:
+    """Does a finding of this side?"""
+    return any(f.code in AMENDING for _, f in (*raised.conditions.get(side, ()), *raised.findings.get(side, ())))
 
 
 def doubted(side: SideCase, name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.assess.filings import filings_of
-from streams.assess.findings import AMENDING, Raised, over, proofs, said_of
+from streams.assess.findings import Raised, amends, over, proofs, said_of
 from streams.assess.presence import presence
 from streams.assess.resolve import filing_order
 from streams.assess.route import REACHED
@@ -44,7 +44,7 @@ class Memo:
         """Does this side ask to amend a document? Whether it may be, the other sides that it serves have a say in."""
         if side in self.standing:
             return next((s.amends for s in self.says if s.side.id == side), True)
-        return any(f.code in AMENDING for _, f in (*self.raised.conditions.get(side, ()), *self.raised.findings.get(side, ())))
+        return amends(self.raised, side)
 
     def holds(
         self, reference: Reference, broadcasts: tuple[msgspec.Struct, ...], now: int, pack: str, due_first: dict[str, int], limited: tuple[str, ...]

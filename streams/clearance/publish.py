@@ -9,7 +9,6 @@ against what was shown last, so that small steps add up and never drift. Between
 """
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -20,6 +19,7 @@ from streams.assess.rows import covers
 from streams.assess.say import times_of
 from streams.clearance.state import OpenAlert, Shipment, Shown
 from streams.fold import Emit, World
+from streams.kept import digest
 from streams.reference.model import Agreement, Reference
 from streams.rules.case import SideCase
 from topics import registry
@@ -48,13 +48,6 @@ TELLS_DUE = "FILING_"
 EXCHANGE = "exchange"
 """Kind of the agreements that say what one authority may tell another."""
 WITH_STATUS = registry.WITH_STATUS
-
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-
-def digest(value: object) -> bytes:
-    """Eight bytes that stand for a content."""
-    return hashlib.blake2b(_encoder.encode(value), digest_size=8).digest()
 
 
 def heard(public: Sequence[msgspec.Struct], pack: str, sides: Sequence[SideCase], facts: Sequence[Fact]) -> bytes:

@@ -6,17 +6,16 @@ Whatever is not certain to pass, and to pass without a flag, goes the long way a
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Annotated, Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from streams.effects import Record
 from streams.fold import Emit
+from streams.gps import FAULTS, TAG, decode, train_ref
 from streams.intake import checks
 from streams.intake.reading import FORMAT_HEADER
 from streams.intake.routing import TRAINS
 from topics.codec import BYTES_IN_MAX
-from topics.events.base import Instant, Name, ShortText, TrainRef
+from topics.events.base import TrainRef
 from topics.events.rail import PositionReported
 from topics.facts import DAY, MINUTE
 from topics.formats.digitraffic import MARK
@@ -24,31 +23,8 @@ from topics.identifiers import train_key
 from topics.positions import NULL_ISLAND_DEGREES
 from topics.registry import PartySpec, TopicSpec
 
-TAG = "train.position"
 TRAINS_MAX = 4_096
 """Trains of one railway whose names are remembered."""
-
-
-class _Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=TAG, gc=False):
-    """The fields of `PositionReported` as far as they pass without a look, with its bounds; the source must be the party, whose id is good."""
-
-    source: str
-    id: Name
-    event_time: Instant
-    received_time: Instant | None = None
-    code: ShortText = ""
-    record: ShortText = ""
-    version: Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)] = 0
-    container: Literal[""] = ""
-    item: ShortText = ""
-    flags: tuple[str, ...] = ()
-    date_only: bool = False
-    train: msgspec.Raw
-    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
-    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
-    speed_kmh: Annotated[float, msgspec.Meta(ge=0, le=400)] | None = None
-    station: Literal[""] = ""
-    what: Literal["at", "arrived", "departed", "passed"] = "at"
 
 
 class _Train(NamedTuple):
@@ -58,11 +34,6 @@ class _Train(NamedTuple):
     key: str
     names: tuple[bytes, bytes]
     """What the record's own key may be."""
-
-
-_decode = msgspec.json.Decoder(_Position).decode
-_ref = msgspec.json.Decoder(TrainRef).decode
-_FAULTS = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
 
 
 class Swift:
@@ -89,12 +60,12 @@ class Swift:
         if record.headers and any(name == FORMAT_HEADER for name, _ in record.headers):
             return None
         try:
-            event = _decode(data)
+            event = decode(data)
             written = bytes(event.train)
             train = self._trains.get(written) or self._train(written)
-        except _FAULTS:
+        except FAULTS:
             return None
-        if train is None or event.source != self._party or event.flags:
+        if train is None or event.source != self._party or event.flags or event.container:
             return None
         if at != self._at:
             self._times(at)
@@ -117,7 +88,7 @@ class Swift:
 
     def _train(self, written: bytes) -> _Train | None:
         """None: another railway's, or of no day of the calendar. Raises what msgspec raises."""
-        ref = _ref(written)
+        ref = train_ref(written)
         if ref.railway != self._party:
             return None
         try:

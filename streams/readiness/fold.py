@@ -1,12 +1,12 @@
 """The READINESS fold: at most one update per second and train."""
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
 from streams.fold import Emit, Fate, Fold, Outcome, Step, World
+from streams.kept import digest
 from streams.readiness.count import readiness
 from streams.readiness.state import Inbound, Run, decode, encode, merge
 from topics import codec, registry
@@ -17,8 +17,6 @@ from topics.facts import DAY
 PERIOD = 1_000_000
 """At least a second between two updates of one train, microseconds."""
 TOPIC = "train.readiness"
-
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class ReadinessFold(Fold[Run, Inbound]):
@@ -64,7 +62,7 @@ class ReadinessFold(Fold[Run, Inbound]):
 def content(picture: TrainReadiness) -> bytes:
     """What makes an update worth publishing: everything but revision, time and margins, which the clock moves."""
     sides = tuple(msgspec.structs.replace(s, margin_minutes=None) for s in picture.sides)
-    return hashlib.blake2b(_encoder.encode(msgspec.structs.replace(picture, revision=0, at=0, sides=sides)), digest_size=8).digest()
+    return digest(msgspec.structs.replace(picture, revision=0, at=0, sides=sides))
 
 
 def _emits(key: str, out: TrainReadiness, world: World) -> tuple[Emit, ...]:

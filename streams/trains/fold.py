@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from streams import gps
 from streams.codes import UNKNOWN_CODE, row_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import micros, outcome
 from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
 from streams.reference.model import Reference
-from streams.trains import gps, quiet
+from streams.trains import quiet
 from streams.trains.inputs import ORIGINS_MAX, Heard, Input, RunInputs, State, decode, encode, fix_of, origin_of
 from streams.trains.masked import dealt
 from streams.trains.run import Closures, Run

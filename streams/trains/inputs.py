@@ -14,9 +14,9 @@ import msgspec
 
 from streams.derived import Said
 from streams.fold import Fate
+from streams.gps import Gps
 from streams.kept import at_of, digest, event_id, identity, keep, micros, order, put, speaking, tag_of
 from streams.reference.model import Place, Reference
-from streams.trains.gps import Gps
 from topics.events.base import Event, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Inherited

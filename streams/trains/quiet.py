@@ -21,10 +21,10 @@ import msgspec
 
 from streams.derived import after_inputs, difference
 from streams.fold import Emit, Fate, Outcome, Step, World
+from streams.gps import Gps, train_of
 from streams.kept import instant
 from streams.masks import mark, masks_of
 from streams.reference.model import Limits, Reference
-from streams.trains.gps import Gps, train_of
 from streams.trains.inputs import LAST_FIXES, SQUARES_MAX, Fix, Heard, RunInputs, State, border_stations, fix_of, into, near_border
 from streams.trains.line import Spot, apart, spot_of
 from streams.trains.run import Closures, Run
@@ -301,12 +301,10 @@ class _Merge:
 
 def _frame(state: State, key: str, world: World) -> Frame | None:
     """What the state's object remembers, or what it would if it had not just been read, if that still holds."""
-    frame: Frame | None = state.__dict__.get("frame")
-    if frame is None:
+    if "frame" not in state.__dict__:                    # asked once of a state: there is one or there is none
         known = state.__dict__.pop("run", None) or _read_anew(state, key, world)
-        frame = _framed(state, *known) if known is not None else None
-        if frame is not None:
-            state.__dict__["frame"] = frame
+        state.__dict__["frame"] = _framed(state, *known) if known is not None else None
+    frame: Frame | None = state.__dict__["frame"]
     if frame is None or frame.world is not world.broadcasts or frame.run.reference is not world.reference:
         return None
     return frame

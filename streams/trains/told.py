@@ -6,21 +6,19 @@ sent and what is kept are the same in every byte (tests/streams/test_trains_quie
 """
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import msgspec
 
 from streams.derived import Said, Word
 from streams.fold import Emit
-from streams.kept import DIGEST_BYTES, digest
+from streams.kept import digest, encoded, hashed
 from streams.trains.boxes import Aboard
 from streams.trains.run import COMPARED, CUSTODY, READINESS, Run
 from topics.events.internal import Movement
 
 LIST = 0x90
 """MessagePack: a list of up to 15, its length in the low bits."""
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Slot(NamedTuple):
@@ -64,8 +62,8 @@ def slots_of(run: Run, said: Said) -> Slots | None:
             if box is None:
                 return None
             movement = run.movement(word.key, box)
-            data = _encode(run.compared(common, told, movement, box))
-            if not data.startswith(head) or _hashed(data) != word.digest:
+            data = encoded(run.compared(common, told, movement, box))
+            if not data.startswith(head) or hashed(data) != word.digest:
                 return None
             found.append(Slot(name, box, movement, data[len(head):]))
     if not profile or len(found) != len(run.boxes) + 1 or list(said) != sorted(said):
@@ -85,7 +83,7 @@ def said_again(run: Run, slots: Slots, said: Said, version: int) -> tuple[tuple[
                 after[slots.profile] = Word(saying.key, compared, None, READINESS, saying.gone)
                 emits.append(Emit(READINESS, saying.key, msgspec.structs.replace(saying.value, seq=version)))
             continue
-        old, compared = said[slot.name], _hashed(head + slot.rest)
+        old, compared = said[slot.name], hashed(head + slot.rest)
         if compared != old.digest:
             after[slot.name] = Word(old.key, compared, None, CUSTODY, old.gone)
             emits.append(Emit(CUSTODY, old.key, msgspec.structs.replace(slot.said, seq=version, milestones=run.of_box(slot.box), position=position)))
@@ -94,9 +92,4 @@ def said_again(run: Run, slots: Slots, said: Said, version: int) -> tuple[tuple[
 
 def _head(common: bytes) -> bytes:
     """How what is compared begins: a list of as many, the first of them what all containers have in common."""
-    return bytes((LIST + COMPARED,)) + _encode(common)
-
-
-def _hashed(data: bytes) -> bytes:
-    """`streams.kept.digest` of what this is the encoding of."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return bytes((LIST + COMPARED,)) + encoded(common)

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from agents import reference as reference_files
+from streams import gps
 from streams.fold import Step, World
 from streams.kept import instant
 from streams.reference.model import Reference
-from streams.trains import TrainsFold, gps, quiet
+from streams.trains import TrainsFold, quiet
 from streams.trains.inputs import Heard, Input, State
 from tests.bench.positions import MINUTE, load_of
 from topics import codec
@@ -228,7 +229,7 @@ def test_the_short_form_of_a_position_has_the_fields_and_bounds_of_the_whole() -
     short, whole = ({f.encode_name: f for f in msgspec.structs.fields(kind)} for kind in (gps.Gps, PositionReported))
     assert short.keys() == whole.keys()
     differing = {name for name in whole if short[name].type != whole[name].type or short[name].default != whole[name].default}
-    assert differing == {"source", "train", "lat", "lon", "record", "station"}, "looked up by name, or narrower"
+    assert differing == {"source", "train", "lat", "lon", "station"}, "looked up by name, or narrower"
 
 
 def test_a_position_is_refused_the_same_whichever_way_it_is_read(reference: Reference) -> None:

@@ -46,16 +46,22 @@ class ConsistReported(Event, frozen=True, kw_only=True, tag="train.consist"):
     place: ShortText = ""
 
 
+Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
+Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
+SpeedKmh = Annotated[float, msgspec.Meta(ge=0, le=400)]
+Happened = Literal["at", "arrived", "departed", "passed"]
+
+
 class PositionReported(Event, frozen=True, kw_only=True, tag="train.position", gc=False):
     """Where a train is, in WGS 84 degrees, or at which station it arrived, departed or passed."""
 
     train: TrainRef
-    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
-    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
-    speed_kmh: Annotated[float, msgspec.Meta(ge=0, le=400)] | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
+    speed_kmh: SpeedKmh | None = None
     station: ShortText = ""
     """Station id of the network, where the source names one."""
-    what: Literal["at", "arrived", "departed", "passed"] = "at"
+    what: Happened = "at"
 
 
 class HandOverSheet(Event, frozen=True, kw_only=True, tag="train.handed_over"):

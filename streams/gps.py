@@ -1,43 +1,34 @@
-"""GPS positions as they come off TRAINS' topic: nearly all that comes in, read with as little work as tells a good one for certain.
+"""GPS positions, nearly all that comes in, read with as little work as tells a good one for certain: at intake and off TRAINS' topic.
 
 Patterns and the train's names cost three quarters of decoding a position, and are the same in every position of a train. So the names are
 looked up as they were written, and only what has never been read is matched. Whatever is not certain to be good is decoded as everything else.
 """
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from topics import codec
-from topics.events.base import Instant, Name, PartyId, ShortText, TrainRef
-from topics.events.rail import PositionReported
+from topics.events.base import Event, PartyId, TrainRef
+from topics.events.rail import Happened, Latitude, Longitude, PositionReported, SpeedKmh
 
+TAG = "train.position"
 NAMES_MAX = 16_384
 """Trains (and sources) whose names are remembered; a network has a few thousand under way."""
 
 
-class Gps(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="train.position", gc=False):
-    """A position in degrees, without a record of its source. Fields and bounds are those of `PositionReported`."""
+class Gps(Event, frozen=True, kw_only=True, tag=TAG, gc=False):
+    """A position in degrees. Its bounds are those of `PositionReported`; the source's pattern and the train's names are left to whoever reads it."""
 
     source: str
-    id: Name
-    event_time: Instant
-    received_time: Instant | None = None
-    code: ShortText = ""
-    record: Literal[""] = ""
-    version: Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)] = 0
-    container: ShortText = ""
-    item: ShortText = ""
-    flags: tuple[str, ...] = ()
-    date_only: bool = False
     train: msgspec.Raw
     """As it was written."""
-    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
-    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
-    speed_kmh: Annotated[float, msgspec.Meta(ge=0, le=400)] | None = None
+    lat: Latitude
+    lon: Longitude
+    speed_kmh: SpeedKmh | None = None
     station: Literal[""] = ""
-    what: Literal["at", "arrived", "departed", "passed"] = "at"
+    what: Happened = "at"
 
 
 class _Sender(msgspec.Struct):
@@ -45,9 +36,10 @@ class _Sender(msgspec.Struct):
 
 
 POSITION = b'{"type":"train.position",'
-_decode = msgspec.json.Decoder(Gps).decode
-_ref = msgspec.json.Decoder(TrainRef).decode
-_FAULTS = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
+decode = msgspec.json.Decoder(Gps).decode
+train_ref = msgspec.json.Decoder(TrainRef).decode
+FAULTS = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
+"""What decoding raises."""
 _trains: dict[bytes, TrainRef] = {}
 _sources: set[str] = set()
 
@@ -57,18 +49,20 @@ def read(value: bytes) -> Gps | None:
     if not value.startswith(POSITION) or b"\\" in value or len(value) > codec.BYTES_IN_MAX:
         return None
     try:
-        found = _decode(value)
+        found = decode(value)
+        if found.record:                                 # a source's numbered position may be corrected: looked at in full
+            return None
         if found.source in _sources and bytes(found.train) in _trains:
             return found
         _remember(found)
-    except _FAULTS:
+    except FAULTS:
         return None
     return found
 
 
 def _remember(found: Gps) -> None:
     """Names that are good. Raises msgspec.ValidationError and the like."""
-    train = _ref(found.train)
+    train = train_ref(found.train)
     msgspec.convert({"source": found.source}, _Sender)
     if len(_trains) >= NAMES_MAX or len(_sources) >= NAMES_MAX:
         _trains.clear()
@@ -79,7 +73,7 @@ def _remember(found: Gps) -> None:
 
 def train_of(found: Gps) -> TrainRef:
     """The train that it names."""
-    return _trains.get(bytes(found.train)) or _ref(found.train)
+    return _trains.get(bytes(found.train)) or train_ref(found.train)
 
 
 def whole(found: Gps) -> PositionReported:
