@@ -78,6 +78,12 @@ def order_of(fact: Fact) -> tuple[int, int, str, int, str]:
     return fact.version, fact.at, fact.id, fact.rank, repr((_stable(fact.value), fact.code, fact.dated))
 
 
+def supersedes(fact: Fact, held: Fact) -> bool:
+    """Is it the higher of two of one slot (`order_of`)? Their contents are written out only where nothing else tells them apart."""
+    here, there = (fact.version, fact.at, fact.id, fact.rank), (held.version, held.at, held.id, held.rank)
+    return order_of(fact) > order_of(held) if here == there else here > there
+
+
 def _stable(value: object) -> object:
     if isinstance(value, dict):
         return sorted((k, _stable(v)) for k, v in value.items())
@@ -92,6 +98,6 @@ def merge(facts: Facts, new: Iterable[Fact]) -> Facts:
     for fact in new:
         slot = slot_of(fact)
         held = out.get(slot)
-        if held is None or order_of(fact) > order_of(held):
+        if held is None or supersedes(fact, held):
             out[slot] = fact
     return out

@@ -5,11 +5,11 @@ arrival and the authority's own registration time.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from streams.assess.rows import waived
+from streams.assess.rows import is_empty, waived
 from streams.network.deadlines import ClockTime, Deadline, clocks, deadline, timing, timing_changes
-from streams.reference.model import FilingRow, Reference
+from streams.reference.model import FilingRow, Reference, SideRow
 from streams.rules.case import FilingCase, SideCase, Trip
 from streams.status import DocState, Document, ScopeStatus
 from topics.facts import NEVER, WHOLE
@@ -26,10 +26,16 @@ def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Ma
         return ()
     found: dict[str, FilingCase] = {}
     said = _said(side)
+    apart = said.keys() | {f.scope for f in side.facts if f.key[0] == "loading_start"}
+    looked: set[tuple[object, ...]] = set()
     for scope, row in side.rows.items():
         status = side.scope(scope)
         if row is None or status is None or (status.state.value in ("NOT_REQUIRED", "CANCELLED") and "file_again" not in status.flags):
             continue
+        if (alike := _alike(trip, side, scope, row, status, apart)) is not None:
+            if alike in looked:
+                continue
+            looked.add(alike)
         clock = _clocks(side, scope, status.visit, said)
         for asked in row.filings:
             case = _filing(trip, side, scope, asked, status, reference, first_known, clock, now)
@@ -37,6 +43,14 @@ def filings_of(trip: Trip, side: SideCase, reference: Reference, first_known: Ma
             if held is None or _worse(case, held):
                 found[asked.kind] = case
     return tuple(found.values())
+
+
+def _alike(trip: Trip, side: SideCase, scope: str, row: SideRow, status: ScopeStatus, apart: Collection[str]) -> tuple[object, ...] | None:
+    """Scopes with an equal one have the same filings, so that only the first can speak for them. None: this scope has times of its own (`apart`)."""
+    box = scope.split("/", 1)[0]
+    if scope in apart and scope != box:
+        return None
+    return (id(row), id(status), id(side.passages.get(scope)), side.procedures.get(scope, ""), box if box in apart else "", is_empty(trip, scope))
 
 
 def _worse(case: FilingCase, held: FilingCase) -> bool:

@@ -25,13 +25,19 @@ def presence(side: SideCase, scopes: Collection[str]) -> None:
     whole = said.get(WHOLE, [])
     plain = _passage(whole)
     side.passages = {}
+    of_box: dict[str, Passage] = {}
     for scope in sorted({*scopes, *_more(said, scopes)}):
         if scope != WHOLE and "/" not in scope:
             own = said.get(scope, ())
             side.passages[scope] = plain if not own else _passage([*whole, *own]) if whole else _passage(own)
             continue
-        own = [f for name in dict.fromkeys((scope.split("/", 1)[0], scope)) if name != WHOLE for f in said.get(name, ())]
-        side.passages[scope] = _passage([*whole, *own]) if own else plain
+        box = scope.split("/", 1)[0]
+        if scope in said and scope != WHOLE:
+            side.passages[scope] = _passage([*whole, *said.get(box, ()), *said[scope]])
+            continue
+        if box not in of_box:                            # an item passes as its box does, unless something is said of it in particular
+            of_box[box] = _passage([*whole, *said[box]]) if box in said and box != WHOLE else plain
+        side.passages[scope] = of_box[box]
     _roll_up(side, [f for found in said.values() for f in found if f.key[0] == "eta"])
 
 

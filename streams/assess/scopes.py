@@ -8,7 +8,8 @@ import msgspec
 
 from streams.rules.case import OURS, SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
-from streams.status.rollup import rolled_up
+from streams.status.rollup import Before, rolled_up, side_in
+from streams.status.view import Index, looked_at
 from topics.facts import EVERYWHERE, NEVER, WHOLE, Fact, Rank
 
 QUIET = frozenset({"route", "seal", "eta", "run", "loading_start", "terminal", "tally", "deviation"})
@@ -66,7 +67,10 @@ def stands(before: SideCase | None, side: SideCase, now: int) -> SideStatus | No
         return None
     if any(s.next_due is not None and now >= s.next_due for s in before.status.scopes.values()):
         return None
-    return before.status if _heard(before) == _heard(side) else None
+    if _heard(before) != _heard(side):
+        return None
+    side.index = before.index
+    return before.status
 
 
 def _alike(one: dict[str, SideRules], other: dict[str, SideRules]) -> bool:
@@ -86,14 +90,14 @@ def passes(side: SideCase) -> bool:
     return True
 
 
-def side_status_of(side: SideCase, now: int) -> SideStatus:
-    """The status of a side whose scopes may take different rules."""
+def side_status_of(side: SideCase, now: int, before: SideCase | None = None) -> SideStatus:
+    """The status of a side whose scopes may take different rules. `before`: the side as it was assessed last, without doubts."""
     if passes(side):
         return INNER
     bound = [s for s in side.rules if s != WHOLE]
     if len(side.rules) == 1:
         (only,) = side.rules.values()
-        return side_status(side.facts, bound, only, now)
+        return _alike_ruled(side, bound, only, now, before)
     groups: list[tuple[SideRules, list[str]]] = []
     for scope, rules in side.rules.items():
         for known, members in groups:
@@ -103,7 +107,7 @@ def side_status_of(side: SideCase, now: int) -> SideStatus:
         else:
             groups.append((rules, [scope]))
     if len(groups) == 1:
-        return side_status(side.facts, bound, groups[0][0], now)
+        return _alike_ruled(side, bound, groups[0][0], now, before)
     each: dict[str, ScopeStatus] = {}
     statuses = []
     known_scopes = set(side.rules)
@@ -116,6 +120,16 @@ def side_status_of(side: SideCase, now: int) -> SideStatus:
     return combined({s: each[s] for s in sorted(each)}, frozenset().union(*(s.flags & {"facts_limit"} for s in statuses)))
 
 
+def _alike_ruled(side: SideCase, bound: list[str], rules: SideRules, now: int, before: SideCase | None) -> SideStatus:
+    """Of a side with one row. What its scopes saw is kept where there are several, so that news of one box leaves the others alone."""
+    side.index = index = Index(side.facts, looked_at(rules))
+    then = None
+    if before is not None and before.index is not None and before.status is not None and all(r is rules or r == rules for r in before.rules.values()):
+        then = Before(index, before.index, before.status.scopes)
+    status = side_in(index, bound, rules, now, then)
+    if len(status.scopes) == 1:
+        side.index = None
+    return status
 
 
 WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)

@@ -11,7 +11,7 @@ import msgspec
 from streams.assess.memo import Memo
 from streams.clearance.kept import Ground
 from streams.squeeze import SWELLS, loosened, squeezed
-from topics.facts import DAY, Fact, Slot, order_of, slot_of
+from topics.facts import DAY, Fact, Slot, slot_of, supersedes
 
 FACTS_PER_SCOPE_MAX = 256
 """Facts of one scope at one side; one more is refused as FACTS_LIMIT. A block train's note has fifty boxes, so the side as a whole
@@ -144,7 +144,7 @@ def add(held: tuple[Fact, ...], new: Iterable[Fact]) -> tuple[tuple[Fact, ...], 
         at = bisect_left(facts, slot, key=slot_of)
         old = facts[at] if at < len(facts) and slot_of(facts[at]) == slot else None
         if old is not None:
-            if order_of(fact) > order_of(old):
+            if supersedes(fact, old):
                 facts[at] = fact
                 changed.append(fact)
             elif fact != old:

@@ -13,6 +13,7 @@ from streams.network.deadlines import Timing
 from streams.network.sides import SideSpec
 from streams.reference.model import FilingRow, Reference, SideRow
 from streams.status import DocState, Document, ScopeStatus, SideRules, SideStatus
+from streams.status.view import Index
 from topics.events.sites import CrossingCondition
 from topics.facts import NEVER, WHOLE, Fact
 
@@ -128,7 +129,7 @@ class SideCase:
     """One side of the route with everything known of it."""
 
     __slots__ = (
-        "authority", "classes", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "kind", "left", "linked",
+        "authority", "classes", "crossing", "departed", "direction", "eta", "facts", "filings", "fresh", "id", "index", "kind", "left", "linked",
         "mapped", "names", "office", "office_role", "order", "passages", "placed", "presented", "procedures", "required", "rows", "rules", "run", "seen",
         "spec", "stale", "status", "summaries", "travel", "union")
 
@@ -164,6 +165,8 @@ class SideCase:
         """Facts about this side in particular, in slot order: `facts` without those of every side and our own conditions."""
         self.classes: list[Any] | None = None
         """What the restricted rules find here, looked for once."""
+        self.index: Index | None = None
+        """What the scopes of a side with several see, by which they were assessed."""
         self.linked: dict[str, list[Fact]] | None = None
         """What the customs-rail link's rules look at, sorted out once."""
         self.summaries: dict[str, Any] = {}
@@ -178,7 +181,7 @@ class SideCase:
             setattr(side, name, getattr(self, name))
         side.placed, side.facts = placed, placed + shared
         side.rows, side.rules, side.procedures = {}, {}, {}
-        side.status, side.eta, side.classes, side.travel, side.linked = None, None, None, None, None
+        side.status, side.eta, side.classes, side.travel, side.linked, side.index = None, None, None, None, None, None
         side.filings, side.fresh, side.summaries = (), (), {}
         side.seen = side.presented = side.departed = side.left = NEVER
         side.passages = {}

@@ -217,7 +217,7 @@ def _flags(s: Scope, now: int, index: Index, scope: str, state: State) -> set[st
 def _had_leave(s: Scope, index: Index, scope: str) -> bool:
     """Judged by what was so when it left: what happens later neither heals nor causes it."""
     left = s.view.left
-    if any(f.at > left for f in index.facts) or any(d.valid_until is not None for d in s.every.values()):
+    if index.latest > left or any(d.valid_until is not None for d in s.every.values()):
         s = Scope(index.until(left), scope, s.rules, left)
     return _free(s)
 

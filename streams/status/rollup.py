@@ -1,7 +1,7 @@
 """A side from its scopes: items, containers, shipment (status-model section 7, roll-up)."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from streams.status.ladder import assess
@@ -17,6 +17,34 @@ T = TypeVar("T")
 WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
 
 
+class Before:
+    """How the scopes of a side stood under the same rules at an earlier instant, and on which facts."""
+
+    __slots__ = ("_each", "_index", "_same", "_then")
+
+    def __init__(self, index: Index, then: Index, each: Mapping[str, ScopeStatus]) -> None:
+        """`index`: the facts now; `then`: those of the earlier instant."""
+        self._index, self._then, self._each = index, then, each
+        self._same: dict[str, bool] = {}
+
+    def standing(self, scope: str, now: int) -> ScopeStatus | None:
+        """As it stood, if it sees the same facts and no term has run out; None: look anew."""
+        status = self._each.get(scope)
+        if status is None or (status.next_due is not None and now >= status.next_due):
+            return None
+        return status if self._alike(WHOLE) and self._alike(scope.split("/", 1)[0]) and self._alike(scope) else None
+
+    def _alike(self, scope: str) -> bool:
+        same = self._same.get(scope)
+        if same is None:
+            same = self._same[scope] = self._index.scopes.get(scope) == self._then.scopes.get(scope)
+        return same
+
+
+
+WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
+
+
 def scope_status(facts: Facts | Iterable[Fact], scope: str, rules: SideRules, now: int) -> ScopeStatus:
     """One scope of one side. `facts`: merged facts that apply to this side (its own and those of side `*`); `now` in microseconds."""
     return assess(Index(facts, looked_at(rules)), scope, rules, now)
@@ -29,8 +57,12 @@ def side_status(facts: Facts | Iterable[Fact], bound: Iterable[str], rules: Side
     bound to the shipment, containers and house items; empty = the shipment itself. Whatever the authority names is added.
     `now` in microseconds. Raises nothing on well-formed facts.
     """
-    index = Index(facts, looked_at(rules))
-    return side_of(_scopes(index, scopes_of(index, bound, rules.authority), rules, now), index.size)
+    return side_in(Index(facts, looked_at(rules)), bound, rules, now)
+
+
+def side_in(index: Index, bound: Iterable[str], rules: SideRules, now: int, before: Before | None = None) -> SideStatus:
+    """`side_status` of facts that are indexed. `before`: spares the scopes that see the same facts again."""
+    return side_of(_scopes(index, scopes_of(index, bound, rules.authority), rules, now, before), index.size)
 
 
 def side_of(each: dict[str, ScopeStatus], facts: int = 0) -> SideStatus:
@@ -63,17 +95,20 @@ def scopes_of(index: Index, bound: Iterable[str], authority: str) -> list[str]:
     return sorted(boxes)
 
 
-def _scopes(index: Index, names: list[str], rules: SideRules, now: int) -> dict[str, ScopeStatus]:
-    """Scopes of which nothing particular is said stand where the shipment stands: computed once."""
-    plain: ScopeStatus | None = None
+def _scopes(index: Index, names: list[str], rules: SideRules, now: int, before: Before | None) -> dict[str, ScopeStatus]:
+    """A scope of which nothing particular is said stands where its box stands, and a box where the shipment stands: each is computed once."""
+    known: dict[str, ScopeStatus] = {}
     each = {}
     for name in names:
-        if not index.plain(name):
-            each[name] = assess(index, name, rules, now)
+        stood = before.standing(name, now) if before is not None else None
+        if stood is not None:
+            each[name] = stood
             continue
-        if plain is None:
-            plain = assess(index, WHOLE, rules, now) if WHOLE in index.scopes else unsaid(rules)
-        each[name] = plain
+        sees = index.sees(name)
+        status = known.get(sees)
+        if status is None:
+            status = known[sees] = assess(index, sees, rules, now) if sees in index.scopes else unsaid(rules)
+        each[name] = status
     return each
 
 

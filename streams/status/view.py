@@ -57,7 +57,7 @@ def _heads_of(seals: bool, conditions: bool, runs: bool) -> frozenset[str]:
 class Index:
     """The living facts of one side by scope and head of key. Withdrawn and masked facts are left out."""
 
-    __slots__ = ("facts", "heads", "scopes", "size")
+    __slots__ = ("_then", "facts", "heads", "latest", "scopes", "size")
 
     def __init__(self, facts: Facts | Iterable[Fact], heads: frozenset[str]) -> None:
         """`heads`: those that are looked at."""
@@ -67,6 +67,9 @@ class Index:
 
     def _fill(self, facts: list[Fact]) -> None:
         self.facts, looked = facts, self.heads
+        self.latest = max((f.at for f in facts), default=NEVER)
+        """When the last of them happened."""
+        self._then: dict[int, Index] = {}
         scopes: dict[str, Heads] = {}
         for f in facts:
             head = f.key[0]
@@ -83,18 +86,23 @@ class Index:
 
     def until(self, instant: int) -> Index:
         """What was so at an instant, leaving aside departures: how the goods stood when they left."""
-        then = Index.__new__(Index)
-        then.size, then.heads = self.size, self.heads
-        then._fill([f for f in self.facts if f.at <= instant and f.key[0] != "departed"])
+        then = self._then.get(instant)
+        if then is None:
+            then = self._then[instant] = Index.__new__(Index)
+            then.size, then.heads = self.size, self.heads
+            then._fill([f for f in self.facts if f.at <= instant and f.key[0] != "departed"])
         return then
 
     def named_by(self, authority: str) -> set[str]:
         """Scopes that the authority has named itself."""
         return {f.scope for f in self.facts if f.source == authority} - {WHOLE}
 
-    def plain(self, scope: str) -> bool:
-        """Nothing is said of this scope in particular: it stands where the shipment stands."""
-        return scope not in self.scopes and scope.split("/", 1)[0] not in self.scopes
+    def sees(self, scope: str) -> str:
+        """The scope that sees the same facts: this one; of an item of which nothing in particular is said its box, of such a box the shipment."""
+        if scope in self.scopes:
+            return scope
+        box = scope.split("/", 1)[0]
+        return box if box in self.scopes else WHOLE
 
 
 def _unmasked(facts: list[Fact]) -> list[Fact]:

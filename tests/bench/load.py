@@ -31,6 +31,9 @@ EVERY = 10_000_000
 """A train says its position every ten seconds, microseconds."""
 GAP_MAX = 90 * MINUTE
 """Between two simulated positions further apart the train stood."""
+STATION_EVERY = 150
+"""One in so many messages is a station's word that is looked for: at a position every ten seconds a train passes a station in less than half an hour,
+and each of them moves the ETAs of seventy boxes."""
 TICK_S = 0.02
 WARM = 12
 """Positions of each train before a measurement."""
@@ -128,7 +131,7 @@ class Mix:
         while True:
             for kind in self._order:
                 turn += 1
-                chosen = "stations" if kind == "positions" and turn % 50 == 0 else kind   # one in fifty is a station's word that is looked for
+                chosen = "stations" if kind == "positions" and turn % STATION_EVERY == 0 else kind
                 yield self._next(chosen)
 
     def first_news(self) -> Iterator[Message]:
