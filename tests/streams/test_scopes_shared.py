@@ -19,7 +19,7 @@ from streams.rules.case import SideCase
 from streams.status import SideRules, rollup, scope_status, side_status
 from streams.status.ladder import assess as assess_scope
 from streams.status.view import Index
-from tests.streams.border_world import BOX, CN_EXIT, KZ_ENTRY, OTHER_BOX, ROWS, T0, bound, demand, doc
+from tests.streams.border_world import BOX, KZ_ENTRY, OTHER_BOX, PL_ENTRY, ROWS, T0, bound, demand, doc
 from tests.streams.border_world import presence as seen
 from tests.streams.border_world import reference as world
 from tests.streams.test_assess_story import ARRIVAL, KEY, there
@@ -134,15 +134,15 @@ def test_a_term_that_runs_out_is_looked_at_again() -> None:
 @pytest.mark.parametrize("scope", [ITEMS[2], OTHER_BOX])
 def test_scopes_with_times_of_their_own_are_not_taken_for_alike(scope: str) -> None:
     """An unloading moves no state, but a filing may be due by it: here it was unloaded too soon."""
-    unloaded = SideRow(source="D", id="cn-exit", authority="CN", kind="EXIT", filings=(FilingRow(kind="manifest", lead_minutes=60, clock_ref="unloading"),),
-                       release=(("released:manifest",),), decision=("released:manifest",))
-    reference = world(side_rows=(unloaded, *(row for row in ROWS if row.id != "cn-exit")))
-    early = Fact(side=CN_EXIT, key=("unloading",), at=T0 + HOUR, source="term", rank=Rank.TERMINAL, scope=scope)
+    unloaded = SideRow(source="D", id="eu-entry", union="EU", kind="ENTRY", filings=(FilingRow(kind="ens", lead_minutes=60, clock_ref="unloading"),),
+                       release=(("released:transit",),), decision=("released:transit",))
+    reference = world(side_rows=(unloaded, *(row for row in ROWS if row.id != "eu-entry")))
+    early = Fact(side=PL_ENTRY, key=("unloading",), at=T0 + HOUR, source="term", rank=Rank.TERMINAL, scope=scope)
     told = [*there(), *(bound(s) for s in (OTHER_BOX, *ITEMS)), early, msgspec.structs.replace(early, scope=BOX, at=T0 + 9 * HOUR)]
     facts = list(merge({}, told).values())
     found = assessed(facts, reference, ARRIVAL)
     with each_by_itself():
         expected = assessed(facts, reference, ARRIVAL)
     assert [s.filings for s in found.sides] == [s.filings for s in expected.sides]
-    (filing,) = (f for s in found.sides if s.id == CN_EXIT for f in s.filings)
+    (filing,) = (f for s in found.sides if s.id == PL_ENTRY for f in s.filings)
     assert filing.due == T0, "of the scope that was unloaded first, not of the first scope"
