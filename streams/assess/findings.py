@@ -1,6 +1,7 @@
 """Runs the rules: conditions before the status is computed, findings after it. What they say is collected in `Raised`."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from streams.rules.route import FACTS_LIMIT, FACTS_MASKED, SIDE_AMBIGUOUS
 from streams.rules.rule import Rule
 from streams.status import SideRules, State
 from topics.events.outputs import ConditionSaid, FindingSaid
-from topics.facts import EVERYWHERE, WHOLE, Fact, Rank
+from topics.facts import EVERYWHERE, WHOLE, Fact, Key, Rank
 
 STALE = "STALE-01"
 """Condition of a side whose authority's feed is stale: what we do not hear may be a demand."""
@@ -166,6 +167,7 @@ def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
         if opted:
             link = grounds.OPTED | (grounds.LINK if link_of(Case(trip, side), reference, raised.today) is not None else 0)
         names: dict[str, list[str]] = {scope: [] for scope in side.rules}
+        before_arrival: list[Fact] = []
         for rule, scope, finding in proofs(trip, side, rules_at("condition", side.kind, raised.today, False, link), reference, now, shared):
             if not finding.verdict:
                 raised.finding(side, rule, finding)
@@ -174,7 +176,8 @@ def prove(trip: Trip, sides: Iterable[SideCase], reference: Reference, now: int,
             if rule.pre_arrival:
                 for one in names if scope == WHOLE else (scope,):
                     names[one].append(rule.id)
-                side.facts.append(_fact(side, rule.id, finding))
+                before_arrival.append(_fact(side, rule.id, finding))
+        side.facts += boxed(side, before_arrival)
         made: dict[tuple[int, tuple[str, ...]], SideRules] = {}
         for scope, wanted in names.items():
             if wanted or (side.stale and (side.rules[scope].conditions or side.rules[scope].assessments)):
@@ -226,6 +229,30 @@ def proofs(
 def _fact(side: SideCase, name: str, finding: Finding) -> Fact:
     return Fact(side=side.id, key=("condition", name), at=max(finding.at, 0), source=OURS, rank=Rank.FORWARDER, scope=finding.scope,
                 id=finding.evidence[0] if finding.evidence else "", value=finding.verdict)
+
+
+def boxed(side: SideCase, proven: list[Fact]) -> list[Fact]:
+    """Conditions of which all items of a box have the same word become one of the box: its items then see the same facts, and are assessed once.
+    Not where the authority names an item of the box that nobody has declared: of that one nothing is proven."""
+    items = Counter(scope.split("/", 1)[0] for scope in side.rules if "/" in scope)
+    if not items:
+        return proven
+    apart = {f.scope.split("/", 1)[0] for f in side.facts if f.source == side.authority and "/" in f.scope and f.scope not in side.rules}
+    found: list[Fact] = []
+    groups: dict[tuple[Key, str, str, int, str], list[Fact]] = {}
+    seen: set[tuple[Key, str, str, int, str]] = set()
+    for fact in proven:
+        box = fact.scope.split("/", 1)[0]
+        if box == fact.scope or box in apart:
+            word = fact.key, fact.scope, str(fact.value), fact.at, fact.id
+            if word not in seen:
+                seen.add(word)
+                found.append(fact)
+        else:
+            groups.setdefault((fact.key, box, str(fact.value), fact.at, fact.id), []).append(fact)
+    for (_, box, *_), alike in groups.items():
+        found += [msgspec.structs.replace(alike[0], scope=box)] if len(alike) == items[box] else alike
+    return found
 
 
 def over(side: SideCase) -> bool:

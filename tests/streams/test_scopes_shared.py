@@ -9,13 +9,13 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from streams.assess import Assessment, assess
+from streams.assess import Assessment, assess, findings
 from streams.assess import filings as filing_module
 from streams.assess.presence import HEADS, presence
 from streams.assess.presence import _passage as passage_of
 from streams.reference.model import FilingRow, Reference, SideRow
 from streams.rules import pack_of
-from streams.rules.case import SideCase
+from streams.rules.case import OURS, SideCase
 from streams.status import SideRules, rollup, scope_status, side_status
 from streams.status.ladder import assess as assess_scope
 from streams.status.view import Index
@@ -46,7 +46,8 @@ def each_by_itself() -> Iterator[None]:
     def scopes(index: Index, names: list[str], rules: SideRules, now: int, _: object) -> dict[str, object]:
         return {name: assess_scope(index, name, rules, now) for name in names}
 
-    with patch.object(rollup, "_scopes", scopes), patch.object(filing_module, "_alike", lambda *_: None):
+    with (patch.object(rollup, "_scopes", scopes), patch.object(filing_module, "_alike", lambda *_: None),
+          patch.object(findings, "boxed", lambda _, proven: proven)):
         yield
 
 
@@ -146,3 +147,20 @@ def test_scopes_with_times_of_their_own_are_not_taken_for_alike(scope: str) -> N
     assert [s.filings for s in found.sides] == [s.filings for s in expected.sides]
     (filing,) = (f for s in found.sides if s.id == PL_ENTRY for f in s.filings)
     assert filing.due == T0, "of the scope that was unloaded first, not of the first scope"
+
+
+def test_an_item_that_only_the_authority_names_is_not_proven_by_what_its_box_has_proven() -> None:
+    unknown = f"{BOX}/UNKNOWN"
+    named = doc("CN-KZ-ALASHANKOU-DOSTYK:CN:EXIT", "declaration", "D9", "registered", ARRIVAL - 30 * HOUR, "CN", scope=unknown)
+    facts = [*there(), *(bound(s) for s in ITEMS), named]
+    for told, box_level in ((facts, False), (facts[:-1], True)):
+        found = assessed(told, REFERENCES[0], ARRIVAL)
+        with each_by_itself():
+            expected = assessed(told, REFERENCES[0], ARRIVAL)
+        side = found.sides[0]
+        ours = {f.scope for f in side.facts if f.source == OURS}
+        assert (ITEMS[0] in ours) != box_level
+        assert ITEMS[-1] not in ours, "of the other box the authority has named none"
+        assert found.updates == expected.updates
+        assert side.status is not None
+        assert (unknown in side.status.scopes) != box_level
