@@ -75,7 +75,7 @@ class Bench:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.agents.runner_toy", self.bootstrap, self.name, str(int(exactly_once)), *(names or (self.name,))],
                 cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "RAILCLEAR_TOY": msgspec.json.encode(settings).decode()},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.logs), "RAILCLEAR_TOY": msgspec.json.encode(settings).decode()},
             )  # fmt: skip
         self.workers.append(process)
         return process

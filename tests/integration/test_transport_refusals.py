@@ -103,9 +103,10 @@ async def test_records_that_were_read_and_then_deleted_are_no_gap(bench: Bench) 
     asked = bench.admin()
     asked.delete_records({TopicPartition(f"{bench.name}.in", 0): 3})
     asked.close()
-    bench.worker()
+    worker = bench.worker()
     await bench.send(f"{bench.name}.in", "a", Add(id=10, n=1), 0)
     await totals(bench, {"a": 4})
+    assert worker.poll() is None, bench.said_by_workers()
 
 
 @pytest.mark.parametrize("exactly_once", [False, True])
