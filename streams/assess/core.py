@@ -193,7 +193,8 @@ def status_of(
         step.undisturbed()
         sides = [side for side in sides if side in step.anew]
     for side in sides:
-        side.status = stands(before.get(side.id) if before else None, side, now) or side_status_of(side, now, before.get(side.id) if before else None)
+        was = before.get(side.id) if before else None
+        side.status = stands(was, side, now) or side_status_of(side, now, was)
         if any(doubted(side, name) for name in doubts):
             side.status = withheld(side.status)
         side.filings = filings_of(trip, side, reference, due_first, now)

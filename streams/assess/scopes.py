@@ -8,7 +8,7 @@ import msgspec
 
 from streams.rules.case import OURS, SideCase, Trip
 from streams.status import Basis, ScopeStatus, SideRules, SideStatus, State, side_status
-from streams.status.rollup import Before, rolled_up, side_in
+from streams.status.rollup import WEAKEST, Before, rolled_up, side_in
 from streams.status.view import Index, looked_at
 from topics.facts import EVERYWHERE, NEVER, WHOLE, Fact, Rank
 
@@ -130,9 +130,6 @@ def _alike_ruled(side: SideCase, bound: list[str], rules: SideRules, now: int, b
     if len(status.scopes) == 1:
         side.index = None
     return status
-
-
-WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
 
 
 def combined(each: dict[str, ScopeStatus], more: frozenset[str]) -> SideStatus:

@@ -41,10 +41,6 @@ class Before:
         return same
 
 
-
-WEAKEST = (Basis.INFERRED, Basis.AGREEMENT, Basis.AUTHORITY)
-
-
 def scope_status(facts: Facts | Iterable[Fact], scope: str, rules: SideRules, now: int) -> ScopeStatus:
     """One scope of one side. `facts`: merged facts that apply to this side (its own and those of side `*`); `now` in microseconds."""
     return assess(Index(facts, looked_at(rules)), scope, rules, now)
