@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
 
+from agents.transport.claim import Fence, fenced
 from agents.transport.fatal import fatal
 from agents.transport.lane import Lane
 from streams.effects import Ack, Await, Effect, Headers, Publish, PublishOutcomes, PutState, Record, Send
@@ -151,7 +152,11 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
         case Publish(sends):
             if len(sends) >= BULK_SENDS:
                 return await _bulk(producer, lane, sends)
-            return [written for send in sends for written in await _send(producer, lane, send)]
+            if lane.fence is None:
+                return [written for send in sends for written in await _send(producer, lane, send)]
+            own = [send for send in sends if send.topic in lane.fence.topics]
+            others = [written for send in sends if send.topic not in lane.fence.topics for written in await _send(producer, lane, send)]
+            return others + (await _bulk(producer, lane, own) if own else [])
         case PublishOutcomes(send):
             return await _send(producer, lane, send)
         case PutState():
@@ -190,7 +195,7 @@ async def _bulk(producer: Any, lane: Lane, sends: Sequence[Send]) -> list[Writte
         for part in chosen:
             filling = found.get((send.topic, part))
             if filling is None:
-                filling = found[send.topic, part] = _Filling(producer, send.topic, part)
+                filling = found[send.topic, part] = _Filling(producer, send.topic, part, lane.fence)
             if not filling.take(send.key, send.value, send.headers):
                 written.append(await filling.hand_over())
                 filling.take(send.key, send.value, send.headers)
@@ -214,11 +219,12 @@ def _turns(producer: Any) -> Turns:
 class _Filling:
     """A producer batch of one partition, until it is full. The first record of a batch is always taken, whatever its size."""
 
-    __slots__ = ("batch", "count", "partition", "producer", "topic")
+    __slots__ = ("batch", "count", "fence", "partition", "producer", "topic")
 
-    def __init__(self, producer: Any, topic: str, partition: int) -> None:
+    def __init__(self, producer: Any, topic: str, partition: int, fence: Fence | None) -> None:
         self.producer, self.topic, self.partition = producer, topic, partition
-        self.batch, self.count = producer.create_batch(), 0
+        self.fence = fence if fence is not None and topic in fence.topics else None
+        self.batch, self.count = fenced(producer.create_batch(), self.fence), 0
 
     def take(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
         """False: it is full."""
@@ -231,13 +237,13 @@ class _Filling:
         """To the producer, after what it was given for this partition before; then begin anew."""
         async with _turns(self.producer)[self.topic, self.partition]:
             written = await self.producer.send_batch(self.batch, self.topic, partition=self.partition), self.count
-        self.batch, self.count = self.producer.create_batch(), 0
+        self.batch, self.count = fenced(self.producer.create_batch(), self.fence), 0
         return written
 
 
 async def _put(producer: Any, lane: Lane, put: PutState) -> list[Written]:
     """State goes to the input's partition number in batches built here: the partitioner is bypassed on purpose."""
-    written, filling = list[Written](), _Filling(producer, put.topic, put.partition)
+    written, filling = list[Written](), _Filling(producer, put.topic, put.partition, lane.fence)
     for key, value in put.records:
         lane.progress.state_records += 1
         lane.progress.state_bytes += len(value) if value is not None else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -21,9 +21,10 @@ from mode import Service
 
 from agents.transport.batch import BATCH_RECORDS_MAX, Batch
 from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSeen
+from agents.transport.claim import Claims, Fence, fencing
 from agents.transport.fatal import Refuses, before_exit, fatal
 from agents.transport.faust_thread import Thread
-from agents.transport.flow import Flow
+from agents.transport.flow import START_TIMEOUT_S, Flow
 from agents.transport.guard import Guard
 from agents.transport.hub import hub_of
 from agents.transport.keeper import Keeper
@@ -66,6 +67,7 @@ class Consumer(driver.Consumer):
         self.observer = Observer(self.client_settings, self.group)
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
         self.restoring = asyncio.Semaphore(RESTORES_MAX)
+        self.claims = Claims(self.client_settings)
         self._given_up: list[Lane] = []
         self._bounds: asyncio.Future[Mapping[TopicPartition, Bounds]] | None = None
 
@@ -85,7 +87,7 @@ class Consumer(driver.Consumer):
         return {**settings, "retry_backoff_ms": self.hub.transaction_retry_ms}
 
     def producer(self) -> Any:
-        return self.guard.over(self.app.producer._producer)
+        return fencing(self.guard.over(self.app.producer._producer))
 
     def lease(self) -> bool:
         return self._thread.lease()
@@ -109,6 +111,10 @@ class Consumer(driver.Consumer):
 
     async def _look_at_topics(self) -> Mapping[str, TopicSeen]:
         return await self.observer.topics(self.hub.known_topics(), TOPICS_S)
+
+    async def claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
+        async with self.restoring:
+            return await self.claims.claim(name, partitions, seconds_max=START_TIMEOUT_S)
 
     async def seek_lane(self, lane: Lane, offset: int) -> None:
         await self._thread.call_thread(self._thread.seek_to, lane.tp, offset, lane.assignment)
@@ -271,6 +277,7 @@ class Consumer(driver.Consumer):
             except TimeoutError:
                 log.warning("not all snapshots could be written in %.0f s", SNAPSHOTS_AT_EXIT_S)
         self.observer.close()
+        await self.claims.close()
         await super().on_stop()
 
     # -- background ------------------------------------------------------------------------------------------------------------

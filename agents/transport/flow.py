@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.transport.batch import Batch, submit
 from agents.transport.census import TopicSeen, same_counts
+from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
 FENCE_AGAIN_S = 0.5
-TRANSACTION_TIMEOUT_MS = 10_000
-"""A worker that dies in a transaction stalls the readers of its outputs for so long at most (less when its successor fences it)."""
 
 
 class Link(Protocol):
@@ -58,6 +57,10 @@ class Link(Protocol):
 
     async def seek_lane(self, lane: Lane, offset: int) -> None:
         """Read on from there."""
+        ...
+
+    async def claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
+        """Shut out who wrote to these partitions under this name before."""
         ...
 
     async def known_topics(self) -> Mapping[str, TopicSeen]:
@@ -186,7 +189,7 @@ class Flow:
         """Topics whose records wait for now, by an operator's act: their lanes are given none."""
 
     async def prepare(self, link: Link, lane: Lane) -> None:
-        """Make a lane ready. In transactions first fence the former owner, then trust its last commit; restore; then choose where to read.
+        """Make a lane ready. First shut the former owner out, then trust what it has left; restore; then choose where to read.
 
         Raises Refuses when topics do not fit together or records are gone that were not read.
         """
@@ -197,6 +200,9 @@ class Flow:
             same_counts(self.name, {t: seen[t].partitions for t in (lane.tp.topic, self.state_topic, *self.revision_topics)})
         if self.exactly_once:
             await self._fence(link, lane)
+        elif self.state_topic:
+            own = [TopicPartition(topic, lane.tp.partition) for topic in (self.state_topic, *self.revision_topics)]
+            lane.fence = await link.claim(self._producer_name(link, lane), own)
         work = lane.work = self.work(lane.tp)
         if self.state_topic:
             async with link.restoring:
@@ -212,13 +218,17 @@ class Flow:
         lane.committed = bounds.committed  # nothing yet: where we begin is committed too, or a later deletion could not be told from a new group
         await link.seek_lane(lane, lane.next)
 
+    def _producer_name(self, link: Link, lane: Lane) -> str:
+        """The transactional id under which a lane is owned, in both modes: whoever comes shuts out whoever was."""
+        return f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}"
+
     async def _fence(self, link: Link, lane: Lane) -> None:
         """A transactional producer of this lane's name: who had it before is out. Tries again while a broker that is looked for dies in between."""
         end = boot_clock() + START_TIMEOUT_S
         while True:
             lane.producer = AIOKafkaProducer(
                 **link.producer_settings(),
-                transactional_id=f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}",
+                transactional_id=self._producer_name(link, lane),
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             )
             try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.structs import TopicPartition
 
 if TYPE_CHECKING:
+    from agents.transport.claim import Fence
     from agents.transport.flow import Flow, Work
 
 MAX_INFLIGHT = 2
@@ -81,6 +82,8 @@ class Lane:
         self.task: asyncio.Future[None] | None = None
         self.producer: Any = None
         """Exactly-once: this lane's own transactional producer."""
+        self.fence: Fence | None = None
+        """At least once, with state: the producer id under which this lane alone writes its state and revisions."""
         self.assignment: Any = None
         """aiokafka's Assignment object that this lane belongs to."""
         self.pending: dict[int, bool] = {}

@@ -11,7 +11,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.producer.sender import Sender
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -23,6 +23,7 @@ from faust.types.tuples import ConsumerMessage
 from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.transport import faust_app, faust_plugin, faust_thread
+from agents.transport.claim import Fence, fenced, fencing
 
 
 def parameters(function: Any) -> list[str]:
@@ -175,11 +176,12 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
 
 PINNED = {
     # aiokafka
-    "_consumer_record", "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level", "_max_poll_records", "_partition_records",
-    "_proc_fetch_request", "_records", "_send_produce_req", "_send_req", "_sender", "_subscription", "_subscriptions",
+    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level",
+    "_max_poll_records", "_message_accumulator", "_partition_records", "_pop_batch", "_proc_fetch_request", "_records", "_send_produce_req", "_send_req",
+    "_sender", "_subscription", "_subscriptions", "_txn_manager",
     # Faust
-    "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer", "_read_offset",
-    "_settings_auth", "_settings_default", "_settings_extra", "_thread",
+    "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer",
+    "_read_offset", "_settings_auth", "_settings_default", "_settings_extra", "_thread",
     # Python: ends a process without cleaning up
     "_exit",
 }  # fmt: skip
@@ -209,6 +211,31 @@ def test_every_produce_request_still_goes_through_the_method_that_the_guard_repl
     assert list(inspect.signature(Sender._send_produce_req).parameters) == ["self", "node_id", "batches"]
     assert inspect.getsource(Sender).count("_send_produce_req") == 2, "defined and called once"
     assert "self._sender = Sender(" in inspect.getsource(AIOKafkaProducer.__init__)
+
+
+async def test_a_batch_gets_its_producer_id_where_it_is_taken_from_the_queue_and_keeps_it_when_it_is_tried_again() -> None:
+    source = inspect.getsource(MessageAccumulator._pop_batch)
+    assert source.index("not_retry = batch.retry_count == 0") < source.index("if self._txn_manager is not None and not_retry:")
+    for asked in ("has_pid()", "sequence_number(batch.tp)", "increment_sequence_number(batch.tp, batch.record_count)", "producer_id", "producer_epoch"):
+        assert f"self._txn_manager.{asked}" in source
+        assert hasattr(Fence(1, 0), asked.partition("(")[0])
+    assert source.count("_txn_manager.") == 5, "and nothing else"
+    assert inspect.getsource(MessageAccumulator).count("self._pop_batch(") == 2, "the only way out of the queue"
+    producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", enable_idempotence=True)
+    accumulator = fencing(producer)._message_accumulator
+    assert accumulator is producer._message_accumulator
+    assert fencing(producer)._message_accumulator._pop_batch is accumulator._pop_batch, "once"
+    builder, tp, fence = producer.create_batch(), TopicPartition("t", 0), Fence(7, 3)
+    builder.append(key=b"k", value=b"v", timestamp=None)
+    producer._txn_manager.set_pid_and_epoch(1, 0)
+    batch = accumulator._append_batch(fenced(builder, fence), tp)
+    assert batch._builder is builder
+    accumulator._pop_batch(tp)
+    record = next(MemoryRecords(bytes(batch.get_data_buffer())).next_batch() for _ in "1")
+    assert (record.producer_id, record.producer_epoch, record.base_sequence) == (7, 3, 0)
+    assert (fence.sequence_number(tp), producer._txn_manager.sequence_number(tp)) == (1, 0)
+    batch.future.cancel()
+    await producer.stop()
 
 
 def test_a_static_member_and_the_compression_reach_aiokafka() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
+from aiokafka.structs import TopicPartition
 
 from agents.transport import flow as flow_module
+from agents.transport.claim import Fence
 from tests.agents.test_transport_lane import a_lane
 
 LINK: Any = SimpleNamespace(group="g", producer_settings=lambda: {"bootstrap_servers": "h:1"})
@@ -71,3 +73,11 @@ async def test_it_gives_up_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KafkaError):
         await fence(monkeypatch, producers)
     assert len(producers.names) == 1
+
+def test_sequence_numbers_begin_again_at_zero_behind_the_largest() -> None:
+    fence, tp = Fence(1, 0), TopicPartition("t", 0)
+    fence.increment_sequence_number(tp, 2**31 - 1)
+    assert fence.sequence_number(tp) == 2**31 - 1
+    fence.increment_sequence_number(tp, 3)
+    assert fence.sequence_number(tp) == 2
+    assert fence.sequence_number(TopicPartition("t", 1)) == 0

@@ -10,7 +10,8 @@ from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport import lane as lane_module
-from agents.transport.batch import submit
+from agents.transport.batch import BULK_SENDS, submit
+from agents.transport.claim import Fence
 from agents.transport.faust_plugin import register
 from agents.transport.faust_thread import Thread
 from agents.transport.flow import Flow, Stateless
@@ -205,6 +206,32 @@ async def test_each_group_waits_for_the_one_before_and_the_acknowledgement_for_a
         await ends.recorder.confirm()
     assert seen == [["first"], ["first", "out", "outcomes"], ["first", "out", "outcomes", "state"], ["first", "out", "outcomes", "state"]]
     assert (lane.next, ends.woken) == (10, 1)
+
+
+async def test_state_and_revisions_are_written_under_the_lanes_claim_and_nothing_else() -> None:
+    class Fences(Recorder):
+        """Notes under which claim each batch goes; single records have none."""
+
+        async def partitions_for(self, topic: str) -> set[int]:
+            return {0, 1}
+
+        async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+            return self._future(f"{topic}/{partition} {getattr(batch, 'railclear_fence', None) is fence}")
+
+    fence = Fence(7, 1, ("state", "status"))
+    sends = [Send("out", b"k", b"v"), Send("status", b"k", b"1", 0), Send("status", b"k", b"2", 0)]
+    few = plan(outputs=sends, state=PutState("state", 0, ((b"k", b"v"),)))
+    many = plan(outputs=sends[1:] + [Send("out", b"k", b"v", 1)] * BULK_SENDS)
+    for claimed in (True, False):
+        ends, lane = Ends(), a_lane()
+        ends.recorder, lane.fence = Fences(), fence if claimed else None
+        submit(ends, flow(), lane, few)  # type: ignore[arg-type]
+        submit(ends, flow(), lane, many)  # type: ignore[arg-type]
+        for _ in range(3):
+            await drained(ends)
+            await ends.recorder.confirm()
+        status = ["status/0 True"] if claimed else ["status", "status"]
+        assert ends.recorder.log == ["out", *status, f"state/0 {claimed}", f"status/0 {claimed}", "out/1 False"]
 
 
 async def test_a_second_batch_is_published_only_after_the_first_is_acknowledged() -> None:

@@ -65,6 +65,8 @@ class Run:
             if load is not None:
                 await load.stop()
             said = self.site.said(6000)
+            if self.keep is not None:
+                self.site.keep_logs(self.keep)
             left = await asyncio.to_thread(self.site.close)
         if self.faults or found.faults or not set(self.site.exits) <= DONE_TO_THEM:
             self.say(said)

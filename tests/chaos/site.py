@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,13 @@ class Site:
     def said(self, bytes_max: int = 1500) -> str:
         """The ends of the workers' logs."""
         return "\n".join(f"--- {w.name} {w.exits}\n{tail(w.log)[-bytes_max:]}" for w in (*self.workers, *self.spare) if w.process is not None)
+
+    def keep_logs(self, directory: Path) -> None:
+        """Copies of the workers' whole logs."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for worker in (*self.workers, *self.spare):
+            if worker.log.exists():
+                shutil.copyfile(worker.log, directory / worker.log.name)
 
     def transactions(self) -> list[str]:
         """Transactions that are neither over nor empty, as their coordinators say: what one of them holds, nobody reads."""

@@ -101,6 +101,18 @@ async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_h
     await bench.until(said, "the missing right by name")
 
 
+async def test_without_the_right_to_its_transactional_ids_a_worker_refuses_since_it_could_shut_nobody_out(
+    bench: Bench, secured: tuple[Broker, Secured],
+) -> None:
+    admin = bench.admin()
+    granted = [r for r in rights(bench) if r.resource_pattern.resource_type != ResourceType.TRANSACTIONAL_ID]
+    assert admin.create_acls(granted)["failed"] == []
+    admin.close()
+    worker = bench.worker(**client(secured))
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert f"WRITE on transactional id {bench.name}-" in bench.logged()
+
+
 async def test_a_wrong_password_ends_the_worker_and_its_log_says_why(bench: Bench, secured: tuple[Broker, Secured]) -> None:
     worker = bench.worker(**client(secured, "wrong"))
     assert worker.wait(LONG) != 0

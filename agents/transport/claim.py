@@ -1,0 +1,186 @@
+"""A lane's own place in Kafka without transactions: who had it before can no longer write to its state, not even what already lies in a broker's socket.
+
+A lease is time, and time proves nothing: a request of a killed or paused process may be carried out after its successor has restored. So each keyed lane
+writes its state and its revisions under a producer id of its own, the one that belongs to a transactional id (KIP-98). Whoever takes a lane over asks for the
+next epoch of that id and has the coordinator write a marker of it, an aborted transaction without records, into each of the lane's partitions. What the
+former owner sends after its marker is refused by the partition's leader (INVALID_PRODUCER_EPOCH); what came before it is there to be restored. Readers see
+no markers. The records themselves are written without transactions: no latency, and readers wait for nothing.
+"""
+# aiokafka has no types: they are Any here.
+# mypy: disable-error-code="misc, no-untyped-call, no-any-return"
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    NotCoordinatorError,
+    OperationNotAttempted,
+    ProducerFenced,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
+from aiokafka.structs import TopicPartition
+
+from agents.transport.fatal import Refuses
+from agents.transport.lane import boot_clock
+
+log = logging.getLogger(__name__)
+
+REQUEST_MS: Final = 5_000
+"""A coordinator that is frozen is not waited for longer: another broker is asked who coordinates now."""
+AGAIN_S: Final = 0.02
+AWAY_S: Final = 0.2
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+SEQUENCE_MAX: Final = 2**31
+CLIENT_SETTINGS: Final = ("bootstrap_servers", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
+
+_LOST = (CoordinatorNotAvailableError, NotCoordinatorError, KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
+"""Ask again who coordinates."""
+_BUSY = (ConcurrentTransactions, CoordinatorLoadInProgressError, UnknownTopicOrPartitionError, OperationNotAttempted)
+_OVERTAKEN = (InvalidProducerEpoch, ProducerFenced, InvalidProducerIdMapping, InvalidTxnState)
+"""Another claim, or the coordinator's own end of a transaction that took too long, came between: begin anew."""
+
+
+class Fence:
+    """Producer id and epoch of one claim, and the next sequence number of each partition: what aiokafka's accumulator asks of its `TransactionManager`."""
+
+    def __init__(self, producer_id: int, producer_epoch: int, topics: Sequence[str] = ()) -> None:
+        self.producer_id, self.producer_epoch, self.topics = producer_id, producer_epoch, frozenset(topics)
+        self._next: defaultdict[TopicPartition, int] = defaultdict(int)
+
+    def has_pid(self) -> bool:
+        return True
+
+    def sequence_number(self, tp: TopicPartition) -> int:
+        return self._next[tp]
+
+    def increment_sequence_number(self, tp: TopicPartition, increment: int) -> None:
+        """Sequence numbers of a producer begin again at 0 after 2^31 - 1."""
+        self._next[tp] = (self._next[tp] + increment) % SEQUENCE_MAX
+
+
+def fencing(producer: Any) -> Any:
+    """The producer, which from now on writes a batch under the fence that `fenced` gave it."""
+    if producer is None:
+        return None
+    accumulator = producer._message_accumulator
+    if getattr(accumulator, "railclear_fencing", False):
+        return producer
+    pop = accumulator._pop_batch
+
+    def popped(tp: TopicPartition) -> Any:
+        fence = getattr(accumulator._batches[tp][0]._builder, "railclear_fence", None)
+        if fence is None:
+            return pop(tp)
+        own, accumulator._txn_manager = accumulator._txn_manager, fence
+        try:
+            return pop(tp)
+        finally:
+            accumulator._txn_manager = own
+
+    accumulator._pop_batch, accumulator.railclear_fencing = popped, True
+    return producer
+
+
+def fenced(builder: Any, fence: Fence | None) -> Any:
+    """A producer batch that will be written under this fence, whoever has the lane when it leaves."""
+    if fence is not None:
+        builder.railclear_fence = fence
+    return builder
+
+
+class Claims:
+    """Claims of one process: one client for all its lanes."""
+
+    def __init__(self, settings: Callable[[], Mapping[str, Any]]) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._starting = asyncio.Lock()
+
+    async def claim(self, name: str, partitions: Sequence[TopicPartition], *, seconds_max: float) -> Fence:
+        """Take over what is written under a name. Raises Refuses (no right to), TimeoutError, KafkaError."""
+        end = boot_clock() + seconds_max
+        async with asyncio.timeout(seconds_max):
+            while True:
+                try:
+                    return await self._claim(name, partitions)
+                except TransactionalIdAuthorizationFailed as error:
+                    raise Refuses(f"WRITE on transactional id {name} is not granted: a former owner of its partitions could not be shut out") from error
+                except TopicAuthorizationFailedError as error:
+                    raise Refuses(f"WRITE on {', '.join(sorted({tp.topic for tp in partitions}))} is not granted") from error
+                except _OVERTAKEN as error:
+                    log.info("the claim of %s begins anew: %r", name, error)
+                    await asyncio.sleep(AGAIN_S)
+                except KafkaError as error:
+                    if not isinstance(error, _LOST) or boot_clock() > end:
+                        raise
+                    log.info("the claim of %s waits for its coordinator: %r", name, error)
+                    await asyncio.sleep(AWAY_S)
+
+    async def _claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
+        client = await self._connected()
+        topics = defaultdict[str, list[int]](list)
+        for tp in partitions:
+            topics[tp.topic].append(tp.partition)
+        mine = Fence(*await self._identity(client, name))
+        await self._repeat(client, name, AddPartitionsToTxnRequest(name, mine.producer_id, mine.producer_epoch, list(topics.items())))
+        await self._repeat(client, name, EndTxnRequest(name, mine.producer_id, mine.producer_epoch, False))
+        # Answered only when every marker is written (CONCURRENT_TRANSACTIONS until then).
+        return Fence(*await self._identity(client, name), tuple(topics))
+
+    async def _identity(self, client: Any, name: str) -> tuple[int, int]:
+        answer = await self._repeat(client, name, InitProducerIdRequest(name, TRANSACTION_TIMEOUT_MS))
+        return answer.producer_id, answer.producer_epoch
+
+    async def _repeat(self, client: Any, name: str, request: Any) -> Any:
+        """Until the coordinator is no longer busy. Raises KafkaError."""
+        while True:
+            node = await client.coordinator_lookup(CoordinationType.TRANSACTION, name)
+            if not await client.ready(node, group=ConnectionGroup.COORDINATION):
+                raise NodeNotReadyError
+            while True:
+                answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+                codes = [code for _, parts in answer.errors for _, code in parts] if hasattr(answer, "errors") else [answer.error_code]
+                wrong = [for_code(code) for code in codes if code]
+                if not wrong:
+                    return answer
+                if not all(issubclass(error, _BUSY) for error in wrong):
+                    raise next(error for error in wrong if not issubclass(error, _BUSY))()
+                await asyncio.sleep(AGAIN_S)
+
+    async def _connected(self) -> Any:
+        async with self._starting:
+            if self._client is None:
+                settings = self._settings()
+                client = AIOKafkaClient(request_timeout_ms=REQUEST_MS, **{k: settings[k] for k in CLIENT_SETTINGS if settings.get(k) is not None})
+                try:
+                    await client.bootstrap()
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
+
+    async def close(self) -> None:
+        """Free the connections; a later claim makes them anew."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
