@@ -185,7 +185,7 @@ class Harness:
         """Throw a stage's memory away and restore it from the log (kill -9)."""
         for lane in self._lanes[name]:
             lane.position = lane.committed
-        self._restore(name)
+        self._restore(name, again=True)
 
     def state(self, name: str, key: str) -> object | None:
         """The decoded state of one key of a fold, or None."""
@@ -273,7 +273,8 @@ class Harness:
         for send in sends:
             self.log.append(send)
 
-    def _restore(self, name: str) -> None:
+    def _restore(self, name: str, *, again: bool = False) -> None:
+        """`again`: somebody may have worked on what was not acknowledged."""
         fold = self._folds.get(name)
         if fold is None:
             return
@@ -294,7 +295,8 @@ class Harness:
             for topic in fold.revision_topics:
                 for record in self.log.log(topic, lane.partition):
                     work.restore_revision(record.headers)
-            work.restored()
+            read = self.log.log(fold.input_topic, lane.partition) if again else []
+            work.restored(read[-1].offset + 1 if read else 0)
             lane.work = work
 
 

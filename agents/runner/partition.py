@@ -29,6 +29,8 @@ AGAIN_MIN = SECOND
 """A next_due that is not in the future is moved this far, so that a tick cannot spin."""
 PARKED_TICK = 3_600 * SECOND
 """When a tick's state or output would be too large, the old state stays and the tick is tried again after this."""
+LOST_RECORDS_MAX = 16_000
+"""No batch is larger (agents.transport.lane), and at most one was being published when its owner ended."""
 KEYS_MAX = 16_384
 """Keys whose text is remembered: a partition's trains, and far fewer bytes than its state."""
 _owners = count(1)
@@ -97,6 +99,7 @@ class Partition(Generic[S, E]):
         self.now = 0
         """Highest time of this partition, microseconds UTC; never falls."""
         self._floors: dict[str, int] = {}
+        self._below = 0
         self._owner = next(_owners)
         self._left_over: dict[str, bytes | None] = {}
         self._keys: dict[bytes | None, str] = {}
@@ -131,8 +134,14 @@ class Partition(Generic[S, E]):
             if (cell := self.cells.get(key)) is not None and cell[0].revision > self._floors.get(key, 0):
                 self._floors[key] = cell[0].revision
 
-    def restored(self) -> None:
-        """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short."""
+    def restored(self, below: int = 0) -> None:
+        """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short.
+
+        Inputs below offset `below` may have been worked on before, by an owner that ended after it had published what they said and before it had
+        written its state. Nobody knows how they were cut into batches then. So they are stepped one by one, which passes through every state
+        that was ever spoken of: what was said too early is said again, and so it is taken back when it no longer holds.
+        """
+        self._below = below
         overtaken = self.cells.overtaken()
         left = self.cells.restored()
         headers = [cell[0] for key in self.cells if (cell := self.cells.get(key))]
@@ -153,6 +162,9 @@ class Partition(Generic[S, E]):
     def batch(self, records: Sequence[Record]) -> tuple[Effect, ...]:
         """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
         self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
+        if self._below:
+            first = records[0].offset
+            self._below = min(self._below, first + LOST_RECORDS_MAX) if self._below > first else 0
         draft = self._draft()
         for key, inputs in self._by_key(records, draft).items():
             self._inputs(key, inputs, draft)
@@ -249,6 +261,12 @@ class Partition(Generic[S, E]):
             self.counters.redelivered += 1
             draft.exception(known.record.offset, "redelivered")
         if not fresh:
+            return
+        if len(fresh) > 1 and fresh[0].record.offset < self._below:
+            lost = [i for i in fresh if i.record.offset < self._below]
+            for part in (*([one] for one in lost), fresh[len(lost):]):
+                if part:
+                    self._inputs(key, part, draft)
             return
         try:
             self._step(key, [i.event for i in fresh], fresh[-1].record.offset, draft, fresh)

@@ -83,7 +83,9 @@ class Work(Protocol):
 
     def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None: ...
 
-    def restored(self) -> None: ...
+    def restored(self, below: int = 0) -> None:
+        """After the last record. Inputs below this offset may have been spoken of by an owner that wrote no state of them."""
+        ...
 
     def image(self) -> Any | None:
         """Everything restored and processed, as a copy; None while something of it was not handed over for writing, or when there is no state."""
@@ -143,7 +145,7 @@ class Stateless:
 
     def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None: ...
 
-    def restored(self) -> None: ...
+    def restored(self, below: int = 0) -> None: ...
 
     def image(self) -> None:
         return None

@@ -35,9 +35,10 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         await consumer.start()
         state = TopicPartition(flow.state_topic, lane.tp.partition)
         topics = [state, *(TopicPartition(topic, lane.tp.partition) for topic in flow.revision_topics)]
-        begins, ends = await consumer.beginning_offsets(topics), await consumer.end_offsets(topics)
+        begins, ends = await consumer.beginning_offsets(topics), await consumer.end_offsets([*topics, lane.tp])
         starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
         lane.sure = {tp.topic: ends[tp] for tp in topics}
+        below = 0 if flow.exactly_once else ends[lane.tp]    # of a transaction that was not finished nothing was heard
         async for record in _from(consumer, state, starts[state], ends[state], lane):
             if record.key == INPUT_KEY and record.value is not None:
                 known = known or identity_of(record.value)  # the first one: a later writer may already have been wrong
@@ -46,7 +47,7 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         for revisions in topics[1:]:
             async for record in _from(consumer, revisions, starts[revisions], ends[revisions], lane):
                 work.restore_revision(record.headers)
-        work.restored()
+        work.restored(below)
         return known
     finally:
         await consumer.stop()

@@ -40,6 +40,11 @@ class Memo:
         self.standing = standing
         """Sides that stand as they were said and were not assessed: only what is kept of them is known."""
 
+    @property
+    def weight(self) -> int:
+        """Facts and statuses that it holds: about 700 bytes of memory each, as measured of one box and of two hundred items."""
+        return len(self.facts) + sum(len(say.side.status.scopes) for say in self.says if say.side.status is not None)
+
     def amending(self, side: str) -> bool:
         """Does this side ask to amend a document? Whether it may be, the other sides that it serves have a say in."""
         if side in self.standing:

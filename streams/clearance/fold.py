@@ -12,7 +12,7 @@ from streams.clearance import publish
 from streams.clearance.kept import ground_of
 from streams.clearance.resume import resumed
 from streams.clearance.retire import awaken, retired, stubbed
-from streams.clearance.state import MEMOS_MAX, Shelf, Shipment, add, decode, encode, memo_of, retire_at
+from streams.clearance.state import MEMOS_WEIGHT_MAX, Shelf, Shipment, add, decode, encode, memo_of, retire_at
 from streams.fold import BroadcastSlot, Emit, Fate, Fold, Outcome, Step, World
 from streams.reference.model import Reference
 from streams.rules import pack_of
@@ -35,8 +35,8 @@ class ClearanceFold(Fold[Shipment, Inbound]):
     revision_topics = (publish.STATUS, publish.COVERT)
     broadcasts = (FreshnessChanged, MaskFacts, CrossingCondition, RiskIndicator)
 
-    def __init__(self, memos: int = MEMOS_MAX) -> None:
-        self._shelf = Shelf(memos)
+    def __init__(self, memos_weight: int = MEMOS_WEIGHT_MAX) -> None:
+        self._shelf = Shelf(memos_weight)
 
     def decode(self, value: bytes) -> Inbound:
         """One message; broadcasts decode too, the runner keeps them apart."""
@@ -81,7 +81,8 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         if due is not None and due <= now and not events:     # what has come is said first
             return retired(held, key, assessment, reference, now, outcomes)
         heard = publish.heard(public, pack, assessment.sides, held.facts)
-        said = bool(events) or state is None or held.heard != heard or (held.due_public is not None and held.due_public <= now)
+        said = (bool(events) or state is None or held.heard != heard or world.revision_floor > held.last_revision
+                or (held.due_public is not None and held.due_public <= now))
         if said:
             held = msgspec.structs.replace(held, heard=heard, due_public=assessment.next_due)
         step = _published(state, held, key, assessment, world, now, outcomes, due, changed, said)
@@ -146,7 +147,8 @@ def _published(
 def _public(held: Shipment, key: str, assessment: Assessment, world: World, now: int) -> tuple[Shipment, tuple[Emit, ...]]:
     reference: Reference = world.reference
     revision = max(max(held.last_revision, world.revision_floor) + 1, now)
-    shown, emits = publish.statuses(held, key, assessment, reference, revision, now)
+    lost = world.revision_floor > held.last_revision
+    shown, emits = publish.statuses(held, key, assessment, reference, revision, now, again=lost)
     summaries, more = publish.summaries(held, key, assessment, revision)
     if emits or more:
         held = msgspec.structs.replace(held, shown=shown, last_revision=revision)

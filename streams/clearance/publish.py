@@ -90,10 +90,11 @@ def moved(shown: Sequence[int | None], times: Sequence[int | None], now: int) ->
 
 
 def statuses(
-    held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int
+    held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int, *, again: bool = False
 ) -> tuple[dict[str, Shown], list[Emit]]:
-    """Only sides whose content changed. A side that is no longer on the route is said once more, CANCELLED, and forgotten: whoever hears
-    of the route only as it is now must end with the same sides."""
+    """Only sides whose content changed; `again`: all, because a step that was lost in a crash has said what nobody here knows. A side that
+    is no longer on the route is said once more, CANCELLED, and forgotten: whoever hears of the route only as it is now must end with the
+    same sides."""
     shown = dict(held.shown)
     first: list[Emit] = []
     rest: list[Emit] = []
@@ -105,7 +106,7 @@ def statuses(
     for say in assessment.says:
         fresh = say.digest(content)
         old = held.shown.get(say.side.id)
-        if old is not None and old.digest == fresh and not moved(old.times, say.times, now):
+        if old is not None and not again and old.digest == fresh and not moved(old.times, say.times, now):
             continue
         update = say.update
         shown[update.side] = Shown(revision, fresh, update.state, say.times)

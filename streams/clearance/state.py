@@ -10,7 +10,7 @@ import msgspec
 
 from streams.assess.memo import Memo
 from streams.clearance.kept import Ground
-from streams.squeeze import SWELLS, loosened, squeezed
+from streams.squeeze import loosened, squeezed
 from topics.facts import DAY, Fact, Slot, slot_of, supersedes
 
 FACTS_PER_SCOPE_MAX = 256
@@ -56,7 +56,7 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     not copied to a changed state.
     """
 
-    SWELLS: ClassVar[int] = SWELLS
+    SWELLS: ClassVar[int] = 30
     facts: tuple[Fact, ...] = ()
     """In slot order."""
     shown: dict[str, Shown] = {}
@@ -95,26 +95,29 @@ def remember(state: Shipment, memo: Memo | None) -> None:
     state.__dict__["memo"] = memo
 
 
-MEMOS_MAX = 1_000
-"""Shipments of a process whose last assessment is remembered: one of a single box takes about 90 kB, twenty times its state's bytes."""
+MEMOS_WEIGHT_MAX = 100_000
+"""Of the last assessments that a process remembers, all together (`Memo.weight`): about 70 MB, a thousand shipments of a single box."""
 
 
 class Shelf:
     """The shipments assessed last. Only they keep a memo; of all others it is dropped."""
 
-    __slots__ = ("_held", "_most")
+    __slots__ = ("_held", "_most", "_weight")
 
-    def __init__(self, most: int = MEMOS_MAX) -> None:
-        self._held: OrderedDict[str, Shipment] = OrderedDict()
-        self._most = most
+    def __init__(self, weight_max: int = MEMOS_WEIGHT_MAX) -> None:
+        self._held: OrderedDict[str, tuple[Shipment, int]] = OrderedDict()
+        self._most, self._weight = weight_max, 0
 
     def put(self, key: str, state: Shipment, memo: Memo | None) -> None:
         """Remember what this shipment's assessment leaves to its next one."""
         remember(state, memo)
-        self._held[key] = state
-        self._held.move_to_end(key)
-        while len(self._held) > self._most:
-            _, oldest = self._held.popitem(last=False)
+        weight = memo.weight if memo is not None else 0
+        _, before = self._held.pop(key, (None, 0))
+        self._held[key] = state, weight
+        self._weight += weight - before
+        while self._weight > self._most and len(self._held) > 1:
+            _, (oldest, gone) = self._held.popitem(last=False)
+            self._weight -= gone
             oldest.__dict__.pop("memo", None)
 
 

@@ -14,7 +14,7 @@ from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
 from streams.masks import Masks
 from streams.reference.model import Reference
-from streams.squeeze import SWELLS, loosened, squeezed
+from streams.squeeze import loosened, squeezed
 from topics.events.base import DocumentRef, Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, Forwarded
@@ -206,7 +206,7 @@ class Behind(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """The state of one key."""
 
-    SWELLS: ClassVar[int] = SWELLS
+    SWELLS: ClassVar[int] = 12
     version: int = 0
     touched: int = 0
     """`now` of the last step with an input that changed something."""

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
+from streams.squeeze import loosened, squeezed
 from topics.events.internal import Joined, RunProfile, SideSummary, StatusSummary
 
 CONTAINERS_MAX = 1_000
@@ -24,6 +26,7 @@ class Stood(msgspec.Struct, frozen=True, array_like=True):
 class Run(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """The state of one key."""
 
+    SWELLS: ClassVar[int] = 22
     profile: RunProfile | None = None
     joined: dict[str, Joined] = {}
     """`container|shipment` -> the newest word."""
@@ -42,11 +45,11 @@ _decoder = msgspec.msgpack.Decoder(Run)
 
 
 def encode(state: Run) -> bytes:
-    return _encoder.encode(state)
+    return squeezed(_encoder.encode(state))
 
 
 def decode(data: bytes) -> Run:
-    return _decoder.decode(data)
+    return _decoder.decode(loosened(data))
 
 
 def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:

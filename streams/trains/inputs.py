@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from streams.fold import Fate
 from streams.gps import Gps
 from streams.kept import at_of, digest, event_id, identity, keep, micros, order, put, speaking, tag_of
 from streams.reference.model import Place, Reference
+from streams.squeeze import loosened, squeezed
 from topics.events.base import Event, TrainRef
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Inherited
@@ -380,6 +381,7 @@ def _border_squares(reference: Reference) -> dict[tuple[int, int], list[Place]]:
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True, dict=True):
     """The state of one key. What `streams.trains.quiet` has worked out of it hangs on the object and is never written."""
 
+    SWELLS: ClassVar[int] = 18
     version: int = 0
     touched: int = 0
     """`now` of the last step with an input that changed something."""
@@ -399,11 +401,11 @@ _decoder = msgspec.msgpack.Decoder(State)
 
 
 def encode(state: State) -> bytes:
-    return _encoder.encode(state)
+    return squeezed(_encoder.encode(state))
 
 
 def decode(data: bytes) -> State:
-    return _decoder.decode(data)
+    return _decoder.decode(loosened(data))
 
 
 def origin_of(event: Input, key: str) -> tuple[str, ...]:

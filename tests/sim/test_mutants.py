@@ -38,6 +38,7 @@ MUTANTS = (
     Mutant(name="what the state holds is applied again", broken=Semantics(offset_check=False), seeds=(2, 4, 3, 7)),
     Mutant(name="more is committed than is acknowledged", broken=Semantics(acked_prefix=False), seeds=(0, 1, 2), kinds=CRASHES),
     Mutant(name="the revision topic is not read at restore", broken=Semantics(revision_floors=False), seeds=(5, 8, 6), kinds=frozenset({"crash", "reorder"})),
+    Mutant(name="what may have been worked on before is merged per key again", broken=Semantics(again_singly=False), seeds=(1173,)),
     Mutant(name="restore takes the last record instead of the highest", broken=Semantics(highest_wins=False), seeds=(0, 1), kinds=ZOMBIES, leased=False),
 )
 

@@ -234,8 +234,9 @@ _ids: dict[str, int] = {}
 
 
 def _id(prefix: str) -> str:
+    """In the order of making, whatever tests ran before: of events of one instant the id decides."""
     _ids[prefix] = _ids.get(prefix, 0) + 1
-    return f"{prefix}-{_ids[prefix]}"
+    return f"{prefix}-{_ids[prefix]:06d}"
 
 
 def declared(hours: float = 0, boxes: Sequence[str] = (BOX,), document: DocumentRef = SMGS, source: str = "fwd-demo", **more: Any) -> ShipmentDeclared:

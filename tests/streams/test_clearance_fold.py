@@ -55,6 +55,21 @@ def test_a_revision_never_falls_below_what_a_lost_step_has_shown() -> None:
     assert {u.revision for u in out.values()} == {T0 + 5 * HOUR + 1}
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["with an input", "when it is only looked at"])
+def test_after_a_step_that_was_lost_every_side_is_said_again_even_as_it_was(heard: bool) -> None:
+    """The lost one may have said anything: OVERDUE, say, before the filing came that makes it as it had been."""
+    first = step(None, [shipment(), bound()], T0)
+    facts = [shipment(), bound()] if heard else []
+    seen = T0 + 5 * HOUR
+    again = step(first.state, facts, T0 + HOUR, World(REF, {}, seen))
+    before, after = shown(first.outputs), shown(again.outputs)
+    assert after.keys() == before.keys()
+    assert {u.revision for u in after.values()} == {seen + 1}
+    assert {s: u.state for s, u in after.items()} == {s: u.state for s, u in before.items()}
+    quiet = step(again.state, facts, T0 + HOUR, World(REF, {}, seen + 1))
+    assert quiet.outputs == (), "once"
+
+
 def test_the_status_topic_comes_first_and_the_border_gets_its_own_side_only() -> None:
     outputs = step(None, [shipment(), bound()], T0).outputs
     assert all(e.first == (e.topic == "clearance.status") for e in outputs)

@@ -193,7 +193,8 @@ class Cluster:
         for topic in stage.fold.revision_topics if self.semantics.revision_floors else ():
             for record in self.log.part(topic, lane.partition).records:
                 work.restore_revision(record.headers)
-        work.restored()
+        again = self.semantics.again_singly and not lane.transactional
+        work.restored(self.log.part(lane.topic, lane.partition).next if again else 0)
         if not self.semantics.offset_check:
             _forget_offsets(work.cells)
         lane.ready = True

@@ -33,6 +33,8 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     """Only what is acknowledged is committed."""
     commits_fenced: bool = True
     """A commit of an old generation is refused."""
+    again_singly: bool = True
+    """What may have been worked on before is stepped input by input."""
     revision_floors: bool = True
     """Restore reads the revision topic, too."""
     lease: bool = True
