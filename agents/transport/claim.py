@@ -48,12 +48,15 @@ REQUEST_MS: Final = 5_000
 """A coordinator that is frozen is not waited for longer: another broker is asked who coordinates now."""
 AGAIN_S: Final = 0.02
 AWAY_S: Final = 0.2
+BUSY_MAX: Final = 50
+"""A coordinator that is busy for a second is looked for anew: it may have become another."""
+SAID_EVERY_S: Final = 10.0
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 SEQUENCE_MAX: Final = 2**31
 CLIENT_SETTINGS: Final = ("bootstrap_servers", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
 
 _LOST = (CoordinatorNotAvailableError, NotCoordinatorError, KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
-"""Ask again who coordinates."""
+"""The coordinator is away, or another broker is it now."""
 _BUSY = (ConcurrentTransactions, CoordinatorLoadInProgressError, UnknownTopicOrPartitionError, OperationNotAttempted)
 _OVERTAKEN = (InvalidProducerEpoch, ProducerFenced, InvalidProducerIdMapping, InvalidTxnState)
 """Another claim, or the coordinator's own end of a transaction that took too long, came between: begin anew."""
@@ -116,55 +119,59 @@ class Claims:
         self._starting = asyncio.Lock()
 
     async def claim(self, name: str, partitions: Sequence[TopicPartition], *, seconds_max: float) -> Fence:
-        """Take over what is written under a name. Raises Refuses (no right to), TimeoutError, KafkaError."""
-        end = boot_clock() + seconds_max
-        async with asyncio.timeout(seconds_max):
-            while True:
-                try:
-                    return await self._claim(name, partitions)
-                except TransactionalIdAuthorizationFailed as error:
-                    raise Refuses(f"WRITE on transactional id {name} is not granted: a former owner of its partitions could not be shut out") from error
-                except TopicAuthorizationFailedError as error:
-                    raise Refuses(f"WRITE on {', '.join(sorted({tp.topic for tp in partitions}))} is not granted") from error
-                except _OVERTAKEN as error:
-                    log.info("the claim of %s begins anew: %r", name, error)
-                    await asyncio.sleep(AGAIN_S)
-                except KafkaError as error:
-                    if not isinstance(error, _LOST) or boot_clock() > end:
-                        raise
-                    log.info("the claim of %s waits for its coordinator: %r", name, error)
-                    await asyncio.sleep(AWAY_S)
+        """Take over what is written under a name. Raises Refuses (no right to), TimeoutError (with what it waited for), KafkaError."""
+        waits, begun = "", boot_clock()
+        try:
+            async with asyncio.timeout(seconds_max):
+                while True:
+                    try:
+                        return await self._claim(name, partitions)
+                    except TransactionalIdAuthorizationFailed as error:
+                        raise Refuses(f"WRITE on transactional id {name} is not granted: a former owner of its partitions could not be shut out") from error
+                    except TopicAuthorizationFailedError as error:
+                        raise Refuses(f"WRITE on {', '.join(sorted({tp.topic for tp in partitions}))} is not granted") from error
+                    except KafkaError as error:
+                        if not isinstance(error, (*_LOST, *_BUSY, *_OVERTAKEN)):
+                            raise
+                        if waits != (waits := repr(error)) or boot_clock() - begun > SAID_EVERY_S:
+                            begun = boot_clock()
+                            log.info("the claim of %s waits: %r", name, error)
+                        await asyncio.sleep(AWAY_S if isinstance(error, _LOST) else AGAIN_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"the claim of {name} is not granted in {seconds_max:.0f} s; the last answer: {waits or 'none'}") from error
 
     async def _claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
         client = await self._connected()
         topics = defaultdict[str, list[int]](list)
         for tp in partitions:
             topics[tp.topic].append(tp.partition)
-        mine = Fence(*await self._identity(client, name))
-        await self._repeat(client, name, AddPartitionsToTxnRequest(name, mine.producer_id, mine.producer_epoch, list(topics.items())))
-        await self._repeat(client, name, EndTxnRequest(name, mine.producer_id, mine.producer_epoch, False))
+        mine = Fence(*await self._identity(client, name), tuple(topics))
+        if not partitions:
+            return mine
+        await self._ask(client, name, AddPartitionsToTxnRequest(name, mine.producer_id, mine.producer_epoch, list(topics.items())), again=BUSY_MAX)
+        await self._ask(client, name, EndTxnRequest(name, mine.producer_id, mine.producer_epoch, False), again=BUSY_MAX)
         # Answered only when every marker is written (CONCURRENT_TRANSACTIONS until then).
         return Fence(*await self._identity(client, name), tuple(topics))
 
     async def _identity(self, client: Any, name: str) -> tuple[int, int]:
-        answer = await self._repeat(client, name, InitProducerIdRequest(name, TRANSACTION_TIMEOUT_MS))
+        answer = await self._ask(client, name, InitProducerIdRequest(name, TRANSACTION_TIMEOUT_MS), again=BUSY_MAX)
         return answer.producer_id, answer.producer_epoch
 
-    async def _repeat(self, client: Any, name: str, request: Any) -> Any:
-        """Until the coordinator is no longer busy. Raises KafkaError."""
+    async def _ask(self, client: Any, name: str, request: Any, *, again: int) -> Any:
+        """The coordinator's answer; a busy one is asked `again` times before it is looked for anew. Raises KafkaError."""
+        node = await client.coordinator_lookup(CoordinationType.TRANSACTION, name)
+        if not await client.ready(node, group=ConnectionGroup.COORDINATION):
+            raise NodeNotReadyError
         while True:
-            node = await client.coordinator_lookup(CoordinationType.TRANSACTION, name)
-            if not await client.ready(node, group=ConnectionGroup.COORDINATION):
-                raise NodeNotReadyError
-            while True:
-                answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
-                codes = [code for _, parts in answer.errors for _, code in parts] if hasattr(answer, "errors") else [answer.error_code]
-                wrong = [for_code(code) for code in codes if code]
-                if not wrong:
-                    return answer
-                if not all(issubclass(error, _BUSY) for error in wrong):
-                    raise next(error for error in wrong if not issubclass(error, _BUSY))()
-                await asyncio.sleep(AGAIN_S)
+            answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+            codes = [code for _, parts in answer.errors for _, code in parts] if hasattr(answer, "errors") else [answer.error_code]
+            wrong = [for_code(code) for code in codes if code]
+            if not wrong:
+                return answer
+            again -= 1
+            if again < 0 or not all(issubclass(error, _BUSY) for error in wrong):
+                raise next((error for error in wrong if not issubclass(error, _BUSY)), wrong[0])()
+            await asyncio.sleep(AGAIN_S)
 
     async def _connected(self) -> Any:
         async with self._starting:

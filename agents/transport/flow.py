@@ -225,7 +225,12 @@ class Flow:
         return f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}"
 
     async def _fence(self, link: Link, lane: Lane) -> None:
-        """A transactional producer of this lane's name: who had it before is out. Tries again while a broker that is looked for dies in between."""
+        """A transactional producer of this lane's name: who had it before is out. Tries again while a broker that is looked for dies in between.
+
+        The claim comes first although the producer makes one, too: it looks for the coordinator anew, waits for no answer longer than five
+        seconds, and says what it waits for.
+        """
+        await link.claim(self._producer_name(link, lane), ())
         end = boot_clock() + START_TIMEOUT_S
         while True:
             lane.producer = AIOKafkaProducer(

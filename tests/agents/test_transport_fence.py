@@ -12,7 +12,13 @@ from agents.transport import flow as flow_module
 from agents.transport.claim import Fence
 from tests.agents.test_transport_lane import a_lane
 
-LINK: Any = SimpleNamespace(group="g", producer_settings=lambda: {"bootstrap_servers": "h:1"})
+
+async def claimed(name: str, partitions: Any) -> Fence:
+    assert (name, partitions) == ("g-f-in-0", ())
+    return Fence(1, 0)
+
+
+LINK: Any = SimpleNamespace(group="g", producer_settings=lambda: {"bootstrap_servers": "h:1"}, claim=claimed)
 GONE = KafkaError("KafkaConnectionError('Connection at h:1 closed')")
 """As aiokafka says it when the broker dies between the look-up and the answer."""
 
