@@ -103,6 +103,21 @@ def fencing(producer: Any) -> Any:
     return producer
 
 
+def patient(producer: Any) -> Any:
+    """A transactional producer that looks for its coordinator again when the broker that it has asked dies before it answers. aiokafka tries again on
+    every other such error and gives up on this one, in the middle of a transaction too."""
+    look_up = producer.client.coordinator_lookup
+
+    async def looked_up(kind: Any, key: str) -> Any:
+        try:
+            return await look_up(kind, key)
+        except KafkaConnectionError as error:
+            raise NodeNotReadyError from error
+
+    producer.client.coordinator_lookup = looked_up
+    return producer
+
+
 def fenced(builder: Any, fence: Fence | None) -> Any:
     """A producer batch that will be written under this fence, whoever has the lane when it leaves."""
     if fence is not None:

@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.transport.batch import Batch, submit
 from agents.transport.census import TopicSeen, same_counts
-from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence
+from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence, patient
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
@@ -233,11 +233,11 @@ class Flow:
         await link.claim(self._producer_name(link, lane), ())
         end = boot_clock() + START_TIMEOUT_S
         while True:
-            lane.producer = AIOKafkaProducer(
+            lane.producer = patient(AIOKafkaProducer(
                 **link.producer_settings(),
                 transactional_id=self._producer_name(link, lane),
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            )
+            ))
             try:
                 await asyncio.wait_for(lane.producer.start(), max(1.0, end - boot_clock()))
                 return

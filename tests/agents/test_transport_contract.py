@@ -238,6 +238,13 @@ async def test_a_batch_gets_its_producer_id_where_it_is_taken_from_the_queue_and
     await producer.stop()
 
 
+def test_the_producer_asks_its_client_who_coordinates_and_tries_again_when_a_node_is_not_ready() -> None:
+    source = inspect.getsource(Sender._find_coordinator)
+    assert "self.client.coordinator_lookup(" in source
+    assert "Errors.NodeNotReadyError" in source
+    assert "KafkaConnectionError" not in source, "then `patient` is no longer needed"
+
+
 def test_a_static_member_and_the_compression_reach_aiokafka() -> None:
     app: Any = faust_app.build(faust_app.TransportSettings(group="g", bootstrap="h:1", instance="host-1", compression="lz4"))
     assert app.conf.consumer_group_instance_id == "host-1"

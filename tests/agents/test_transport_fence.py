@@ -5,11 +5,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    ProducerFenced,
+    RequestTimedOutError,
+    TransactionalIdAuthorizationFailed,
+)
 from aiokafka.structs import TopicPartition
 
 from agents.transport import flow as flow_module
-from agents.transport.claim import Fence
+from agents.transport.claim import Fence, patient
 from tests.agents.test_transport_lane import a_lane
 
 
@@ -31,7 +38,7 @@ class Producers:
 
     def __call__(self, *, transactional_id: str, **_: Any) -> Any:
         self.names.append(transactional_id)
-        return SimpleNamespace(start=self.start, stop=self.stop)
+        return SimpleNamespace(start=self.start, stop=self.stop, client=SimpleNamespace(coordinator_lookup=None))
 
     async def start(self) -> None:
         error = self.errors.pop(0)
@@ -87,3 +94,22 @@ def test_sequence_numbers_begin_again_at_zero_behind_the_largest() -> None:
     fence.increment_sequence_number(tp, 3)
     assert fence.sequence_number(tp) == 2
     assert fence.sequence_number(TopicPartition("t", 1)) == 0
+
+
+@pytest.mark.parametrize(("error", "seen"), [(KafkaConnectionError("gone"), NodeNotReadyError), (RequestTimedOutError(), RequestTimedOutError)])
+async def test_a_broker_that_dies_before_it_says_who_coordinates_is_an_error_that_the_producer_tries_again_on(
+    error: KafkaError, seen: type[KafkaError],
+) -> None:
+    answers: list[KafkaError | None] = [error, None]
+
+    class Client:
+        async def coordinator_lookup(self, kind: int, key: str) -> int:
+            found = answers.pop(0)
+            if found is not None:
+                raise found
+            return 7
+
+    producer = patient(SimpleNamespace(client=Client()))
+    with pytest.raises(seen):
+        await producer.client.coordinator_lookup(1, "g")
+    assert await producer.client.coordinator_lookup(1, "g") == 7

@@ -161,7 +161,7 @@ class Story:
     def _cue(self, event: Event) -> str:
         names = {box: name for name, box in self.boxes.items()}
         match event:
-            case FilingLodged(kind="gtt"):
+            case FilingLodged(kind="pi" | "gtt"):
                 return "expected"
             case PositionReported(station="dostyk", what="arrived"):
                 return "all pre-cleared"

@@ -42,6 +42,9 @@ def cues(story: Story) -> dict[str, Cue]:
             return last is not None and last.state == wanted and last.ready >= ready
         return came
 
+    def was(name: str, wanted: str) -> Cue:
+        return lambda heard: any(u.state == wanted for u in heard.of(story.shipments[name], KZ))
+
     def finds(side: str, present: str, expected: str = "") -> Cue:
         def came(heard: Heard) -> bool:
             found = differs(heard.last(story.shipments[BROKEN], side))
@@ -56,7 +59,7 @@ def cues(story: Story) -> dict[str, Cue]:
 
     new = story.new_lock
     return {
-        "expected": every(*(state(name, "EXPECTED") for name in story.shipments)),
+        "expected": every(*(was(name, "EXPECTED") for name in story.shipments)),
         "all pre-cleared": every(*(state(name, "PRE_CLEARED") for name in story.shipments)),
         **{f"arrived {name}": state(name, "ARRIVED") for name in story.shipments},
         "ready": every(state(CLEARED, "ARRIVED", ready=True), state(SILENT, "ARRIVED", ready=True)),
@@ -87,9 +90,10 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(embedded: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """Opens shortly before the carrier applies for the link and files in Kazakhstan; what is older is said at once."""
+    """Opens before the railway files in Kazakhstan, which waits until railclear has said what it expects there, and before the carrier applies for
+    the link; what is older is said at once."""
     story = Story(reference_files.load())
-    theatre = Theatre(embedded, tmp_path_factory.mktemp("workers"), opens=story.applies - HOUR, speed=SPEED)
+    theatre = Theatre(embedded, tmp_path_factory.mktemp("workers"), opens=story.applies - 2 * HOUR, speed=SPEED)
     try:
         theatre.open()
         lines = [line for line in story.lines if line.at <= story.leaves]
