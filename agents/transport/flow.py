@@ -23,6 +23,8 @@ from streams.effects import Ack, Await, Effect, PutState
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
+START_ONE_S = 10.0
+"""A broker that is starting takes a connection and answers nothing yet; another one would have. A producer that has not started by then is made anew."""
 FENCE_AGAIN_S = 0.5
 
 
@@ -239,10 +241,11 @@ class Flow:
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             ))
             try:
-                await asyncio.wait_for(lane.producer.start(), max(1.0, end - boot_clock()))
+                await asyncio.wait_for(lane.producer.start(), START_ONE_S)
                 return
-            except KafkaError as error:
-                if not lane.open or boot_clock() > end or not (type(error) is KafkaError or isinstance(error, KafkaConnectionError)):
+            except (KafkaError, TimeoutError) as error:
+                another = type(error) is KafkaError or isinstance(error, (KafkaConnectionError, TimeoutError))
+                if not lane.open or boot_clock() > end or not another:
                     raise
                 log.warning("lane %s: its transactional producer does not start and is made anew: %r", lane.tp, error)
                 await self._stop_producer(lane)

@@ -1,10 +1,14 @@
 """Bring a lane's state back: from what was kept in memory or on disk and the tail of the state topic, or from the topic alone."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
 from agents.transport.keeper import Keeper
@@ -14,7 +18,75 @@ from agents.transport.origin import INPUT_KEY, InputIdentity, identity_of
 if TYPE_CHECKING:
     from agents.transport.flow import Flow, Work
 
+log = logging.getLogger(__name__)
+
 RESTORE_TIMEOUT_S = 600.0
+SIGN_S = 10.0
+"""A consumer that has neither answered nor moved for so long is made anew."""
+STOP_S = 5.0
+AGAIN_S = 0.2
+FEW, FEW_MS = 5_000, 200
+T = TypeVar("T")
+
+
+class _Reader:
+    """A consumer for restoring, made anew when it gives no sign: after brokers have died one of aiokafka's may wait for a position for ever."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._client = client
+        self._consumer: Any = None
+        self._at: TopicPartition | None = None
+
+    async def bounds(self, topics: Sequence[TopicPartition], more: TopicPartition) -> tuple[Mapping[Any, int], Mapping[Any, int]]:
+        """Beginnings and ends; of `more` the end only."""
+        consumer = await self._started()
+        return await consumer.beginning_offsets(topics), await consumer.end_offsets([*topics, more])
+
+    async def few(self, tp: TopicPartition, position: int) -> tuple[Sequence[Any], int]:
+        """The next records from `position`, possibly none, and where it goes on: markers take offsets, too."""
+        consumer = await self._started()
+        if self._at != tp:
+            consumer.assign([tp])
+            consumer.seek(tp, position)
+            self._at = tp
+        found = await consumer.getmany(timeout_ms=FEW_MS, max_records=FEW)
+        return [r for records in found.values() for r in records], await consumer.position(tp)
+
+    async def _started(self) -> Any:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="none",    # a position that is out of range is asked for again, never another one taken
+                fetch_max_wait_ms=50,
+                max_partition_fetch_bytes=4 << 20,
+                isolation_level="read_committed",
+                **self._client,
+            )
+            self._consumer, self._at = consumer, None
+            await consumer.start()
+        return self._consumer
+
+    async def close(self) -> None:
+        """Free it; what is asked next makes another one."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                await asyncio.wait_for(consumer.stop(), STOP_S)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.warning("a consumer that restored does not stop: %r", error)
+
+    async def patiently(self, lane: Lane, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, however often a consumer must be made anew for it. Raises what no other one would mend, and TimeoutError when the lane is closed."""
+        while True:
+            try:
+                return await asyncio.wait_for(ask(), SIGN_S)
+            except (TimeoutError, KafkaConnectionError, OffsetOutOfRangeError) as error:
+                log.warning("restoring lane %s goes on with another consumer: %r", lane.tp, error)
+                await self.close()
+                if not lane.open:
+                    raise TimeoutError(f"lane {lane.tp} was given up") from error
+                await asyncio.sleep(AGAIN_S)
 
 
 async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work, keeper: Keeper) -> InputIdentity | None:
@@ -22,35 +94,26 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
 
     Raises BadState, aiokafka errors.
     """
-    consumer = AIOKafkaConsumer(
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
-        max_partition_fetch_bytes=4 << 20,
-        isolation_level="read_committed",
-        **client,
-    )
+    reader = _Reader(client)
     try:
-        await consumer.start()
         state = TopicPartition(flow.state_topic, lane.tp.partition)
         topics = [state, *(TopicPartition(topic, lane.tp.partition) for topic in flow.revision_topics)]
-        begins, ends = await consumer.beginning_offsets(topics), await consumer.end_offsets([*topics, lane.tp])
+        begins, ends = await reader.patiently(lane, lambda: reader.bounds(topics, lane.tp))
         starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
         lane.sure = {tp.topic: ends[tp] for tp in topics}
         below = 0 if flow.exactly_once else ends[lane.tp]    # of a transaction that was not finished nothing was heard
-        async for record in _from(consumer, state, starts[state], ends[state], lane):
+        async for record in _from(reader, state, starts[state], ends[state], lane):
             if record.key == INPUT_KEY and record.value is not None:
                 known = known or identity_of(record.value)  # the first one: a later writer may already have been wrong
             elif record.key is not None:
                 work.restore(record.key, record.value)
         for revisions in topics[1:]:
-            async for record in _from(consumer, revisions, starts[revisions], ends[revisions], lane):
+            async for record in _from(reader, revisions, starts[revisions], ends[revisions], lane):
                 work.restore_revision(record.headers)
         work.restored(below)
         return known
     finally:
-        await consumer.stop()
+        await reader.close()
 
 
 async def _base(
@@ -73,13 +136,18 @@ async def _base(
     return {tp: begins[tp] for tp in topics}, None
 
 
-async def _from(consumer: Any, tp: TopicPartition, start: int, end: int, lane: Lane) -> AsyncIterator[Any]:
+async def _from(reader: _Reader, tp: TopicPartition, start: int, end: int, lane: Lane) -> AsyncIterator[Any]:
     """Every record of one partition from `start` up to `end`. The position, not the records, says when that is: markers take offsets."""
-    consumer.assign([tp])
-    consumer.seek(tp, start)
-    while lane.open and await consumer.position(tp) < end:
-        for records in (await consumer.getmany(timeout_ms=200, max_records=5000)).values():
-            lane.progress.restored_records += len(records)
-            lane.progress.restored_at = boot_clock()
-            for record in records:
-                yield record
+    position, since = start, boot_clock()
+    while lane.open and position < end:
+        records, after = await reader.patiently(lane, partial(reader.few, tp, position))
+        lane.progress.restored_records += len(records)
+        for record in records:
+            yield record
+        if after > position:
+            position = after
+            lane.progress.restored_at = since = boot_clock()
+        elif boot_clock() - since > SIGN_S:
+            log.warning("restoring lane %s stands at %s/%s offset %d of %d and goes on with another consumer", lane.tp, tp.topic, tp.partition, position, end)
+            await reader.close()
+            since = boot_clock()

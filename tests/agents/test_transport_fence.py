@@ -1,6 +1,7 @@
 """A lane's transactional producer: made anew while a coordinator that is looked for dies, given up at once where trying again cannot help."""
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,18 @@ async def test_a_coordinator_that_dies_while_it_is_looked_for_is_asked_again_und
     assert producers.errors == []
 
 
+async def test_a_producer_that_a_starting_broker_keeps_waiting_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting(Producers):
+        async def start(self) -> None:
+            if len(self.names) == 1:
+                await asyncio.Event().wait()
+
+    monkeypatch.setattr(flow_module, "START_ONE_S", 0.05)
+    producers = Waiting()
+    await fence(monkeypatch, producers)
+    assert (len(producers.names), producers.stopped) == (2, 1)
+
+
 @pytest.mark.parametrize("error", [TransactionalIdAuthorizationFailed("x"), ProducerFenced("newer")])
 async def test_what_trying_again_cannot_mend_ends_it_at_once(monkeypatch: pytest.MonkeyPatch, error: KafkaError) -> None:
     producers = Producers(error, None)
@@ -81,7 +94,6 @@ async def test_a_lane_that_was_given_up_does_not_try_again(monkeypatch: pytest.M
 
 async def test_it_gives_up_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_module, "START_TIMEOUT_S", -1.0)
-    monkeypatch.setattr(flow_module.asyncio, "wait_for", lambda what, _: what)
     producers = Producers(GONE, None)
     with pytest.raises(KafkaError):
         await fence(monkeypatch, producers)
