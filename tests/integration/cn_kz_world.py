@@ -80,6 +80,8 @@ class Story:
         """Number of the entry summary that is amended."""
         self._papers()
         self.lines = [self._line(d) for d in sorted(self._drafts, key=lambda d: d.at) if d.event is not None]
+        self.files = self._when(FilingLodged, lambda e: e.kind == "pi" and self._early(e))
+        """When the railway files in Kazakhstan for the first that was declared before."""
         self.applies = self._when(FilingLodged, lambda e: e.kind == "gtt")
         """When the carrier applies for the link, in the script's own time."""
         self.arrives = self._when(PositionReported, lambda e: (e.station, e.what) == ("dostyk", "arrived"))
@@ -110,6 +112,14 @@ class Story:
 
     def _when(self, kind: type[Any], fits: Callable[[Any], bool]) -> int:
         return next(line.at for line in self.lines if isinstance(line.event, kind) and fits(line.event))
+
+    def _early(self, filing: FilingLodged) -> str:
+        """The consignment of a filing if its note was there before it: only then is there a time at which Kazakhstan just expects it."""
+        for name, c in self.consignments.items():
+            declared = self._first(ShipmentDeclared, lambda e, note=c.document: e.document == note)
+            if c.document in filing.documents and declared.event_time < filing.event_time:
+                return name
+        return ""
 
     def _td(self, note: DocumentRef) -> set[str]:
         """Numbers of the transit declaration of a note in Kazakhstan: the filer's and the official one."""
@@ -161,7 +171,9 @@ class Story:
     def _cue(self, event: Event) -> str:
         names = {box: name for name, box in self.boxes.items()}
         match event:
-            case FilingLodged(kind="pi" | "gtt"):
+            case FilingLodged(kind="pi"):
+                return f"expected {name}" if (name := self._early(event)) else ""
+            case FilingLodged(kind="gtt"):
                 return "expected"
             case PositionReported(station="dostyk", what="arrived"):
                 return "all pre-cleared"

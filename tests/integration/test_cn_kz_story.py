@@ -59,7 +59,8 @@ def cues(story: Story) -> dict[str, Cue]:
 
     new = story.new_lock
     return {
-        "expected": every(*(was(name, "EXPECTED") for name in story.shipments)),
+        **{f"expected {name}": was(name, "EXPECTED") for name in story.shipments},
+        "expected": every(was(CLEARED, "EXPECTED"), was(BROKEN, "EXPECTED")),
         "all pre-cleared": every(*(state(name, "PRE_CLEARED") for name in story.shipments)),
         **{f"arrived {name}": state(name, "ARRIVED") for name in story.shipments},
         "ready": every(state(CLEARED, "ARRIVED", ready=True), state(SILENT, "ARRIVED", ready=True)),
@@ -90,10 +91,9 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(embedded: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """Opens before the railway files in Kazakhstan, which waits until railclear has said what it expects there, and before the carrier applies for
-    the link; what is older is said at once."""
+    """Opens before the railway files in Kazakhstan, which waits until railclear has said what it expects there; what is older is said at once."""
     story = Story(reference_files.load())
-    theatre = Theatre(embedded, tmp_path_factory.mktemp("workers"), opens=story.applies - 2 * HOUR, speed=SPEED)
+    theatre = Theatre(embedded, tmp_path_factory.mktemp("workers"), opens=story.files - HOUR, speed=SPEED)
     try:
         theatre.open()
         lines = [line for line in story.lines if line.at <= story.leaves]
