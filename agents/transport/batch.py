@@ -33,7 +33,8 @@ PUBLISH_TIMEOUT_S = 60.0
 BATCH_RECORDS_MAX = 4000
 """Records fetched at once. Also bounds the outcomes record: 4,000 exceptions of at most 230 bytes stay below 1 MiB."""
 BULK_SENDS = 64
-"""So many outputs of one batch are put into producer batches here, by partition; fewer go one by one and may share a batch with other lanes'."""
+"""So many outputs of one batch are put into producer batches here, by partition; fewer go one by one and may share a batch with other lanes'.
+What is written under the lane's own claim always goes in batches built here."""
 KEYS_REMEMBERED = 1 << 17
 """Partitions of keys are worked out in Python; a worker's containers and shipments are remembered (about 20 MB when all are)."""
 
@@ -152,10 +153,9 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
         case Publish(sends):
             if len(sends) >= BULK_SENDS:
                 return await _bulk(producer, lane, sends)
-            if lane.fence is None:
-                return [written for send in sends for written in await _send(producer, lane, send)]
-            own = [send for send in sends if send.topic in lane.fence.topics]
-            others = [written for send in sends if send.topic not in lane.fence.topics for written in await _send(producer, lane, send)]
+            ours = lane.fence.topics if lane.fence is not None else ()
+            own = [send for send in sends if send.topic in ours]
+            others = [written for send in sends if send.topic not in ours for written in await _send(producer, lane, send)]
             return others + (await _bulk(producer, lane, own) if own else [])
         case PublishOutcomes(send):
             return await _send(producer, lane, send)

@@ -52,6 +52,7 @@ BUSY_MAX: Final = 50
 """A coordinator that is busy for a second is looked for anew: it may have become another."""
 SAID_EVERY_S: Final = 10.0
 TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""A worker that dies in a transaction stalls the readers of its outputs for so long at most (less when its successor fences it)."""
 SEQUENCE_MAX: Final = 2**31
 CLIENT_SETTINGS: Final = ("bootstrap_servers", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
 
