@@ -154,23 +154,15 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
             if len(sends) >= BULK_SENDS:
                 return await _bulk(producer, lane, sends)
             ours = lane.fence.topics if lane.fence is not None else ()
-            own = [send for send in sends if send.topic in ours]
-            others = [written for send in sends if send.topic not in ours for written in await _send(producer, lane, send)]
+            own, known = [send for send in sends if send.topic in ours], Known()
+            others = [written for send in sends if send.topic not in ours for written in await _send(producer, lane, send, known)]
             return others + (await _bulk(producer, lane, own) if own else [])
         case PublishOutcomes(send):
-            return await _send(producer, lane, send)
+            return await _send(producer, lane, send, Known())
         case PutState():
             return await _put(producer, lane, effect)
         case Await() | Ack():
             return []
-
-
-async def _send(producer: Any, lane: Lane, send: Send) -> list[Written]:
-    partitions: Sequence[int | None] = (send.partition,)
-    if send.partition == EVERY_PARTITION:
-        partitions = sorted(await producer.partitions_for(send.topic))
-    lane.progress.sends += len(partitions)
-    return [(await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)), 1) for p in partitions]
 
 
 @lru_cache(KEYS_REMEMBERED)
@@ -180,19 +172,37 @@ def _place(key: bytes) -> int:
     return found & 0x7FFFFFFF
 
 
+Known = dict[str, list[int]]
+"""Topic -> its partitions; for the records of one effect."""
+
+
+async def _partitions(producer: Any, send: Send, known: Known) -> Sequence[int | None]:
+    """Where it goes; None: anywhere."""
+    if send.partition is None and send.key is None:
+        return (None,)
+    if send.partition is not None and send.partition != EVERY_PARTITION:
+        return (send.partition,)
+    parts = known.get(send.topic)
+    if parts is None:
+        parts = known[send.topic] = sorted(await producer.partitions_for(send.topic))
+    return parts if send.partition == EVERY_PARTITION else (parts[_place(send.key or b"") % len(parts)],)
+
+
+async def _send(producer: Any, lane: Lane, send: Send, known: Known) -> list[Written]:
+    partitions = await _partitions(producer, send, known)
+    lane.progress.sends += len(partitions)
+    return [(await producer.send(send.topic, send.value, key=send.key, partition=p, headers=list(send.headers)), 1) for p in partitions]
+
+
 async def _bulk(producer: Any, lane: Lane, sends: Sequence[Send]) -> list[Written]:
     """Many outputs: each partition gets its own in their order, in batches built here. A task and a future per record would cost more than the record."""
-    written, known = list[Written](), dict[str, list[int]]()
+    written, known = list[Written](), Known()
     found: dict[tuple[str, int], _Filling] = {}
     for send in sends:
-        parts = known.get(send.topic)
-        if parts is None:
-            parts = known[send.topic] = sorted(await producer.partitions_for(send.topic))
-        if send.partition is None and send.key is None:
-            written += await _send(producer, lane, send)
-            continue
-        chosen = (parts[_place(send.key or b"") % len(parts)],) if send.partition is None else parts if send.partition == EVERY_PARTITION else (send.partition,)
-        for part in chosen:
+        for part in await _partitions(producer, send, known):
+            if part is None:
+                written += await _send(producer, lane, send, known)
+                continue
             filling = found.get((send.topic, part))
             if filling is None:
                 filling = found[send.topic, part] = _Filling(producer, send.topic, part, lane.fence)

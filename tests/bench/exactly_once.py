@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents.embedded.jars import aot_file, cache_directory, class_path, kafka_version
 from agents.embedded.kafka import Broker
-from agents.transport.flow import TRANSACTION_TIMEOUT_MS
+from agents.transport.claim import TRANSACTION_TIMEOUT_MS
 from tests.agents.runner_toy import Add, Said
 from tests.integration.runner_bench import Bench
 

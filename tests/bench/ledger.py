@@ -20,9 +20,9 @@ from streams.reference.model import Reference
 from tests.bench import world
 from tests.bench.figures import Figure, figure, unpromised
 from tests.bench.latency import RATE, SETTLE_S, Heard, clock, copies_of, played, prepare
-from tests.bench.load import Mix
+from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
-from tests.bench.probes import find
+from tests.bench.probes import in_mix
 from tests.bench.site import LEDGER, SPLIT, Failed, Say, Site, Worker
 from tests.bench.world import Live
 
@@ -31,8 +31,9 @@ DRAIN_S = 240.0
 """A backlog that takes longer is measured over what was written until then."""
 ROWS = 1_000_000
 LOOK_S = 0.2
-NOTICES = 60
 COORDINATOR_S = 30.0
+PARTS = 3
+"""The load is played so often: to warm up, without the ledger, beside it."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,8 +123,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     say("simulating the trains that are copied")
     live = world.live()
     backlog = Backlog(live, options.rows)
-    probes = find(live, "notices", NOTICES)
     copies = copies_of(live, options.latency_shipments)
+    pace = tempo(options.rate, len(copies) * world.TRAINS)
+    probes = in_mix(live, len(copies), pace, PARTS * options.rate * options.seconds)
     with Site(reference, say, postgres=True) as site:
         assert site.postgres is not None, "asked for"
         for n, (topic, rows) in enumerate(backlog.parts()):
@@ -136,7 +138,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             site.worker(stages, *clock())
         site.wait()
         site.settle(SETTLE_S)
-        mix = Mix(live, copies, ids=probes.ids)
+        mix = Mix(live, copies, pace, ids=probes.notices)
         asyncio.run(_alone(site, mix, options, warm=True))       # first news of a shipment cost more than later ones: not measured
         site.settle(SETTLE_S)
         alone = asyncio.run(_alone(site, mix, options))

@@ -15,7 +15,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
-from streams.kept import instant
+from streams.kept import instant, micros
 from streams.simulate import Sent
 from tests.bench.names import Template
 from tests.bench.site import Site
@@ -28,12 +28,12 @@ SHARES = {"positions": 90, "sites": 5, "notices": 3, "filings": 2}
 KIND = {"TerminalEvent": "sites", "SealEvent": "sites", "CustomsNotice": "notices", "AgencyNotice": "notices", "FilingLodged": "filings",
         "RequestAnswered": "filings"}
 EVERY = 10_000_000
-"""A train says its position every ten seconds, microseconds."""
+"""A train says its position at least every ten seconds, microseconds."""
 GAP_MAX = 90 * MINUTE
 """Between two simulated positions further apart the train stood."""
-STATION_EVERY = 150
-"""One in so many messages is a station's word that is looked for: at a position every ten seconds a train passes a station in less than half an hour,
-and each of them moves the ETAs of seventy boxes."""
+STATIONS_S = 1.0
+"""So many words of stations are looked for in a second. Each moves the ETAs of seventy boxes; 1,300 trains that pass a station every half an hour give
+two in three seconds."""
 TICK_S = 0.02
 WARM = 12
 """Positions of each train before a measurement."""
@@ -47,6 +47,22 @@ class Message(NamedTuple):
     """Event id by which its effect is known again; empty: nobody looks for it."""
 
 
+class Tempo(NamedTuple):
+    """How trains speak so that their time passes as fast as the clock: a position every ten seconds from a hundred trains is nine a second, and what
+    is said faster than that must lie closer together, or ETAs move, and borders are told, a hundred times as often as on any day."""
+
+    every: int
+    """Microseconds between two positions of a train."""
+    stations: int
+    """One in so many positions is a station's word that is looked for."""
+
+
+def tempo(rate: float, trains: int) -> Tempo:
+    """For so many mixed events a second of so many trains."""
+    positions = rate * SHARES["positions"] / 100
+    return Tempo(max(1, min(EVERY, round(trains / positions * 1e6))), max(1, round(positions / STATIONS_S)))
+
+
 class Copies:
     """Messages after the cut, for chosen copies of the world."""
 
@@ -54,6 +70,8 @@ class Copies:
         self.live, self.copies = live, copies
         self._numbers = {copy: live.numbers(copy) for copy in copies}
         self._runs = {copy: live.names.of_copy(copy) for copy in copies}
+        self._heard: dict[tuple[str, bytes], int] = {}
+        """Topic and key of a train -> up to when a station's word has told of it: it has said nothing older since."""
 
     def each(self, messages: Iterable[Sent], probes: frozenset[str] = frozenset()) -> Iterator[Message]:
         """Every message for every copy: all trains go on side by side."""
@@ -62,6 +80,13 @@ class Copies:
             key, value = self.live.names.template((sent.key or "").encode()), self.live.names.template(sent.value)
             for copy in self.copies:
                 yield self._filled(sent, copy, key, value, probe=sent.event.id in probes)
+
+    def stations(self, messages: Iterable[Sent], probes: frozenset[str]) -> Iterator[Message]:
+        """Words of stations. What the train would have said before is not said after."""
+        for sent, message in zip((sent for sent in messages for _ in self.copies), self.each(messages, probes), strict=True):
+            assert sent.event is not None, "no broken bytes here"
+            self._heard[message.topic, message.key or b""] = micros(sent.event.event_time)
+            yield message
 
     def _filled(self, sent: Sent, copy: int, key: Template, value: Template, *, probe: bool) -> Message:
         numbers, shift = self._numbers[copy], copy * TRAINS
@@ -73,26 +98,29 @@ class Copies:
     def _train(self, copy: int, event: PositionReported, key: str) -> bytes:
         return key.replace(f"/{event.train.number}/", f"/{self._runs[copy][event.train.number]}/").encode()
 
-    def positions(self) -> Iterator[Message]:
-        """Each train between its simulated positions, every ten seconds."""
-        for topic, key, event, train in dense(self.live.after):
+    def positions(self, every: int = EVERY) -> Iterator[Message]:
+        """Each train between its simulated positions."""
+        for at, topic, key, event, train in dense(self.live.after, every):
             value = codec.encode(event)
             old, head = f'"number":"{event.train.number}"'.encode(), f'"J{train:05d}-'.encode()
             for copy in self.copies:
-                new = f'"number":"{self._runs[copy][event.train.number]}"'.encode()
-                yield Message(topic, self._train(copy, event, key), value.replace(old, new).replace(head, f'"J{train + copy * TRAINS:05d}-'.encode()))
+                new, run = f'"number":"{self._runs[copy][event.train.number]}"'.encode(), self._train(copy, event, key)
+                if self._heard.get((topic, run), 0) >= at:
+                    continue
+                yield Message(topic, run, value.replace(old, new).replace(head, f'"J{train + copy * TRAINS:05d}-'.encode()))
 
 
-def dense(messages: Sequence[Sent]) -> Iterator[tuple[str, str, PositionReported, int]]:
-    """(topic, key, position, journey) in order of time."""
+def dense(messages: Sequence[Sent], every: int) -> Iterator[tuple[int, str, str, PositionReported, int]]:
+    """(instant, topic, key, position, journey) in order of time."""
     runs: dict[str, list[Sent]] = defaultdict(list)
     for sent in messages:
         if isinstance(sent.event, PositionReported) and sent.event.lat is not None and sent.key is not None:
             runs[sent.key].append(sent)
-    yield from ((topic, key, event, train) for _, _, topic, key, event, train in heapq.merge(*(_between(n, of_run) for n, of_run in enumerate(runs.values()))))
+    yield from ((at, topic, key, event, train)
+                for at, _, topic, key, event, train in heapq.merge(*(_between(n, of_run, every) for n, of_run in enumerate(runs.values()))))
 
 
-def _between(n: int, of_run: list[Sent]) -> Iterator[tuple[int, int, str, str, PositionReported, int]]:
+def _between(n: int, of_run: list[Sent], every: int) -> Iterator[tuple[int, int, str, str, PositionReported, int]]:
     fixes = sorted(((int(s.event.event_time.timestamp() * 1e6), s) for s in of_run if s.event is not None), key=lambda f: f[0])
     for (begin, sent), (end, following) in pairwise(fixes):
         a, b = sent.event, following.event
@@ -100,7 +128,7 @@ def _between(n: int, of_run: list[Sent]) -> Iterator[tuple[int, int, str, str, P
         assert isinstance(b, PositionReported), "chosen"
         if not 0 < end - begin <= GAP_MAX or a.lat is None or a.lon is None or b.lat is None or b.lon is None:
             continue
-        for step, at in enumerate(range(begin, end, EVERY)):
+        for step, at in enumerate(range(begin, end, every)):
             share = (at - begin) / (end - begin)
             event = msgspec.structs.replace(a, id=f"{a.id}-{step}", event_time=instant(at), lat=round(a.lat + share * (b.lat - a.lat), 6),
                                             lon=round(a.lon + share * (b.lon - a.lon), 6))
@@ -110,29 +138,29 @@ def _between(n: int, of_run: list[Sent]) -> Iterator[tuple[int, int, str, str, P
 class Mix:
     """An endless mix as long as the simulated world has something to say; `dry`: kinds that had nothing left, replaced by positions."""
 
-    def __init__(self, live: Live, copies: Sequence[int], *, stations: Sequence[Sent] = (), ids: frozenset[str] = frozenset(), seed: int = 1) -> None:
+    def __init__(self, live: Live, copies: Sequence[int], pace: Tempo, *, stations: Sequence[Sent] = (), ids: frozenset[str] = frozenset(),
+                 seed: int = 1) -> None:
         """`ids`: messages that are known again. `stations`: the positions among which some of them are."""
-        self._copies = copies
+        self._copies, self._pace = copies, pace
         every = Copies(live, copies)
         pools: dict[str, list[Sent]] = {kind: [] for kind in SHARES if kind != "positions"}
         for sent in live.after:
             if sent.expect == "applied" and (kind := kind_of(sent)) in pools:
                 pools[kind].append(sent)
         self._sources = {kind: every.each(pool, ids) for kind, pool in pools.items()}
-        self._sources["stations"] = every.each(stations, ids)
-        self._sources["positions"] = every.positions()
+        self._sources["stations"] = every.stations(stations, ids)
+        self._sources["positions"] = every.positions(pace.every)
         self.dry: set[str] = set()
         order = [kind for kind, share in SHARES.items() for _ in range(share)]
         random.Random(seed).shuffle(order)
         self._order = order
 
     def __iter__(self) -> Iterator[Message]:
-        turn = 0
+        positions = 0
         while True:
             for kind in self._order:
-                turn += 1
-                chosen = "stations" if kind == "positions" and turn % STATION_EVERY == 0 else kind
-                yield self._next(chosen)
+                positions += kind == "positions"
+                yield self._next("stations" if kind == "positions" and positions % self._pace.stations == 0 else kind)
 
     def first_news(self) -> Iterator[Message]:
         """Some positions of every train: what has changed since the cut is told once, and no measurement has to carry it."""

@@ -1,59 +1,92 @@
-"""Which of the simulated messages after the cut certainly change what a border is told: tried out in memory."""
+"""Which of the simulated messages after the cut certainly change what a border is told: one copy is played in memory, as it will be played."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
+from agents.app import folds
+from agents.intake import intake_process
+from agents.runner.memory import Harness, SimulatedLog, Stateless
+from streams.effects import Send
+from streams.rules import pack_of
 from streams.simulate import Sent
-from tests.bench.load import evidence_of, kind_of
+from tests.bench.load import Copies, Message, Mix, Tempo, evidence_of, kind_of
 from tests.bench.world import NOW, Live
+from tests.sim.system import PARTITIONS
 from tests.sim.worlds import topics
 from topics.events.rail import PositionReported
 
-MOST = 60
-"""Of each kind."""
+MORE = 1.2
+"""A copy is tried that much further than it should be played: the sender gives no copy exactly its share."""
 
 
-class Line(NamedTuple):
-    """Messages of a kind in the order in which they were sent, and the ids of those that are looked for. All of them must be played: what one does may
-    need those before it."""
+class Probes(NamedTuple):
+    """Event ids by which an effect is known again, and the words of stations that are played."""
 
-    messages: list[Sent]
-    ids: frozenset[str]
+    notices: frozenset[str]
+    places: frozenset[str]
+    stations: Sequence[Sent]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return self.notices | self.places
 
 
-def find(live: Live, kind: str, count: int) -> Line:
-    """The first messages of a kind until so many came up, by their id, in an update to a border, each of another shipment: of two about one shipment the
-    later may take the earlier one's place before anything is said. Tried out once: what is tried is played."""
-    if kind not in live.probes:
-        live.probes[kind] = _tried(live, kind)
-    chosen: list[Sent] = []
-    ids: set[str] = set()
-    for sent, heard in live.probes[kind]:
-        if len(ids) == count:
+def in_mix(live: Live, copies: int, pace: Tempo, events: float) -> Probes:
+    """Of a mix of so many events over so many copies."""
+    words = list(_candidates(live, "positions"))
+    near = _heard(live, Copies(live, [0]).stations(words, _ids(words)))        # far from a border a word moves nothing that is told there
+    stations = [sent for sent in words if sent.event is not None and sent.event.id in near]
+    notices, places = _ids(_candidates(live, "notices")), _ids(stations)
+    mix = Mix(live, [0], pace, stations=stations, ids=notices | places)
+    heard = _heard(live, chain(mix.first_news(), islice(mix, round(events / copies * MORE))))
+    return Probes(heard & notices, heard & places, stations)
+
+
+def notices(live: Live, count: int) -> tuple[list[Sent], frozenset[str]]:
+    """The notices that must be played, alone and in this order, and the ids of so many of them that are looked for."""
+    tried = list(_candidates(live, "notices"))
+    heard = _heard(live, Copies(live, [0]).each(tried, _ids(tried)), count)
+    last = max((n for n, sent in enumerate(tried) if sent.event is not None and sent.event.id in heard), default=-1)
+    return tried[: last + 1], heard
+
+
+def _heard(live: Live, messages: Iterable[Message], most: int = 1 << 30) -> frozenset[str]:
+    """The probes that came up by their id, at once, in an update to a border; at most so many. Of several notices about one shipment the first: a later
+    one may take its place before anything is said."""
+    harness, taken, found = _one_copy(live), set[bytes | None](), set[str]()
+    borders = [(spec.name, n) for spec in topics().by_kind("border") for n in range(harness.log.partitions(spec.name))]
+    for message in messages:
+        harness.publish(message.topic, message.key, message.value)
+        before = {border: len(harness.log.log(*border)) for border in borders} if message.probe else {}
+        harness.run()
+        told = {r.key for border, read in before.items() for r in harness.log.log(*border)[read:] if message.probe in evidence_of(r.value or b"{}")}
+        if told and (positions := message.topic.startswith("rail.trains.")) | (not told & taken):
+            found.add(message.probe)
+            taken |= set() if positions else told
+        if len(found) == most:
             break
-        chosen.append(sent)
-        if heard and sent.event is not None:
-            ids.add(sent.event.id)
-    return Line(chosen, frozenset(ids))
+    return frozenset(found)
 
 
-def _tried(live: Live, kind: str) -> list[tuple[Sent, bool]]:
-    system, taken, found = live.system, set[bytes | None](), list[tuple[Sent, bool]]()
-    names = [spec.name for spec in topics().by_kind("border")]
-    read = {name: len(system.harness.topic(name)) for name in names}
-    for sent in _candidates(live, kind):
-        system.pour([sent], NOW)
-        assert sent.event is not None, "a candidate"
-        new = [r for name in names for r in system.harness.topic(name)[read[name]:]]
-        read = {name: len(system.harness.topic(name)) for name in names}
-        told = {r.key for r in new if sent.event.id in evidence_of(r.value or b"{}")}
-        heard = bool(told) and (kind == "positions" or not told & taken)
-        taken |= {r.key for r in new}
-        found.append((sent, heard))
-        if sum(h for _, h in found) == MOST:
-            break
-    return found
+def _one_copy(live: Live) -> Harness:
+    """The first copy at the cut, in memory, with every stage before the ledger."""
+    registry = topics()
+    log = SimulatedLog(PARTITIONS, now_us=NOW, counts={spec.name: spec.partitions for spec in registry.topics.values()})
+    for topic, parts in live.common.items():
+        for partition, records in enumerate(parts):
+            for key, value in records:
+                log.append(Send(topic, key, value, partition))
+    for topic, rows in live.copied(0).items():
+        for key, value in rows:
+            log.append(Send(topic, key, value, None))
+    intake = Stateless("intake", tuple(spec.name for spec in registry.inbound), intake_process(live.reference, registry))
+    return Harness([intake, *(fold for fold in folds().values() if fold.name != "ledger")], live.reference, log=log, rule_pack=pack_of(live.reference))
+
+
+def _ids(messages: Iterable[Sent]) -> frozenset[str]:
+    return frozenset(sent.event.id for sent in messages if sent.event is not None)
 
 
 def _candidates(live: Live, kind: str) -> Iterator[Sent]:

@@ -13,9 +13,9 @@ from streams.reference.model import Reference
 from tests.bench import world
 from tests.bench.figures import Figure, figure, unpromised
 from tests.bench.latency import SETTLE_S, clock, common, copies_of
-from tests.bench.load import BorderReader, Copies, Message, Mix, Sender
+from tests.bench.load import BorderReader, Copies, Message, Mix, Sender, tempo
 from tests.bench.on_kafka import Row
-from tests.bench.probes import find
+from tests.bench.probes import notices
 from tests.bench.site import SPLIT, Failed, Say, Site, Worker
 from tests.bench.world import Live
 from topics import codec, registry
@@ -55,8 +55,8 @@ class Whole:
 
     def __init__(self, live: Live, site: Site, copies: Sequence[int], options: argparse.Namespace, say: Say) -> None:
         self.live, self.site, self.copies, self.options, self.say = live, site, copies, options, say
-        line = find(live, "notices", NOTICES)
-        self._fresh = Copies(live, copies).each(line.messages, line.ids)
+        played, ids = notices(live, NOTICES)
+        self._fresh = Copies(live, copies).each(played, ids)
 
     def probes(self, count: int) -> list[Message]:
         """The next notices that nobody has seen yet, with what must be sent before them."""
@@ -162,8 +162,8 @@ def closed(reference: Reference, crossing: str) -> Message:
 async def work(site: Site, live: Live, copies: Sequence[int], options: argparse.Namespace) -> float:
     """Microseconds of the workers' CPU per outside event, without what they take when nothing comes. The events are always those of the same few trains,
     however many others there are."""
-    mix = Mix(live, copies)
     rate, seconds = options.rate / 5, min(20.0, options.seconds)
+    mix = Mix(live, copies, tempo(rate, len(copies) * world.TRAINS))
     async with Sender(site) as sender:
         await sender.run(mix.first_news(), rate, SETTLE_S)
         await asyncio.to_thread(site.drained, SPLIT, SETTLE_S)
@@ -229,7 +229,7 @@ def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int)
     site.settle(SETTLE_S)
     sweep, swept = asyncio.run(whole.closure())
     say(f"notice during a sweep: {sweep[-1]:,.0f} ms; {swept}")
-    mix = Mix(live, whole.copies, seed=2)
+    mix = Mix(live, whole.copies, tempo(options.load_rate, trains), seed=2)
     every = iter(mix)
     best = asyncio.run(whole.sustained(every))
     real, behind, rest, took, most = asyncio.run(whole.load(every))

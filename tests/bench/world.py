@@ -23,7 +23,7 @@ from agents.runner.broadcasts import EPOCH_KEY, SLOT_KEY
 from agents.runner.cells import RESERVED, Header, joined, pack, unpack
 from streams.fold import Fold, World
 from streams.rules import pack_of
-from streams.simulate import Rates, Sent, SimOptions
+from streams.simulate import Rates, SimOptions
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
 from streams.squeeze import loosened, squeezed
@@ -78,8 +78,6 @@ class Live:
         self.after = [m for m in messages if CUT < m.at <= NOW and m.train >= 0]
         self.ahead = Counter(crossing for crossing, _ in {(m.event.crossing, m.train) for m in messages if m.at > CUT and isinstance(m.event, HandOverSheet)})
         """Crossing -> simulated trains that have not passed it."""
-        self.probes: dict[str, list[tuple[Sent, bool]]] = {}
-        """Kind -> messages in order, and whether their effect at a border is known again (tests.bench.probes)."""
         self.states = list(self._states(system))
         self.common = {fold.state_topic: [self._common(fold, n) for n in range(PARTITIONS)] for fold in folds().values()}
         """State topic -> per partition what concerns everybody there: sources as they were last heard, closures. Not copied."""
