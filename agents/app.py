@@ -125,6 +125,7 @@ class Worker:
             if name in chosen:
                 live = self.partitions.setdefault(name, {})
                 flows.append(fold_flow(fold, self.reference, clock=self.clock, cache=cache, rule_pack=self.pack, partitions=live,
+                                       sweep_rate=self.settings.sweep_rate * self.settings.clock_speed,
                                        exactly_once=self.settings.exactly_once and name == "clearance"))
         return flows
 

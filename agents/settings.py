@@ -69,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 300.0
     """How often the state of each partition is copied to `data_dir`: a restore then reads only what was written since."""
 
+    sweep_rate: Annotated[float, msgspec.Meta(ge=1, le=1_000_000)] = 30.0
+    """When a closure or a mask concerns many, a stage of a worker tells so many a second of railclear's time what has changed for them: what else comes
+    to a shipment waits in the same queues. 30 for CLEARANCE on a core of its own; more where more workers share its partitions."""
+
     # Time
     clock_origin: int = 0
     """Append time (microseconds UTC) from which `clock_speed` counts; 0 with speed 1 in production."""

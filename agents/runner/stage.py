@@ -4,6 +4,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from aiokafka.structs import TopicPartition
@@ -14,14 +15,41 @@ from agents.runner.draft import KEY_HEADER, REVISION_HEADER
 from agents.runner.partition import Image, Limits, Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Stateless
-from streams.effects import Effect
+from streams.effects import Effect, Publish
 from streams.fold import Fold
 from streams.reference.model import Reference
 
-SLICE_S = 0.05
+SLICE_S = 0.02
 """Ticks and sweeps: at most so long at a time between two batches of a lane."""
 SLICE_KEYS = 200
-"""And at most so many keys per slice: with one slice per 100 ms this paces a fan-out."""
+"""And at most so many keys per slice."""
+YIELD_S = 0.25
+"""A lane that has inputs gives its sweep a slice so often only: what is new goes first, and yet the sweep comes to its end."""
+SPREAD_TO = frozenset({"documents.in", "custody.in", "clearance.in"})
+"""What sweeps send to these is spread out. What comes to a shipment by its own events stands in the same queues behind it: a closure with six hundred trains
+before it moves the ETAs of thirty thousand boxes, minutes of CLEARANCE's work."""
+SPREAD_S = 30.0
+"""Setting `sweep_rate`: so many records a second."""
+
+
+class Spread:
+    """When a stage may go on with its sweeps, all lanes of a process together."""
+
+    def __init__(self, per_second: float = SPREAD_S, clock: Callable[[], float] = monotonic) -> None:
+        self._each, self._clock = 1 / per_second, clock
+        self._next = 0.0
+        self.keys = 1
+        """So many in the next slice: one train may move a hundred boxes, and most keys move nothing."""
+
+    @property
+    def open(self) -> bool:
+        return self._clock() >= self._next
+
+    def said(self, effects: Sequence[Effect]) -> None:
+        """A slice is over: what it gave others to do takes its time."""
+        forward = sum(send.topic in SPREAD_TO for effect in effects if isinstance(effect, Publish) for send in effect.sends)
+        self._next = max(self._next, self._clock()) + forward * self._each
+        self.keys = 1 if forward else min(2 * self.keys, SLICE_KEYS)
 
 
 def wall_us() -> int:
@@ -33,10 +61,12 @@ class FoldWork:
     """One lane of a fold: `agents.transport.flow.Work` over a Partition."""
 
     def __init__(
-        self, partition: Partition[Any, Any], wall: Callable[[], int] = wall_us, live: dict[int, Partition[Any, Any]] | None = None
+        self, partition: Partition[Any, Any], wall: Callable[[], int] = wall_us, live: dict[int, Partition[Any, Any]] | None = None,
+        spread: Spread | None = None,
     ) -> None:
         self.partition = partition
-        self._wall, self._live = wall, live if live is not None else {}
+        self._wall, self._live, self._spread = wall, live if live is not None else {}, spread or Spread()
+        self._swept_at = 0.0
         self.restore, self.restore_revision = partition.restore, partition.restore_revision
         self.restored, self.highest_offset = partition.restored, partition.highest_offset
         self.image, self.adopt = partition.image, partition.adopt
@@ -71,15 +101,20 @@ class FoldWork:
         now = max(partition.now, partition.clock.now(self._wall())) if caught_up else partition.now
         if partition.due(now):
             return partition.tick(now, _slice())
-        return partition.sweep(_slice()) if partition.sweeping else ()
+        if not partition.sweeping or not self._spread.open or (not caught_up and monotonic() < self._swept_at + YIELD_S):
+            return ()
+        effects = partition.sweep(_slice(self._spread.keys))
+        self._swept_at = monotonic()
+        self._spread.said(effects)
+        return effects
 
     @property
     def pressing(self) -> bool:
         return self.partition.sweeping > 0 or self.partition.due(self.partition.now)
 
 
-def _slice() -> Callable[[], bool]:
-    end, left = time.perf_counter() + SLICE_S, SLICE_KEYS
+def _slice(keys: int = SLICE_KEYS) -> Callable[[], bool]:
+    end, left = time.perf_counter() + SLICE_S, keys
 
     def more() -> bool:
         nonlocal left
@@ -99,15 +134,16 @@ def fold_flow(
     rule_pack: str = "",
     exactly_once: bool = False,
     partitions: dict[int, Partition[Any, Any]] | None = None,
+    sweep_rate: float = SPREAD_S,
 ) -> Flow:
     """A fold as a flow. Share one `cache` among the stages of a process; `partitions` shows the live ones to the metrics."""
-    shared, live = cache or ObjectCache(), partitions if partitions is not None else {}
+    shared, live, spread = cache or ObjectCache(), partitions if partitions is not None else {}, Spread(sweep_rate)
 
     def work(tp: TopicPartition) -> FoldWork:
         partition = live[tp.partition] = Partition(
             fold, reference, tp.partition, clock=clock, cache=shared, limits=limits, rule_pack=rule_pack
         )
-        return FoldWork(partition, live=live)
+        return FoldWork(partition, live=live, spread=spread)
 
     return Flow(
         fold.name,

@@ -17,8 +17,8 @@ from tests.sim.system import PARTITIONS
 from tests.sim.worlds import topics
 from topics.events.rail import PositionReported
 
-MORE = 1.2
-"""A copy is tried that much further than it should be played: the sender gives no copy exactly its share."""
+MORE, LEAST = 1.2, 3_000
+"""A copy is tried that much further than it should be played, and at least so many messages: the sender gives no copy exactly its share."""
 
 
 class Probes(NamedTuple):
@@ -40,7 +40,7 @@ def in_mix(live: Live, copies: int, pace: Tempo, events: float) -> Probes:
     stations = [sent for sent in words if sent.event is not None and sent.event.id in near]
     notices, places = _ids(_candidates(live, "notices")), _ids(stations)
     mix = Mix(live, [0], pace, stations=stations, ids=notices | places)
-    heard = _heard(live, chain(mix.first_news(), islice(mix, round(events / copies * MORE))))
+    heard = _heard(live, chain(mix.first_news(), islice(mix, max(LEAST, round(events / copies * MORE)))))
     return Probes(heard & notices, heard & places, stations)
 
 

@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -93,7 +94,7 @@ class Whole:
         """Milliseconds of notices that are sent in the first seconds after a closure, and what was closed."""
         crossing, journeys = self.live.ahead.most_common(1)[0]
         async with BorderReader(self.site) as reader, Sender(self.site) as sender:
-            await sender.run(iter([closed(self.site.reference, crossing)]), 100.0, 0.01)
+            await sender.run(iter([condition(self.site.reference, crossing, "closed", 0)]), 100.0, 0.01)
             swept = reader.updates
             notices = self.probes(20)
             await sender.run(iter(notices), len(notices) / SPREAD_S, SPREAD_S)
@@ -101,6 +102,7 @@ class Whole:
             while time.monotonic() < end and not sender.at.keys() <= reader.seen.keys():
                 await asyncio.sleep(0.05)
             ended = time.monotonic()
+            await sender.run(iter([condition(self.site.reference, crossing, "open", 1)]), 100.0, 0.01)     # or the ETAs of all would move for minutes
             await asyncio.to_thread(self.site.settle, SWEEP_S)
             note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the {SPREAD_S:.0f} s after it, "
                     f"{len(sender.at.keys() - reader.seen.keys())} not seen in {SWEEP_S:.0f} s; {reader.updates - swept:,} border updates")
@@ -151,11 +153,11 @@ class Whole:
             await asyncio.sleep(EVERY_S)
 
 
-def closed(reference: Reference, crossing: str) -> Message:
-    """The network's control closes it both ways."""
+def condition(reference: Reference, crossing: str, state: Literal["open", "closed"], seconds: int) -> Message:
+    """The network's control closes it both ways, or opens it again so many seconds later."""
     party = next(p.id for p in reference.parties.values() if p.role == "network")
-    event = CrossingCondition(source=party, id="bench-closed", event_time=instant(world.NOW), crossing=crossing, state="closed", reason="BORDER_CLOSED",
-                              expected_until=instant(world.NOW + 2 * DAY))
+    event = CrossingCondition(source=party, id=f"bench-{state}", event_time=instant(world.NOW + seconds * 1_000_000), crossing=crossing, state=state,
+                              reason="BORDER_CLOSED" if state == "closed" else "", expected_until=instant(world.NOW + 2 * DAY) if state == "closed" else None)
     return Message(registry.inbound_topic("network", party), None, codec.encode(event))
 
 
