@@ -12,8 +12,11 @@ import msgspec
 
 from agents.transport import faust_plugin
 from agents.transport.batch import BATCH_RECORDS_MAX
+from agents.transport.fatal import EXIT_CRASH
 from agents.transport.hub import hub_of
 from agents.transport.keeper import Keeper
+
+log = logging.getLogger(__name__)
 
 MEBIBYTE = 1 << 20
 
@@ -88,7 +91,14 @@ def run(app: Any, loglevel: str = "info") -> None:
     """Run until SIGTERM or SIGINT; ends the process. Level info or debug only: with warn and error Faust sets the root logger to DEBUG."""
     worker = faust.Worker(app, loglevel="debug" if loglevel.lower() == "debug" else "info", quiet=True)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        # Faust's own services end like this (1) when one of them crashes; to who restarts us it is the crash of any other part.
+        log.critical("FATAL a service of the worker crashed: %r", ended.__context__ or worker.crash_reason or app.crash_reason)
+        raise SystemExit(EXIT_CRASH) from ended
 
 
 def _credentials(settings: TransportSettings) -> Any:
