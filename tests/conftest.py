@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from agents.app import rarely
 from agents.embedded import EmbeddedServers
+
+
+def pytest_collection_finish() -> None:
+    """As in a worker: what is loaded by now stays, and looking at it again and again takes a fifth of the time."""
+    rarely()
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ class Thread(driver.AIOKafkaConsumerThread):
             return {}, {}
         try:
             records = await self._fetched_before(consumer, want, assignment) or await self._fetch_records(
-                consumer, set(want), timeout=timeout, max_records=consumer._max_poll_records)
+                consumer, set(want), timeout=timeout, max_records=min(consumer._max_poll_records, *want.values()))
         except NoOffsetForPartitionError:
             # A fetch that outlived a rebalance: nothing of the new assignment's partition is committed and its lane has not chosen a
             # beginning yet. The lane's seek clears it; while the assignment is the one asked for, its lanes have sought and this is wrong.

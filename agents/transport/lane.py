@@ -20,6 +20,10 @@ BACKLOG_RECORDS_MAX = 16_000
 """Records of a keyed lane that are fetched at once when it is behind and quick: what is done per key of a batch is then done for more of its records."""
 BATCH_S = 0.25
 """And no more than are worked on in about so long, going by the batches before: nothing else of the process runs meanwhile."""
+FIRST_RECORDS = 200
+"""As long as nobody knows how long a record takes: the first after a restart in a backlog may take milliseconds each."""
+LEAST_RECORDS = 20
+"""However long they take."""
 QUIET_S = 1.0
 """A lane that was asked for records and gave none for this long has no backlog, whatever offsets its markers take."""
 
@@ -126,11 +130,13 @@ class Lane:
         each = seconds / records
         self.pace = (self.pace + each) / 2 if self.pace else each
 
-    def room(self, least: int) -> int:
-        """Records that it may be given at once; `least` is always right. A stage without keys gains nothing by more."""
-        if not self.pace or self.flow is None or not self.flow.state_topic:
-            return least
-        return max(least, min(BACKLOG_RECORDS_MAX, int(BATCH_S / self.pace)))
+    def room(self, usual: int) -> int:
+        """Records that it may be given at once. A stage without keys is quick and gains nothing by more than `usual`."""
+        if self.flow is None or not self.flow.state_topic:
+            return usual
+        if not self.pace:
+            return FIRST_RECORDS
+        return max(LEAST_RECORDS, min(BACKLOG_RECORDS_MAX, int(BATCH_S / self.pace)))
 
     def ack(self, end: int) -> None:
         """Everything of that batch is durable. Only a contiguous prefix moves the commit position."""

@@ -12,7 +12,7 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport.batch import submit
 from agents.transport.flow import Flow, Stateless
-from agents.transport.lane import BACKLOG_RECORDS_MAX
+from agents.transport.lane import BACKLOG_RECORDS_MAX, FIRST_RECORDS, LEAST_RECORDS
 from streams.effects import Send, plan
 from streams.fold import EVERY_PARTITION
 from tests.agents.test_transport_lane import TP, Ends, a_lane, a_thread, flow, nothing
@@ -47,14 +47,16 @@ def test_a_keyed_lane_that_is_quick_may_be_given_more_at_once_and_a_slow_one_may
     lane = a_lane()
     keyed = Flow("toy", ["in"], lambda tp: Stateless(nothing), state_topic="toy.state")
     lane.flow = keyed
-    assert lane.room(4000) == 4000, "nothing is known of it yet"
+    assert lane.room(4000) == FIRST_RECORDS, "nothing is known of it yet"
     lane.worked(0.04, 4000)
     assert lane.room(4000) == BACKLOG_RECORDS_MAX
     lane.pace = 0.0
     lane.worked(0.1, 4000)
     assert lane.room(4000) == 10_000
-    lane.worked(40.0, 4000)
-    assert lane.room(4000) == 4000
+    lane.pace = 0.0025
+    assert lane.room(4000) == 100, "what takes long comes in small batches: nothing else of the process runs meanwhile"
+    lane.worked(400.0, 4000)
+    assert lane.room(4000) == LEAST_RECORDS
     lane.pace = 1e-6
     lane.flow = flow("intake", "a")
     assert lane.room(4000) == 4000, "without keys nothing is gained"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from agents.app import rarely
 from tests.sim.plan import KINDS, WORLDS, plan_of
 from tests.sim.simulate import Tally, Verdict, judge, judged, told
 
@@ -92,9 +93,10 @@ def _verdicts(first: int, end: int, jobs: int) -> Iterator[list[Verdict]]:
     """In order of seeds, a world's at a time."""
     blocks = [range(at, min(end, at - at % WORLDS + WORLDS)) for at in sorted({first, *range(first - first % WORLDS + WORLDS, end, WORLDS)}) if at < end]
     if jobs < 2:
+        rarely()
         yield from map(judged, blocks)
         return
-    with get_context("spawn").Pool(jobs, maxtasksperchild=100) as pool:
+    with get_context("spawn").Pool(jobs, initializer=rarely, maxtasksperchild=100) as pool:
         yield from pool.imap(judged, blocks)
 
 
