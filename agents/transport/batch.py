@@ -143,7 +143,7 @@ async def _leased(link: Link, lane: Lane) -> None:
 async def _settle(lane: Lane, waiting: Sequence[Written]) -> None:
     if not waiting:
         return
-    async with asyncio.timeout(PUBLISH_TIMEOUT_S):      # no task and no gathering: half the cost of a small batch would be theirs
+    async with asyncio.timeout(PUBLISH_TIMEOUT_S):      # all of them are under way: one after the other is as soon as together
         said = [(await future, count) for future, count in waiting]
     for metadata, count in said:
         if metadata.topic in lane.sure and metadata.partition == lane.tp.partition:

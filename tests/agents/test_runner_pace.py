@@ -2,14 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 
+from agents.app import Worker
 from agents.runner import stage
 from agents.runner.memory import SimulatedLog
 from agents.runner.partition import Partition
 from agents.runner.stage import SLICE_KEYS, SPREAD_TO, YIELD_S, FoldWork, Spread
+from agents.settings import load
 from streams.effects import Effect, Publish, Send
 from tests.agents.runner_toy import NO_REFERENCE, SECOND, Add, Factor, Summing
 from topics import codec
@@ -130,3 +135,12 @@ def test_a_deadline_does_not_wait_for_a_sweep_or_its_pace() -> None:
     assert spoken(work.turn(True)) == [KEYS[0].encode()]
     assert clock.now == 100.0
     assert partition.sweeping
+
+
+def test_the_setting_reaches_the_lanes_and_counts_in_railclears_time(tmp_path: Path) -> None:
+    worker = Worker(load({"bootstrap": "127.0.0.1:1", "stages": ["trains"], "sweep_rate": 20.0, "clock_speed": 5.0, "data_dir": str(tmp_path)}, {}, None))
+    (flow,) = worker._flows()
+    work = flow.work(TopicPartition("trains.in", 0))
+    assert isinstance(work, FoldWork)
+    work._spread.said(sends("custody.in", 200))
+    assert 1.5 < work._spread._next - monotonic() <= 2.0

@@ -62,9 +62,11 @@ def _heard(live: Live, messages: Iterable[Message], most: int = 1 << 30) -> froz
         before = {border: len(harness.log.log(*border)) for border in borders} if message.probe else {}
         harness.run()
         told = {r.key for border, read in before.items() for r in harness.log.log(*border)[read:] if message.probe in evidence_of(r.value or b"{}")}
-        if told and (positions := message.topic.startswith("rail.trains.")) | (not told & taken):
+        if message.topic.startswith("rail.trains."):        # a word of a station tells of seventy boxes, of which some will do
+            found |= {message.probe} if told else set()
+        elif told and not told & taken:
             found.add(message.probe)
-            taken |= set() if positions else told
+            taken |= told
         if len(found) == most:
             break
     return frozenset(found)
