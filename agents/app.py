@@ -190,7 +190,9 @@ class Worker:
         reasons = []
         if self.flows:
             lanes = self.hub.health()
-            if not lanes and self.hub.unowned():  # a spare member of a complete group is well
+            if not self.hub.rebalances:  # a killed static member still counts as an owner: its successor must have joined
+                reasons.append("it has not joined its group yet")
+            elif not lanes and self.hub.unowned():  # a spare member of a complete group is well
                 reasons.append("no partition is assigned: is the group readable, do the topics exist?")
             reasons += [f"{lane.topic}/{lane.partition} is not restored" for lane in lanes if not lane.ready][:20]
             if lanes and self.hub.flow_started_at == 0:

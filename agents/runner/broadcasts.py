@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from agents.runner.cells import RESERVED, Cells, Header, pack
+from agents.runner.cells import RESERVED, Cells, Header
 from streams.fold import BroadcastSlot
 
 EPOCH_KEY = f"{RESERVED}epoch"
@@ -57,8 +57,7 @@ class Broadcasts:
         self.epoch += by
         old = cells.get(EPOCH_KEY)
         header = Header(offset=-1, seq=old[0].seq + 1 if old else 1, epoch=self.epoch, now=now)
-        cells.put(EPOCH_KEY, header, self.pack.encode())
-        return {EPOCH_KEY: pack(header, self.pack.encode())}
+        return {EPOCH_KEY: cells.put(EPOCH_KEY, header, self.pack.encode())}
 
     def take(self, event: msgspec.Struct, data: bytes, offset: int, cells: Cells, now: int) -> tuple[Taken, Puts]:
         """Keep one message if it is the highest of its slot. The caller begins a sweep when it was applied."""
@@ -76,9 +75,9 @@ class Broadcasts:
             return "parked", {}
         puts = self._raise(cells, now)
         header = Header(offset=offset, seq=cell[0].seq + 1 if cell else 1, due=slot.until, epoch=self.epoch, now=now)
-        cells.put(key, header, data)
+        puts[key] = cells.put(key, header, data)
         self.world = {**self.world, slot.id: event}
-        return "applied", {**puts, key: pack(header, data)}
+        return "applied", puts
 
     def forget(self, key: str, cells: Cells) -> Puts:
         """A slot whose `until` has come says nothing any more."""

@@ -58,11 +58,20 @@ def pack(header: Header, data: bytes) -> bytes:
 
 def unpack(value: bytes) -> tuple[Header, bytes]:
     """Header and the fold's bytes. Raises BadState."""
-    end = 1 + value[0] if value else 0
+    return header_of(value), value[1 + value[0]:]
+
+
+def header_of(value: bytes) -> Header:
+    """The header of a state record. Raises BadState."""
     try:
-        return _decode(value[1:end]), value[end:]
-    except msgspec.MsgspecError as error:
+        return _decode(value[1 : 1 + value[0]])
+    except (msgspec.MsgspecError, IndexError) as error:
         raise BadState(f"state record with an unreadable header {value[:40]!r}: {error}") from error
+
+
+def _newness(value: bytes) -> tuple[int, int]:
+    header = header_of(value)
+    return header.offset, header.seq
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -144,14 +153,19 @@ class ObjectCache:
 
 
 class Cells:
-    """All keys of one partition: header and bytes, the due order, and what is left of a sweep."""
+    """All keys of one partition as the records that they are in the state topic, the due order, and what is left of a sweep.
+
+    A record's header is decoded when it is looked at: of a million keys hardly any is, and as objects the headers would take as much memory again as
+    a short state.
+    """
 
     def __init__(self) -> None:
-        self._cells: dict[str, tuple[Header, bytes]] = {}
+        self._cells: dict[str, bytes] = {}
         self._due: list[tuple[int, str]] = []
         self._sweep: dict[str, None] = {}
         self._overtaken: set[str] = set()
-        self.bytes_held = 0
+        self.now = 0
+        """Highest `now` of any key when it was restored."""
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -159,48 +173,58 @@ class Cells:
     def __iter__(self) -> Iterator[str]:
         return iter(self._cells)
 
-    def get(self, key: str) -> tuple[Header, bytes] | None:
-        return self._cells.get(key)
+    def __contains__(self, key: str) -> bool:
+        return key in self._cells
 
-    def put(self, key: str, header: Header, data: bytes) -> None:
-        """Keep a key; a due time goes to the heap when it has changed."""
+    def get(self, key: str) -> tuple[Header, bytes] | None:
+        """Raises BadState."""
+        value = self._cells.get(key)
+        return None if value is None else unpack(value)
+
+    def header(self, key: str) -> Header | None:
+        """Raises BadState."""
+        value = self._cells.get(key)
+        return None if value is None else header_of(value)
+
+    def headers(self) -> Iterator[tuple[str, Header]]:
+        """Of every key. Raises BadState."""
+        return ((key, header_of(value)) for key, value in self._cells.items())
+
+    def put(self, key: str, header: Header, data: bytes) -> bytes:
+        """Keep a key; a due time goes to the heap when it has changed. Gives its record."""
         old = self._cells.get(key)
-        self._cells[key] = header, data
-        self.bytes_held += len(data) - (len(old[1]) if old else 0)
-        if header.due is not None and (old is None or old[0].due != header.due):
+        self._cells[key] = value = pack(header, data)
+        if header.due is not None and (old is None or header_of(old).due != header.due):
             heapq.heappush(self._due, (header.due, key))
             if len(self._due) > 4 * len(self._cells) + 64:
                 self._rebuild()
+        return value
 
     def put_part(self, key: str, header: Header, patch: bytes) -> bytes:
-        """Keep what has changed of a key since its whole was written; gives the value of the part record."""
-        held, whole = self._cells.get(PART + key), self._cells[key][1]
+        """Keep what has changed of a key since its whole was written; gives the record of the part."""
+        _, whole = unpack(self._cells[key])
+        held = self.get(PART + key)
         base = _decode_part(held[1]).base if held is not None else zlib.crc32(whole)
         self.put(key, header, whole)
         bare = header if header.due is None else msgspec.structs.replace(header, due=None)
-        data = _encode_part(Part(base, header.due, patch))
-        self.put(PART + key, bare, data)
-        return pack(bare, data)
+        return self.put(PART + key, bare, _encode_part(Part(base, header.due, patch)))
 
     def patch(self, key: str) -> bytes | None:
         """What has changed of a key since its whole was written; None: nothing."""
-        held = self._cells.get(PART + key)
+        held = self.get(PART + key)
         return _decode_part(held[1]).patch if held is not None else None
 
     def drop(self, key: str) -> None:
-        if (old := self._cells.pop(key, None)) is not None:
-            self.bytes_held -= len(old[1])
+        self._cells.pop(key, None)
 
     def restore(self, key: str, value: bytes | None) -> None:
-        """One record of the state topic, in log order. A late write of a former owner never wins over a newer one."""
+        """One record of the state topic, in log order. A late write of a former owner never wins over a newer one. Raises BadState, here or in `restored`."""
         if value is None:
             self.drop(key)
             return
-        header, data = unpack(value)
         old = self._cells.get(key)
-        if old is None or (old[0].offset, old[0].seq) <= (header.offset, header.seq):
-            self._cells[key] = header, data
-            self.bytes_held += len(data) - (len(old[1]) if old else 0)
+        if old is None or _newness(old) <= _newness(value):
+            self._cells[key] = value
             self._overtaken.discard(key)
         else:
             self._overtaken.add(key)
@@ -208,36 +232,47 @@ class Cells:
     def overtaken(self) -> dict[str, bytes]:
         """Before `restored`: keys whose last record in the log is a former owner's late one, with the newer record that counts. They must be written
         again: compaction keeps what comes last, and would take the state back."""
-        return {key: pack(*self._cells[key]) for key in sorted(self._overtaken) if key in self._cells}
+        return {key: self._cells[key] for key in sorted(self._overtaken) if key in self._cells}
 
-    def image(self) -> dict[str, tuple[Header, bytes]]:
+    def image(self) -> dict[str, bytes]:
         """All keys as they are now: a copy that later puts do not touch."""
         return dict(self._cells)
 
-    def adopt(self, image: dict[str, tuple[Header, bytes]]) -> None:
+    def adopt(self, image: dict[str, bytes]) -> None:
         """Begin with an image instead of nothing; later records of the topic come through `restore`."""
         self._cells = dict(image)
-        self.bytes_held = sum(len(data) for _, data in image.values())
 
     def restored(self) -> list[str]:
-        """After the last record: put wholes and parts together and the due times in order. Gives the parts that are left over. Raises BadState."""
-        found, left = joined(self._cells)
+        """After the last record: put wholes and parts together and the due times in order. Gives the parts that are left over. Raises BadState, also
+        when the header of any key cannot be read."""
+        parts = [name for name in self._cells if name.startswith(PART)]
+        pairs = {name: cell for part in parts for name in (part, part[len(PART):]) if (cell := self.get(name)) is not None}
+        found, left = joined(pairs)
         for name in left:
             self.drop(name)
-        self._cells.update({key: (header, data) for key, (header, data, patch) in found.items() if patch is not None})
-        self._rebuild()
+        for key, (header, data, patch) in found.items():
+            if patch is not None:
+                self._cells[key] = pack(header, data)
+        self.now = self._rebuild()
         return left
 
-    def _rebuild(self) -> None:
-        self._due = [(header.due, key) for key, (header, _) in self._cells.items() if header.due is not None]
-        heapq.heapify(self._due)
+    def _rebuild(self) -> int:
+        """Put the due times in order. Gives the highest `now` of any key."""
+        self._due = due = list[tuple[int, str]]()
+        now = 0
+        for key, header in self.headers():
+            if header.due is not None:
+                due.append((header.due, key))
+            now = max(now, header.now)
+        heapq.heapify(due)
+        return now
 
     def next_due(self) -> int | None:
         """The earliest due time, or None."""
         while self._due:
             due, key = self._due[0]
-            cell = self._cells.get(key)
-            if cell is not None and cell[0].due == due:
+            header = self.header(key)
+            if header is not None and header.due == due:
                 return due
             heapq.heappop(self._due)
         return None
@@ -249,7 +284,7 @@ class Cells:
 
     def begin_sweep(self, epoch: int) -> None:
         """Every key whose epoch is lower is to be stepped. Keys that wait keep their place: no starving."""
-        for key, (header, _) in self._cells.items():
+        for key, header in self.headers():
             if header.epoch < epoch and not key.startswith(RESERVED):
                 self._sweep.setdefault(key)
 
@@ -263,7 +298,7 @@ class Cells:
         while self._sweep:
             key = next(iter(self._sweep))
             del self._sweep[key]
-            cell = self._cells.get(key)
-            if cell is not None and cell[0].epoch < epoch:
+            header = self.header(key)
+            if header is not None and header.epoch < epoch:
                 return key
         return None

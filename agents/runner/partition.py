@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from agents.runner.broadcasts import Broadcasts
-from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache, pack
+from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
 from agents.runner.shared import SHARED_MIN, Shared
@@ -72,7 +72,7 @@ class Input(msgspec.Struct, Generic[E], frozen=True, gc=False):
 class Image(msgspec.Struct, frozen=True):
     """State of a partition at one moment, to begin with when it comes back: every key, and the revisions the world has seen beyond them."""
 
-    cells: dict[str, tuple[Header, bytes]]
+    cells: dict[str, bytes]
     floors: dict[str, int]
 
 
@@ -130,9 +130,9 @@ class Partition(Generic[S, E]):
 
     def remember_revisions(self) -> None:
         """The revisions of all keys as they are now were seen by the world, even if a later record of a key has a lower one (a former owner's)."""
-        for key in self.cells:
-            if (cell := self.cells.get(key)) is not None and cell[0].revision > self._floors.get(key, 0):
-                self._floors[key] = cell[0].revision
+        for key, header in self.cells.headers():
+            if header.revision > self._floors.get(key, 0):
+                self._floors[key] = header.revision
 
     def restored(self, below: int = 0) -> None:
         """All records are there: order the due times, rebuild broadcasts, and go on with a sweep that a crash cut short.
@@ -144,15 +144,14 @@ class Partition(Generic[S, E]):
         self._below = below
         overtaken = self.cells.overtaken()
         left = self.cells.restored()
-        headers = [cell[0] for key in self.cells if (cell := self.cells.get(key))]
-        self.now = max((h.now for h in headers), default=0)
+        self.now = self.cells.now
         self._left_over = {**overtaken, **self.broadcasts.restored(self.cells, self.rule_pack, self.now), **dict.fromkeys(left)}
         self.cells.begin_sweep(self.broadcasts.epoch)
-        self._floors = {k: v for k, v in self._floors.items() if (c := self.cells.get(k)) is None or c[0].revision < v}
+        self._floors = {k: v for k, v in self._floors.items() if (h := self.cells.header(k)) is None or h.revision < v}
 
     def highest_offset(self) -> int:
         """Highest input offset that any key has applied, -1 = none. At or beyond the input's end: the input topic was made anew."""
-        return max((cell[0].offset for key in self.cells if (cell := self.cells.get(key))), default=-1)
+        return max((header.offset for _, header in self.cells.headers()), default=-1)
 
     def close(self) -> None:
         """The partition is given up: free its decoded objects."""
@@ -338,14 +337,13 @@ class Partition(Generic[S, E]):
         if patch is not None:
             draft.puts[PART + key] = self.cells.put_part(key, header, patch)
             return
-        self.cells.put(key, header, data)
-        draft.puts[key] = pack(header, data)
+        draft.puts[key] = self.cells.put(key, header, data)
         self._without_part(key, draft)
 
     def _without_part(self, key: str, draft: Draft) -> None:
         """A whole state takes its part with it."""
         part = PART + key
-        if self.cells.get(part) is not None:
+        if part in self.cells:
             self.cells.drop(part)
             draft.puts[part] = None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from agents.runner.cells import ObjectCache, pack
+from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER
 from agents.runner.partition import Image, Limits, Partition
@@ -79,7 +79,7 @@ class FoldWork:
 
     def dump(self, image: Image) -> Iterator[tuple[bytes, bytes]]:
         """An image as the records that `restore` takes."""
-        return ((key.encode(), pack(header, data)) for key, (header, data) in image.cells.items())
+        return ((key.encode(), value) for key, value in image.cells.items())
 
     def floors(self, image: Image) -> dict[str, int]:
         return image.floors

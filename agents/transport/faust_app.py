@@ -78,6 +78,7 @@ def build(settings: TransportSettings) -> Any:
         topic_allow_declare=False,  # topics are made by `topics apply`, never by a worker
         topic_disable_leader=True,  # no leader topic: nothing needs a leader, and it needs CREATE rights
         web_enabled=False,  # listens on all addresses without authentication; we have our own endpoints
+        TableManager=faust_plugin.Tables,
         autodiscover=False,  # stages are registered by the composition root
         worker_redirect_stdouts=False,
     )

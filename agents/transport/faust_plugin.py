@@ -14,6 +14,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
+from faust.tables.manager import TableManager
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
@@ -49,6 +50,14 @@ TURN_PRESSING_S = 0.1
 """While a sweep is under way: one slice per lane and 100 ms."""
 
 TRANSPORTS.aliases[SCHEME] = "agents.transport.faust_plugin:Transport"
+
+
+class Tables(TableManager):
+    """None are used, and the second that Faust waits at the start for more to be declared would be waited for at every failover."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class Consumer(driver.Consumer):

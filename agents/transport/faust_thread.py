@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
@@ -20,6 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from agents.transport.fatal import Refuses, fatal
 from agents.transport.hub import hub_of
 from agents.transport.lane import BACKLOG_RECORDS_MAX, boot_clock
+from agents.transport.light import read_lightly
 from agents.transport.origin import Bounds
 
 log = logging.getLogger(__name__)
@@ -29,37 +29,6 @@ LEAVE_S = 2.0
 """How long a dying process waits for the broker to let its member go."""
 ON_THE_WAY_S = 0.3
 """What is already in a socket reaches the broker before anybody else is given our partitions."""
-
-
-class Fetched(msgspec.Struct, frozen=True, gc=False):
-    """A record as it was read (`streams.effects.Record`). aiokafka's own has eleven fields and costs as much as all the rest of reading it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def _fetched(tp: TopicPartition, record: Any) -> Fetched:
-    headers = record.headers
-    return Fetched(tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(headers) if headers else ())
-
-
-def read_lightly(fetcher: Any) -> None:
-    """Let aiokafka make `Fetched` of the records of every answer."""
-    process = fetcher._proc_fetch_request
-
-    async def processed(assignment: Any, node_id: int, request: Any) -> bool:
-        found = await process(assignment, node_id, request)
-        for result in fetcher._records.values():
-            if type(result) is FetchResult and result._partition_records is not None:
-                result._partition_records._consumer_record = _fetched
-        return found
-
-    fetcher._proc_fetch_request = processed
 
 
 class Thread(driver.AIOKafkaConsumerThread):

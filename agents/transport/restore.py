@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
+from agents.transport.light import read_lightly
 from agents.transport.origin import INPUT_KEY, InputIdentity, identity_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ FEW, FEW_MS = 5_000, 200
 T = TypeVar("T")
 
 
+Kept = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+"""Key, value and headers of a record: all that a restore asks of it."""
+
+
+def _kept(tp: TopicPartition, record: Any) -> Kept:
+    return record.key, record.value, record.headers
+
+
 class _Reader:
     """A consumer for restoring, made anew when it gives no sign: after brokers have died one of aiokafka's may wait for a position for ever."""
 
@@ -42,7 +51,7 @@ class _Reader:
         consumer = await self._started()
         return await consumer.beginning_offsets(topics), await consumer.end_offsets([*topics, more])
 
-    async def few(self, tp: TopicPartition, position: int) -> tuple[Sequence[Any], int]:
+    async def few(self, tp: TopicPartition, position: int) -> tuple[Sequence[Kept], int]:
         """The next records from `position`, possibly none, and where it goes on: markers take offsets, too."""
         consumer = await self._started()
         if self._at != tp:
@@ -59,12 +68,13 @@ class _Reader:
                 enable_auto_commit=False,
                 auto_offset_reset="none",    # a position that is out of range is asked for again, never another one taken
                 fetch_max_wait_ms=50,
-                max_partition_fetch_bytes=4 << 20,
+                max_partition_fetch_bytes=1 << 20,    # larger answers take fresh pages for every one; a larger record still comes alone
                 isolation_level="read_committed",
                 **self._client,
             )
             self._consumer, self._at = consumer, None
             await consumer.start()
+            read_lightly(consumer._fetcher, _kept)
         return self._consumer
 
     async def close(self) -> None:
@@ -102,14 +112,16 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
         lane.sure = {tp.topic: ends[tp] for tp in topics}
         below = 0 if flow.exactly_once else ends[lane.tp]    # of a transaction that was not finished nothing was heard
-        async for record in _from(reader, state, starts[state], ends[state], lane):
-            if record.key == INPUT_KEY and record.value is not None:
-                known = known or identity_of(record.value)  # the first one: a later writer may already have been wrong
-            elif record.key is not None:
-                work.restore(record.key, record.value)
+        async for records in _from(reader, state, starts[state], ends[state], lane):
+            for key, value, _ in records:
+                if key == INPUT_KEY and value is not None:
+                    known = known or identity_of(value)  # the first one: a later writer may already have been wrong
+                elif key is not None:
+                    work.restore(key, value)
         for revisions in topics[1:]:
-            async for record in _from(reader, revisions, starts[revisions], ends[revisions], lane):
-                work.restore_revision(record.headers)
+            async for records in _from(reader, revisions, starts[revisions], ends[revisions], lane):
+                for _, _, headers in records:
+                    work.restore_revision(headers)
         work.restored(below)
         return known
     finally:
@@ -136,14 +148,13 @@ async def _base(
     return {tp: begins[tp] for tp in topics}, None
 
 
-async def _from(reader: _Reader, tp: TopicPartition, start: int, end: int, lane: Lane) -> AsyncIterator[Any]:
-    """Every record of one partition from `start` up to `end`. The position, not the records, says when that is: markers take offsets."""
+async def _from(reader: _Reader, tp: TopicPartition, start: int, end: int, lane: Lane) -> AsyncIterator[Sequence[Kept]]:
+    """The records of one partition from `start` up to `end`, some at a time. The position, not the records, says when that is: markers take offsets."""
     position, since = start, boot_clock()
     while lane.open and position < end:
         records, after = await reader.patiently(lane, partial(reader.few, tp, position))
         lane.progress.restored_records += len(records)
-        for record in records:
-            yield record
+        yield records
         if after > position:
             position = after
             lane.progress.restored_at = since = boot_clock()

@@ -10,7 +10,7 @@ import msgspec
 
 from streams.assess.memo import Memo
 from streams.clearance.kept import Ground
-from streams.squeeze import loosened, squeezed
+from streams.squeeze import CLEARANCE, loosened, squeezed
 from topics.facts import DAY, Fact, Slot, slot_of, supersedes
 
 FACTS_PER_SCOPE_MAX = 256
@@ -56,7 +56,7 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     not copied to a changed state.
     """
 
-    SWELLS: ClassVar[int] = 30
+    SWELLS: ClassVar[int] = 59
     facts: tuple[Fact, ...] = ()
     """In slot order."""
     shown: dict[str, Shown] = {}
@@ -126,7 +126,7 @@ _decoder = msgspec.msgpack.Decoder(Shipment)
 
 
 def encode(state: Shipment) -> bytes:
-    return squeezed(_encoder.encode(state))
+    return squeezed(_encoder.encode(state), CLEARANCE)
 
 
 def decode(data: bytes) -> Shipment:

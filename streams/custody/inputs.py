@@ -11,7 +11,7 @@ from streams.derived import Said
 from streams.fold import Fate
 from streams.kept import at_of, digest, identity, keep, keep_weightiest, order, put, speaking, tag_of
 from streams.masks import Masks
-from streams.squeeze import loosened, squeezed
+from streams.squeeze import CUSTODY, loosened, squeezed
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Binding, Movement
 from topics.events.sites import AgencyNotice, SealEvent, TerminalEvent
@@ -54,7 +54,7 @@ class Aside(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """The state of one key."""
 
-    SWELLS: ClassVar[int] = 15
+    SWELLS: ClassVar[int] = 25
     version: int = 0
     touched: int = 0
     """`now` of the last step with an input that changed something."""
@@ -197,7 +197,7 @@ _decoder = msgspec.msgpack.Decoder(State)
 
 
 def encode(state: State) -> bytes:
-    return squeezed(_encoder.encode(state))
+    return squeezed(_encoder.encode(state), CUSTODY)
 
 
 def decode(data: bytes) -> State:

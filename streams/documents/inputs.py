@@ -14,7 +14,7 @@ from streams.fold import Fate
 from streams.kept import at_of, digest, event_id, identity, keep, keep_weightiest, put, tag_of
 from streams.masks import Masks
 from streams.reference.model import Reference
-from streams.squeeze import loosened, squeezed
+from streams.squeeze import DOCUMENTS, loosened, squeezed
 from topics.events.base import DocumentRef, Event
 from topics.events.customs import CustomsNotice
 from topics.events.internal import AliasFound, DocumentAsked, DocumentBound, Forwarded
@@ -206,7 +206,7 @@ class Behind(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """The state of one key."""
 
-    SWELLS: ClassVar[int] = 12
+    SWELLS: ClassVar[int] = 26
     version: int = 0
     touched: int = 0
     """`now` of the last step with an input that changed something."""
@@ -259,7 +259,7 @@ _decoder = msgspec.msgpack.Decoder(State)
 
 
 def encode(state: State) -> bytes:
-    return squeezed(_encoder.encode(state))
+    return squeezed(_encoder.encode(state), DOCUMENTS)
 
 
 def decode(data: bytes) -> State:

@@ -4,12 +4,19 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter
 
+from agents.app import Worker
 from agents.http.health import HealthServer, Verdict
+from agents.transport.census import Census
+from agents.transport.hub import Hub
+from agents.transport.lane import boot_clock
 
 
 class SettableProbe:
@@ -64,3 +71,17 @@ def test_metrics_come_from_the_given_registry_only(served: tuple[str, SettablePr
     assert status == 200
     assert b"railclear_test_records_total 3.0" in body
     assert b"python_gc" not in body
+
+
+def test_a_worker_is_ready_when_it_has_joined_its_group_and_not_while_the_one_before_it_still_counts_as_the_owner() -> None:
+    """A static member that was killed keeps its partitions until its session ends: the group looks complete, and its successor has none yet."""
+    hub = Hub()
+    hub.census = Census(at=boot_clock(), members=2, stable=True, orphans=(), missing=())
+    worker: Any = SimpleNamespace(flows=(object(),), hub=hub, ledger=None, pack="p")
+    assert Worker.ready(worker).reasons == ("it has not joined its group yet",)
+    assert not Worker.ready(worker).ok
+    hub.rebalances = 1
+    assert Worker.ready(worker).ok, "a spare member of a complete group"
+    hub.census = Census(at=boot_clock(), members=2, stable=True, orphans=(TopicPartition("trains.in", 3),), missing=())
+    assert Worker.ready(worker).reasons[0] == "no partition is assigned: is the group readable, do the topics exist?"
+    assert not Worker.ready(worker).ok

@@ -136,7 +136,9 @@ async def test_a_restore_tells_how_far_the_input_reached_when_the_former_owner_w
     here, told = TopicPartition("tell.in", 0), list[int]()
 
     class Consumer:
-        def __init__(self, **_: Any) -> None: ...
+        def __init__(self, **_: Any) -> None:
+            self._fetcher = SimpleNamespace(_records={}, _proc_fetch_request=None)
+
         async def start(self) -> None: ...
         async def stop(self) -> None: ...
         async def beginning_offsets(self, topics: Sequence[TopicPartition]) -> dict[TopicPartition, int]:

@@ -76,7 +76,7 @@ def test_a_snapshot_of_the_cells_is_the_same_state() -> None:
         work.batch(batch)
         image = work.image()
         assert image is not None
-        again = partition((key.encode(), pack(*cell)) for key, cell in image.cells.items())
+        again = partition((key.encode(), cell) for key, cell in image.cells.items())
         assert states(again, keys) == states(work, keys)
         adopted = Partition(FOLD, REFERENCE, 0)
         adopted.adopt(image)
