@@ -12,7 +12,7 @@ from tests.bench import world
 from tests.bench.figures import Figure, figure, unpromised
 from tests.bench.load import BorderReader, Mix, Sender, latencies, quantile, tempo
 from tests.bench.probes import Probes, in_mix
-from tests.bench.site import SPLIT, Failed, Say, Site
+from tests.bench.site import GROUPS, WORKERS, Failed, Say, Site
 from tests.bench.world import Live
 
 SETTLE_S = 60.0
@@ -115,7 +115,7 @@ def rounds(site: Site, mix: Mix, probes: Probes, options: argparse.Namespace, ov
             if not one.ms:
                 raise Failed(f"no {name} that is looked for was sent: give it more seconds")
             site.say(f"{rate:,.0f}/s, {name}: {one}")
-        rest = sum(site.lag(SPLIT).values())
+        rest = sum(site.lag(GROUPS).values())
         plays.append(Round(heard, f"{rate:,.0f} mixed events/s for {options.seconds:.0f} s over {over}; sender at the worst {sender.behind_s * 1000:.0f} ms "
                                   f"behind; {rest} records unread at the end{mix.said()}"))
         site.settle(SETTLE_S)
@@ -134,7 +134,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         raise Failed("no simulated message changes what a border is told: give it more seconds")
     with Site(reference, say) as site:
         prepare(site, copies)
-        for stages in SPLIT:
+        for stages in WORKERS:
             site.worker(stages, *clock())
         say(f"ready after {site.wait():.1f} s, {'quiet' if site.settle(SETTLE_S) else 'not yet quiet'} after {SETTLE_S:.0f} s at most")
         light, full = rounds(site, Mix(live, copies, pace, stations=probes.stations, ids=probes.ids), probes, options, over)

@@ -23,7 +23,7 @@ from tests.bench.latency import RATE, SETTLE_S, Heard, clock, copies_of, played,
 from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
 from tests.bench.probes import in_mix
-from tests.bench.site import LEDGER, SPLIT, Failed, Say, Site, Worker
+from tests.bench.site import GROUPS, LEDGER, WORKERS, Failed, Say, Site, Worker
 from tests.bench.world import Live
 
 WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re.MULTILINE)
@@ -132,9 +132,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             site.fill(topic, rows)
             if n % 100 == 99:
                 say(f"backlog: {n // len(TOPICS)} of {backlog.times} parts")
-        skip(site, SPLIT)
+        skip(site, GROUPS)
         prepare(site, copies)
-        for stages in SPLIT:
+        for stages in WORKERS:
             site.worker(stages, *clock())
         site.wait()
         site.settle(SETTLE_S)

@@ -37,8 +37,10 @@ LOOK_S = 0.1
 IDLE = 0.15
 """Of a core: a worker that takes less waits for work."""
 ALL = ("intake", "trains", "sources", "custody", "documents", "clearance", "readiness")
-SPLIT = (("intake", "trains", "sources", "custody", "documents"), ("clearance", "readiness"))
-"""Two processes for two cores, as the demo has them."""
+WORKERS = (ALL, ALL)
+"""Two processes for two cores; each has half the partitions of every stage, so neither waits for the other."""
+GROUPS = (ALL,)
+"""Both are of one consumer group."""
 ALONE = {"broker.session.timeout.ms": 30_000}
 """One broker on a full machine misses heartbeats; nobody is there to take over, and fenced it would only stop what is measured."""
 LEDGER = ("ledger",)
