@@ -54,10 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 class Whole:
     """The measurements, in an order in which each leaves the next what it needs."""
 
-    def __init__(self, live: Live, site: Site, copies: Sequence[int], options: argparse.Namespace, say: Say) -> None:
+    def __init__(self, live: Live, site: Site, copies: Sequence[int], few: int, options: argparse.Namespace, say: Say) -> None:
+        """The first `few` copies are those whose events are played for the work per event: their notices may have been heard."""
         self.live, self.site, self.copies, self.options, self.say = live, site, copies, options, say
         played, ids = notices(live, NOTICES)
-        self._fresh = Copies(live, copies).each(played, ids)
+        self._fresh = Copies(live, copies[few:] or copies).each(played, ids)
 
     def probes(self, count: int) -> list[Message]:
         """The next notices that nobody has seen yet, with what must be sent before them."""
@@ -223,7 +224,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         size = sum(len(value) for of_copy in states for rows in of_copy.values() for _, value in rows)
         states.clear()
         world.forget()
-        return _over_all(Whole(live, site, copies, options, say), few, us, size)
+        return _over_all(Whole(live, site, copies, len(few), options, say), few, us, size)
 
 
 def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int) -> dict[str, Figure]:
