@@ -19,7 +19,9 @@ import msgspec
 RESERVED = "\x00"
 """First character of the runner's own keys: `\\x00epoch` and `\\x00broadcast/<slot>`."""
 INPUT_KEY = f"{RESERVED}input"
-"""Which topic the state was made from: the transport's own record, no cell (`agents.transport.origin`)."""
+REVISIONS_KEY = f"{RESERVED}revisions"
+OF_TRANSPORT = frozenset({INPUT_KEY, REVISIONS_KEY})
+"""The transport's own records, no cells: which topic the state was made from, and how far it has the revisions (`agents.transport.origin`, `reached`)."""
 
 
 PART = f"{RESERVED}part/"

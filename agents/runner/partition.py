@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from agents.runner.broadcasts import Broadcasts
-from agents.runner.cells import INPUT_KEY, PART, RESERVED, Cells, Header, ObjectCache
+from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
 from agents.runner.shared import SHARED_MIN, Shared
@@ -108,7 +108,7 @@ class Partition(Generic[S, E]):
     def restore(self, key: bytes, value: bytes | None) -> None:
         """One record of the state topic, in log order. Raises BadState."""
         name = key.decode()
-        if name != INPUT_KEY:
+        if name not in OF_TRANSPORT:
             self.cells.restore(name, value)
 
     def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None:

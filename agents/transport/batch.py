@@ -18,6 +18,7 @@ from aiokafka.structs import OffsetAndMetadata
 from agents.transport.claim import Fence, fenced
 from agents.transport.fatal import fatal
 from agents.transport.lane import Lane
+from agents.transport.reached import REVISIONS_KEY, Reached, record_of
 from streams.effects import Ack, Await, Effect, Headers, Publish, PublishOutcomes, PutState, Record, Send
 from streams.fold import EVERY_PARTITION
 
@@ -51,16 +52,22 @@ Written = tuple[Any, int]
 """A future of aiokafka's metadata (with the offset of the first record) and how many records it stands for."""
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """Behind the states of a publication: say how far they have the revisions (`agents.transport.reached`)."""
+
+    floors: dict[str, int]
+
+
 class LeaseLost(Exception):
     """The lane was closed while its publication waited; the next owner does the work again."""
 
 
-def submit(link: Link, flow: Flow, lane: Lane, effects: Sequence[Effect]) -> None:
+def submit(link: Link, flow: Flow, lane: Lane, effects: Sequence[Effect | Reach]) -> None:
     """Begin to carry out effects after all earlier ones of this lane. Returns at once: the next batch may be worked on meanwhile."""
     if effects:
         lane.submitted += 1  # counted also when the lane is closed: then its memory is ahead of Kafka and cannot be kept
     if lane.open and effects:
-        lane.tail = asyncio.ensure_future(_publish(link, flow, lane, lane.tail, effects))
+        lane.tail = asyncio.ensure_future(_publish(link, flow, lane, lane.tail, effects, lane.submitted - 1))
         lane.tail.add_done_callback(_no_bug)
 
 
@@ -69,10 +76,12 @@ def _no_bug(publication: asyncio.Future[None]) -> None:
         fatal("publication", error)
 
 
-async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[None] | None, effects: Sequence[Effect]) -> None:
+async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[None] | None, effects: Sequence[Effect | Reach], earlier: int) -> None:
+    """After so many earlier ones."""
     try:
         if before is not None:
             await before
+        lane.durable = dict(lane.sure) if lane.settled == earlier else {}
         began = time.monotonic()
         if flow.exactly_once:
             await _in_transaction(link, lane, effects)
@@ -88,7 +97,7 @@ async def _publish(link: Link, flow: Flow, lane: Lane, before: asyncio.Future[No
         log.warning("lane %s is closed, dropped: %r", lane.tp, error)
 
 
-async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
+async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect | Reach]) -> None:
     producer, waiting = link.producer(), list[Written]()
     await _leased(link, lane)
     for effect in effects:
@@ -109,7 +118,7 @@ async def _at_least_once(link: Link, lane: Lane, effects: Sequence[Effect]) -> N
     await _settle(lane, waiting)
 
 
-async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect]) -> None:
+async def _in_transaction(link: Link, lane: Lane, effects: Sequence[Effect | Reach]) -> None:
     """State, outputs, outcomes and the input offset become visible together or never; a former owner is fenced by its epoch."""
     if not lane.open:
         raise LeaseLost
@@ -150,7 +159,7 @@ async def _settle(lane: Lane, waiting: Sequence[Written]) -> None:
             lane.wrote(metadata.topic, metadata.offset, count)
 
 
-async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
+async def _write(producer: Any, lane: Lane, effect: Effect | Reach) -> list[Written]:
     """Hand records to the producer; returns the futures of their delivery."""
     match effect:
         case Publish(sends):
@@ -164,8 +173,21 @@ async def _write(producer: Any, lane: Lane, effect: Effect) -> list[Written]:
             return await _send(producer, lane, send, Known())
         case PutState():
             return await _put(producer, lane, effect)
+        case Reach(floors):
+            put = _reached(lane, floors)
+            return await _put(producer, lane, put) if put is not None else []
         case Await() | Ack():
             return []
+
+
+def _reached(lane: Lane, floors: dict[str, int]) -> PutState | None:
+    """None: somebody else wrote between our records, or not everything before is durable, so nobody can say."""
+    flow = lane.flow
+    if flow is None or lane.foreign or not lane.durable:
+        return None
+    lane.marked = {topic: lane.durable[topic] for topic in flow.revision_topics}
+    value = record_of(Reached(lane.ids[2:], tuple(lane.marked.values()), floors))
+    return PutState(flow.state_topic, lane.tp.partition, ((REVISIONS_KEY, value),))
 
 
 @lru_cache(KEYS_REMEMBERED)

@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import TopicPartition
 
-from agents.transport.batch import Batch, submit
+from agents.transport.batch import Batch, Reach, submit
 from agents.transport.census import TopicSeen, same_counts
 from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence, patient
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
+from agents.transport.reached import EVERY, FLOORS_MAX
 from agents.transport.restore import RESTORE_TIMEOUT_S, restore
 from streams.effects import Ack, Await, Effect, PutState
 
@@ -278,7 +279,18 @@ class Flow:
             began = time.perf_counter()
             effects = await lane.work.process(batch)
             lane.worked(time.perf_counter() - began, len(batch.records))
-            submit(link, self, lane, effects)
+            submit(link, self, lane, self._reaching(lane, effects))
+
+    def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:
+        """Behind the states, when enough revisions were written: how far the states have them."""
+        at = next((n for n, effect in enumerate(effects) if isinstance(effect, PutState)), None)
+        if at is None or lane.unmarked < EVERY or lane.foreign or not all(lane.ids) or lane.work is None:
+            return effects
+        image = lane.work.image()
+        floors = lane.work.floors(image) if image is not None else None
+        if floors is None or len(floors) > FLOORS_MAX:
+            return effects
+        return (*effects[: at + 1], Reach(floors), *effects[at + 1 :])
 
     async def turn(self, link: Link, lane: Lane) -> bool:
         """One bounded slice of ticks or sweep, unless the one before is still being published. True if it did something.
@@ -292,7 +304,7 @@ class Flow:
         async with lane.lock:
             effects = lane.work.turn(lane.caught_up)
             if effects:
-                submit(link, self, lane, effects)
+                submit(link, self, lane, self._reaching(lane, effects))
                 lane.turn_tail = lane.tail
             return bool(effects)
 

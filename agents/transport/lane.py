@@ -108,6 +108,10 @@ class Lane:
         """Topic ids of input, state and revision topics."""
         self.sure: dict[str, int] = {}
         """Of the state and the revision topics: everything below this offset is in memory. Never too high, see `wrote`."""
+        self.durable: dict[str, int] = {}
+        """`sure` when the publication under way began, everything before it being durable as a whole; empty: it is not."""
+        self.marked: dict[str, int] = {}
+        """Revision topic -> up to where the state topic says that the states have its revisions (`agents.transport.reached`)."""
         self.foreign = False
         """Somebody else wrote between our own records: memory and topic may differ."""
         self.pace = 0.0
@@ -166,6 +170,11 @@ class Lane:
             self.sure[topic] = offset + count
         else:
             self.foreign = True
+
+    @property
+    def unmarked(self) -> int:
+        """Revisions written since the state topic last said how far the states have them."""
+        return sum(self.sure[topic] - at for topic, at in self.marked.items())
 
     @property
     def held(self) -> bool:

@@ -15,6 +15,7 @@ from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
 from agents.transport.light import read_lightly
 from agents.transport.origin import INPUT_KEY, InputIdentity, identity_of
+from agents.transport.reached import REVISIONS_KEY, Reached, reached_of
 
 if TYPE_CHECKING:
     from agents.transport.flow import Flow, Work
@@ -112,12 +113,19 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         starts, known = await _base(flow, lane, work, keeper, topics, begins, ends)
         lane.sure = {tp.topic: ends[tp] for tp in topics}
         below = 0 if flow.exactly_once else ends[lane.tp]    # of a transaction that was not finished nothing was heard
+        reached: Reached | None = None
         async for records in _from(reader, state, starts[state], ends[state], lane):
             for key, value, _ in records:
                 if key == INPUT_KEY and value is not None:
                     known = known or identity_of(value)  # the first one: a later writer may already have been wrong
+                elif key == REVISIONS_KEY and value is not None:
+                    reached = reached_of(value)          # the last one
                 elif key is not None:
                     work.restore(key, value)
+        if reached is not None and _fits(reached, lane, topics[1:], ends):
+            work.restore_floors(reached.floors)
+            starts |= {tp: max(starts[tp], at) for tp, at in zip(topics[1:], reached.nexts, strict=True)}
+        lane.marked = {tp.topic: starts[tp] for tp in topics[1:]}
         for revisions in topics[1:]:
             async for records in _from(reader, revisions, starts[revisions], ends[revisions], lane):
                 for _, _, headers in records:
@@ -126,6 +134,15 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         return known
     finally:
         await reader.close()
+
+
+def _fits(reached: Reached, lane: Lane, topics: Sequence[TopicPartition], ends: Mapping[Any, int]) -> bool:
+    """Is it said of these topics as they are now?"""
+    mine = lane.ids[2:]
+    if all(mine) and reached.ids == mine and len(reached.nexts) == len(topics) and all(at <= ends[tp] for tp, at in zip(topics, reached.nexts, strict=True)):
+        return True
+    log.warning("lane %s: how far the states have the revisions was said of other topics, so all revisions are read", lane.tp)
+    return False
 
 
 async def _base(

@@ -136,11 +136,13 @@ def worker(bootstrap: str, group: str, exactly_once: bool, names: Sequence[str],
     """An app with one summing stage per name and a stateless stage that copies `outside` and `outside.two` to the first one's input."""
     from agents.runner.draft import outcomes_of
     from agents.runner.stage import fold_flow, stateless_flow
+    from agents.transport import flow
     from agents.transport.batch import Batch
     from agents.transport.faust_app import TransportSettings, build
     from agents.transport.faust_plugin import register
     from streams.effects import Ack, Effect, Send, plan
 
+    flow.EVERY = settings.pop("revisions_every", flow.EVERY)
     app = build(TransportSettings(**{"group": group, "bootstrap": bootstrap, "session_timeout_s": 6, "heartbeat_s": 0.5, "commit_interval_s": 0.2, **settings}))
     for name in [n for n in names if n.startswith("stall:")]:
         register(app, stalling(name.removeprefix("stall:")))

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from agents.runner.cells import Header, pack
 from agents.transport import snapshot
+from agents.transport.reached import REVISIONS_KEY
 from tests.agents.runner_toy import Sum
 from tests.integration.runner_bench import LONG, PARTITIONS, Bench, Load, check_nothing_lost
 
@@ -66,6 +67,27 @@ async def test_joins_leaves_and_kills_with_catch_up_lose_nothing(bench: Bench, e
     assert [source for _, source in found[:PARTITIONS]] == ["topic"] * PARTITIONS
     assert [source for _, source in found].count("memory") >= 3, found
     assert bench.workers[0].poll() is None, bench.said_by_workers()
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_a_restore_from_the_topics_reads_only_the_last_revisions_and_none_repeats(bench: Bench, exactly_once: bool) -> None:
+    load, settings = Load(bench, 13), {"revisions_every": 50}
+    for n in range(3):
+        worker = bench.worker(exactly_once=exactly_once, **settings)
+        await load.run(3)
+        await check_nothing_lost(bench, load)
+        await load.run(2)       # what came before this worker was ready is one large publication, and its revisions are counted behind a later one
+        await check_nothing_lost(bench, load)
+        if n < 2:
+            worker.kill()
+            worker.wait()
+    states, revisions = await bench.read(bench.fold.state_topic), await bench.read(bench.fold.revision_topics[0])
+    assert len([r for r in states if r.key == REVISIONS_KEY]) > PARTITIONS
+    read = restores(bench, 2)
+    assert [source for _, source in read] == ["topic"] * PARTITIONS
+    before = [r for r in revisions if r.timestamp < max(r.timestamp for r in revisions) - 6_000]
+    assert len(before) > 500, "or this shows nothing"
+    assert sum(n for n, _ in read) < len(states) + len(before) / 2, "most revisions were not read"
 
 
 async def test_a_snapshot_shortens_the_restore_after_kill_minus_nine_and_a_damaged_one_is_left_aside(bench: Bench, tmp_path: Path) -> None:

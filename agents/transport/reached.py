@@ -1,0 +1,43 @@
+"""How far a state has the revisions: a record of the state topic that spares a restore most of the revision topics.
+
+A restore must know the highest revision that the world has seen of each key. The state has it, unless a crash came between an output and its state. So the
+revision topics are read, too: a status per shipment and side, far more bytes than the states. But what was published before a publication that is durable
+as a whole is in the states before it. Now and then a lane writes down, behind the states of a publication, up to which offsets that is so, together with
+the revisions of keys that are ahead of their state or that the state does not keep (`Work.floors`); a restore reads the revision topics from there.
+
+Why it is true when it is read: publications of a lane follow each other, each when the one before is durable. The offsets are those before the publication
+that carries them; the revisions ahead are taken when its effects were made, and a key that left them since has its state in this publication or in one
+before it, which the log has before this record.
+"""
+from __future__ import annotations
+
+import msgspec
+
+from agents.runner.cells import REVISIONS_KEY as NAME
+from agents.runner.cells import Header, pack, unpack
+
+REVISIONS_KEY = NAME.encode()
+EVERY = 10_000
+"""Revisions written since the last such record. A restore reads at most about twice as many of each partition."""
+FLOORS_MAX = 5_000
+"""With more keys ahead of their state than that none is written: it would be a large record. A crash leaves some dozens."""
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """All revisions of these topics below these offsets are in the states before this record, or named here."""
+
+    ids: tuple[str, ...]
+    """Topic ids, in the order of the flow's revision topics: in a topic made anew offsets mean something else."""
+    nexts: tuple[int, ...]
+    floors: dict[str, int] = {}
+    """Revisions the world has seen beyond the state, by key."""
+
+
+def record_of(reached: Reached) -> bytes:
+    """The value of the record under REVISIONS_KEY: a state record like any other, so that every reader of the topic can take it apart."""
+    return pack(Header(offset=-1, seq=1), msgspec.json.encode(reached))
+
+
+def reached_of(value: bytes) -> Reached:
+    """Raises BadState, msgspec.DecodeError."""
+    return msgspec.json.decode(unpack(value)[1], type=Reached)
