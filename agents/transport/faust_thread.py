@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, UnknownMemberIdError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -59,7 +59,17 @@ class Thread(driver.AIOKafkaConsumerThread):
                 self._replaced()
             return good
 
-        coordinator._do_heartbeat = heartbeat
+        commit = coordinator._do_commit_offsets
+
+        async def commit_offsets(assignment: Any, offsets: Any) -> None:
+            try:
+                await commit(assignment, offsets)
+            except UnknownMemberIdError:  # it may hear of it here before the next heartbeat, and would join again
+                if self.app.conf.consumer_group_instance_id:
+                    self._replaced()
+                raise
+
+        coordinator._do_heartbeat, coordinator._do_commit_offsets = heartbeat, commit_offsets
 
     def _replaced(self) -> None:
         """The broker no longer knows this static member. Joining again would throw out whoever has the name now, and so on for ever."""

@@ -58,6 +58,7 @@ def test_the_versions_are_those_that_were_read_and_measured() -> None:
         (driver.Producer, "_settings_auth", ["self"]),
         (driver.Producer, "_settings_extra", ["self"]),
         (group_coordinator.GroupCoordinator, "_do_heartbeat", ["self"]),
+        (group_coordinator.GroupCoordinator, "_do_commit_offsets", ["self", "assignment", "offsets"]),
         (group_coordinator.GroupCoordinator, "_send_req", ["self", "request"]),
         (group_coordinator.GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
         (LeaveGroupRequest, "__init__", ["self", "group", "member_id"]),
@@ -177,7 +178,7 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
 
 PINNED = {
     # aiokafka
-    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level",
+    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_commit_offsets", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level",
     "_max_poll_records", "_message_accumulator", "_partition_records", "_pop_batch", "_proc_fetch_request", "_records", "_send_produce_req", "_send_req",
     "_sender", "_subscription", "_subscriptions", "_txn_manager",
     # Faust
@@ -271,6 +272,9 @@ def test_a_member_that_the_broker_does_not_know_forgets_its_id() -> None:
     assert "self.reset_generation()" in heartbeat
     assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in inspect.getsource(group_coordinator.GroupCoordinator.reset_generation)
     assert "self._do_heartbeat()" in inspect.getsource(group_coordinator.GroupCoordinator._heartbeat_routine)
+    commit = inspect.getsource(group_coordinator.GroupCoordinator._do_commit_offsets)
+    assert "errored[tp] = error\n" in commit
+    assert "raise first_error" in commit
 
 
 def test_without_a_reset_strategy_an_offset_that_the_log_lacks_is_an_error_and_a_seek_clears_it() -> None:

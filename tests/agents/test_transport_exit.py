@@ -1,12 +1,20 @@
-"""How a worker ends when a service of Faust's crashes: with the code of any other crash, after its own cleaning up."""
+"""How a worker ends: when a service of Faust's crashes, with the code of any other crash, after its own cleaning up; and when another has its name."""
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import UnknownMemberIdError
+from faust.transport.drivers import aiokafka as driver
 
 from agents.embedded.processes import free_ports
+from agents.transport import faust_thread
 from agents.transport.fatal import EXIT_CRASH
+from agents.transport.lane import boot_clock
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -31,3 +39,30 @@ def test_a_crash_of_fausts_own_services_ends_with_our_code_and_is_named(tmp_path
     assert ended.returncode == EXIT_CRASH, ended.stderr
     assert "cleaned up" in ended.stdout
     assert "FATAL a service of the worker crashed: KafkaConnectionError" in ended.stderr
+
+
+@pytest.mark.parametrize("instance", ["one", ""])
+async def test_a_replaced_static_member_that_hears_of_it_at_a_commit_ends_instead_of_joining_again(monkeypatch: pytest.MonkeyPatch, instance: str) -> None:
+    """It would throw out whoever has its name now. A dynamic member joins again under a new id."""
+
+    class Ended(Exception):
+        pass
+
+    def ended(what: str, error: Exception | None = None) -> None:
+        raise Ended(f"{what}: {error}")
+
+    async def nothing(_: Any) -> None: ...
+
+    async def unknown(assignment: Any, offsets: Any) -> None:
+        raise UnknownMemberIdError("g")
+
+    monkeypatch.setattr(faust_thread, "fatal", ended)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", nothing)
+    coordinator = SimpleNamespace(member_id="m", _do_heartbeat=None, _do_commit_offsets=unknown)
+    thread = object.__new__(faust_thread.Thread)
+    thread.app = SimpleNamespace(client_only=False, conf=SimpleNamespace(consumer_group_instance_id=instance, broker_session_timeout=10))
+    thread._consumer = SimpleNamespace(_coordinator=coordinator)
+    thread.beat = boot_clock()
+    await faust_thread.Thread.on_start(thread)
+    with pytest.raises(Ended if instance else UnknownMemberIdError, match="another process runs under this name" if instance else "g"):
+        await coordinator._do_commit_offsets(None, {})
