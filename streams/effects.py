@@ -14,7 +14,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Record(Protocol):
-    """One record as the broker keeps it; aiokafka's ConsumerRecord and `LogRecord` both are one."""
+    """One record as the broker keeps it; `LogRecord` is one."""
 
     @property
     def topic(self) -> str: ...
@@ -35,8 +35,8 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-class LogRecord(msgspec.Struct, frozen=True):
-    """A record of an in-memory log."""
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record as it was read, from Kafka or an in-memory log."""
 
     topic: str
     partition: int

@@ -283,8 +283,10 @@ class Flow:
 
     def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:
         """Behind the states, when enough revisions were written: how far the states have them."""
+        if lane.unmarked < EVERY or lane.foreign or not all(lane.ids) or lane.work is None:
+            return effects
         at = next((n for n, effect in enumerate(effects) if isinstance(effect, PutState)), None)
-        if at is None or lane.unmarked < EVERY or lane.foreign or not all(lane.ids) or lane.work is None:
+        if at is None:
             return effects
         image = lane.work.image()
         floors = lane.work.floors(image) if image is not None else None

@@ -4,30 +4,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.structs import TopicPartition
 
-
-class Fetched(msgspec.Struct, frozen=True, gc=False):
-    """A record as it was read (`streams.effects.Record`)."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+from streams.effects import LogRecord
 
 
-def _fetched(tp: TopicPartition, record: Any) -> Fetched:
+def _fetched(tp: TopicPartition, record: Any) -> LogRecord:
     headers = record.headers
-    return Fetched(tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(headers) if headers else ())
+    return LogRecord(tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(headers) if headers else ())
 
 
 def read_lightly(fetcher: Any, made: Callable[[TopicPartition, Any], Any] = _fetched) -> None:
-    """Let aiokafka make `Fetched`, or what `made` makes, of the records of every answer."""
+    """Let aiokafka make `LogRecord`s, or what `made` makes, of the records of every answer."""
     process = fetcher._proc_fetch_request
 
     async def processed(assignment: Any, node_id: int, request: Any) -> bool:

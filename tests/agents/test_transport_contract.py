@@ -25,6 +25,7 @@ from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.transport import faust_app, faust_plugin, light
 from agents.transport.claim import Fence, fenced, fencing
+from streams.effects import LogRecord
 
 
 def parameters(function: Any) -> list[str]:
@@ -109,7 +110,7 @@ async def test_records_are_made_by_a_method_that_the_object_may_have_of_its_own_
     light.read_lightly(asked)
     assert await asked._proc_fetch_request(None, 0, None)
     read = list(asked._records[tp]._partition_records)
-    assert [type(r) for r in read] == [light.Fetched] * 3
+    assert [type(r) for r in read] == [LogRecord] * 3
     plain = list(fetcher.PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, True, fetcher.READ_COMMITTED))
     for one, other in zip(read, plain, strict=True):
         assert all(getattr(one, name) == getattr(other, name) for name in one.__struct_fields__)
