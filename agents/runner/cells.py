@@ -168,6 +168,8 @@ class Cells:
         self._overtaken: set[str] = set()
         self.now = 0
         """Highest `now` of any key when it was restored."""
+        self.highest = -1
+        """Highest input offset of any key when it was restored, -1 = none."""
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -234,7 +236,8 @@ class Cells:
     def overtaken(self) -> dict[str, bytes]:
         """Before `restored`: keys whose last record in the log is a former owner's late one, with the newer record that counts. They must be written
         again: compaction keeps what comes last, and would take the state back."""
-        return {key: self._cells[key] for key in sorted(self._overtaken) if key in self._cells}
+        wholes_first = sorted(self._overtaken, key=lambda key: (key.startswith(RESERVED), key))
+        return {key: self._cells[key] for key in wholes_first if key in self._cells}
 
     def image(self) -> dict[str, bytes]:
         """All keys as they are now: a copy that later puts do not touch."""
@@ -255,19 +258,19 @@ class Cells:
         for key, (header, data, patch) in found.items():
             if patch is not None:
                 self._cells[key] = pack(header, data)
-        self.now = self._rebuild()
+        self.now, self.highest = self._rebuild()
         return left
 
-    def _rebuild(self) -> int:
-        """Put the due times in order. Gives the highest `now` of any key."""
+    def _rebuild(self) -> tuple[int, int]:
+        """Put the due times in order. Gives the highest `now` and the highest input offset of any key."""
         self._due = due = list[tuple[int, str]]()
-        now = 0
+        now, highest = 0, -1
         for key, header in self.headers():
             if header.due is not None:
                 due.append((header.due, key))
-            now = max(now, header.now)
+            now, highest = max(now, header.now), max(highest, header.offset)
         heapq.heapify(due)
-        return now
+        return now, highest
 
     def next_due(self) -> int | None:
         """The earliest due time, or None."""

@@ -72,6 +72,11 @@ class Draft:
             send = Send(emit.topic, emit.key.encode(), value, partition, headers)
             (self.first if emit.first else self.outputs).append(send)
 
+    def put(self, name: str, value: bytes | None) -> None:
+        """A state record, behind all others so far: of a key written twice the order of the last time counts, or a part could come before its whole."""
+        self.puts.pop(name, None)
+        self.puts[name] = value
+
     def exception(self, offset: int, fate: FateName, reason: str = "", path: str = "", until: int | None = None) -> None:
         """This input was not simply applied."""
         said = ExceptionalOutcome(offset=offset, fate=fate, reason=_cut(reason, REASON_MAX), path=_cut(path, PATH_MAX), until=until)

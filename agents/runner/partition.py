@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from agents.runner.broadcasts import Broadcasts
-from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, Cells, Header, ObjectCache
+from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, BadState, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
 from agents.runner.shared import SHARED_MIN, Shared
@@ -163,7 +163,7 @@ class Partition(Generic[S, E]):
         self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         if self._below:
             first = records[0].offset
-            self._below = min(self._below, first + LOST_RECORDS_MAX) if self._below > first else 0
+            self._below = min(self._below, max(first, self.cells.highest + 1) + LOST_RECORDS_MAX) if self._below > first else 0
         draft = self._draft()
         for key, inputs in self._by_key(records, draft).items():
             self._inputs(key, inputs, draft)
@@ -317,7 +317,7 @@ class Partition(Generic[S, E]):
             self.cache.drop(self._owner, key)
             if cell is not None or key in draft.puts:
                 self.cells.drop(key)
-                draft.puts[key] = None
+                draft.put(key, None)
                 self._without_part(key, draft)
             return
         due = step.next_due
@@ -335,26 +335,29 @@ class Partition(Generic[S, E]):
         if patch is None and not step.changed:
             patch = self.cells.patch(key)                # what is due has changed: the part says it as long as there is one
         if patch is not None:
-            draft.puts[PART + key] = self.cells.put_part(key, header, patch)
+            draft.put(PART + key, self.cells.put_part(key, header, patch))
             return
-        draft.puts[key] = self.cells.put(key, header, data)
+        draft.put(key, self.cells.put(key, header, data))
         self._without_part(key, draft)
 
     def _without_part(self, key: str, draft: Draft) -> None:
-        """A whole state takes its part with it."""
+        """A whole state takes its part with it, behind it: a crash between the two leaves a part that is older, which nobody misses."""
         part = PART + key
         if part in self.cells:
             self.cells.drop(part)
-            draft.puts[part] = None
+            draft.put(part, None)
 
     def state(self, key: str) -> S | None:
-        """The state of a key, read anew from its bytes; None when there is none."""
+        """The state of a key, read anew from its bytes; None when there is none. Raises BadState."""
         cell = self.cells.get(key)
         return None if cell is None else self._read(key, cell[1])
 
     def _read(self, key: str, data: bytes) -> S:
         patch = self.cells.patch(key)
-        return self.fold.decode_state(data) if patch is None else self.fold.decode_patched(data, patch)
+        try:
+            return self.fold.decode_state(data) if patch is None else self.fold.decode_patched(data, patch)
+        except Exception as error:  # every decoder has errors of its own, and none of them may be taken for a fault that a restart mends
+            raise BadState(f"state of {key!r} in {self.fold.state_topic}/{self.number} cannot be read by this version: {error}") from error
 
     def _object(self, key: str, cell: tuple[Header, bytes] | None) -> S | None:
         if cell is None:

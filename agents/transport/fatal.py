@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
+from agents.runner.cells import BadState
+
 log = logging.getLogger(__name__)
 
 EXIT_CRASH = 70
@@ -28,7 +30,7 @@ def before_exit(say: Callable[[], None]) -> None:
 
 def fatal(why: str, error: BaseException | None = None) -> NoReturn:
     """Log one clear line and end the process at once, without cleaning up: a clean-up could acknowledge what is not done."""
-    refused = isinstance(error, Refuses)
+    refused = isinstance(error, (Refuses, BadState))
     if refused:
         log.critical("REFUSED to start: %s: %s", why, error)
     else:

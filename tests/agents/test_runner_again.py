@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
 
+from agents.runner.cells import BadState, Header, pack
 from agents.runner.partition import LOST_RECORDS_MAX, Partition
 from agents.transport import restore as restore_module
 from agents.transport.keeper import Keeper
@@ -117,6 +118,26 @@ def test_no_batch_is_larger_than_what_is_stepped_one_by_one() -> None:
     again.batch(records(("c",), ("d",), ("e",), first=far - 1))
     again.batch(records(("f",), ("g",), first=far + 5))
     assert fold.steps == [1, 1, 1, 2, 2]
+
+
+def test_the_lost_batch_is_looked_for_behind_what_the_state_has_applied_not_behind_what_is_committed() -> None:
+    """A commit may be far behind: what it lacks and the state has was written, and the batch that was lost comes after it."""
+    fold = Telling()
+    before = owner(fold, 0)
+    states = before.batch(records(("a",), first=LOST_RECORDS_MAX + 50))
+    fold.steps.clear()
+    again = owner(fold, 10**9, states)
+    again.batch(records(("z",), first=100))                           # known: the state has more
+    again.batch(records(("b",), ("c",), first=LOST_RECORDS_MAX + 200))
+    again.batch(records(("d",), ("e",), first=2 * LOST_RECORDS_MAX + 60))
+    assert fold.steps == [1, 1, 2]
+
+
+def test_a_state_that_cannot_be_read_ends_the_process_for_good_and_says_which() -> None:
+    fold = Telling()
+    again = owner(fold, 0, [PutState("tell.state", 0, ((KEY.encode(), pack(Header(offset=3, seq=1), b"\x01\xff?")),))])
+    with pytest.raises(BadState, match=r"state of 'k' in tell\.state/0 cannot be read by this version"):
+        again.batch(records(("a",), first=7))
 
 
 def test_what_is_in_the_state_already_is_skipped_as_ever() -> None:

@@ -19,11 +19,11 @@ FOLD = TrainsFold()
 Log = list[tuple[bytes, bytes | None]]
 
 
-def partition(log: Iterable[tuple[bytes, bytes | None]] = ()) -> Partition[State, Input]:
+def partition(log: Iterable[tuple[bytes, bytes | None]] = (), below: int = 0) -> Partition[State, Input]:
     made = Partition(FOLD, REFERENCE, 0)
     for key, value in log:
         made.restore(key, value)
-    made.restored()
+    made.restored(below)
     return made
 
 
@@ -101,6 +101,28 @@ def test_a_crash_after_any_state_record_loses_nothing() -> None:
                     again.batch(later)
                 assert runs(again, keys) == wanted
         log += puts
+
+
+def test_a_key_stepped_several_times_in_a_batch_leaves_its_whole_before_its_part() -> None:
+    """After a restart inputs are stepped one by one, so parts and wholes of a key alternate within one publication; a crash may cut it anywhere."""
+    keys, batches = story()
+    told, log = partition(), Log()
+    for batch in batches[: len(batches) // 2]:
+        log += written(told, batch)
+    before = states(partition(log), keys)
+    rest = [record for batch in batches[len(batches) // 2 :] for record in batch]
+    parts = 0
+    for size in (2, 3, 5, 8, 13, 40):
+        owner, known = partition(log, below=10**9), list(log)
+        for first in range(0, len(rest), size):
+            puts = written(owner, rest[first : first + size])
+            parts += any(key.startswith(PART.encode()) for key, _ in puts)
+            for kept in range(len(puts) + 1):
+                again = partition([*known, *puts[:kept]])
+                assert again.highest_offset() >= partition(known).highest_offset()
+            known += puts
+        assert states(partition(known), keys) == states(owner, keys) != before
+    assert parts > 20
 
 
 def test_a_whole_takes_its_part_with_it_and_an_older_part_beside_it_is_taken_back() -> None:
