@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from agents.transport.batch import Batch, Reach, submit
 from agents.transport.census import TopicSeen, same_counts
 from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence, patient
+from agents.transport.fatal import Refuses
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
@@ -217,11 +218,20 @@ class Flow:
                      lane.progress.source, time.monotonic() - began)
         else:
             work.restored()
-        state = f"{self.state_topic}/{lane.tp.partition}"
         bounds = await link.bounds_of(lane.tp, self.exactly_once)
-        lane.next = start_of(f"{lane.tp.topic}/{lane.tp.partition}", state, bounds, work.highest_offset())
+        try:
+            start = self._start(lane, work, bounds)
+        except Refuses:
+            # What the assignment was told at its start may be older than the state: a former owner that still ran then has read on until it was shut out.
+            bounds = await link.bounds_of(lane.tp, True)
+            start = self._start(lane, work, bounds)
+        lane.next = start
         lane.committed = bounds.committed  # nothing yet: where we begin is committed too, or a later deletion could not be told from a new group
         await link.seek_lane(lane, lane.next)
+
+    def _start(self, lane: Lane, work: Work, bounds: Bounds) -> int:
+        state = f"{self.state_topic}/{lane.tp.partition}"
+        return start_of(f"{lane.tp.topic}/{lane.tp.partition}", state, bounds, work.highest_offset())
 
     def _producer_name(self, link: Link, lane: Lane) -> str:
         """The transactional id under which a lane is owned, in both modes: whoever comes shuts out whoever was."""
