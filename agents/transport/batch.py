@@ -157,6 +157,8 @@ async def _settle(lane: Lane, waiting: Sequence[Written]) -> None:
     for metadata, count in said:
         if metadata.topic in lane.sure and metadata.partition == lane.tp.partition:
             lane.wrote(metadata.topic, metadata.offset, count)
+    if lane.overtaken and lane.open:
+        fatal(f"somebody else writes to the state or the revisions of {lane.tp}: the next owner writes again what was overtaken")
 
 
 async def _write(producer: Any, lane: Lane, effect: Effect | Reach) -> list[Written]:

@@ -30,6 +30,8 @@ CENSUS_EAGER_S = 0.5
 STALE_S = 60.0
 """A census older than this says nothing about now."""
 REPEAT_S = 60.0
+GONE_S = 20.0
+"""A topic that the broker has not had for so long is deleted; one that has just started may not know it yet."""
 NO_TOPIC = 3
 """Kafka's error code: the topic does not exist, or may not be described."""
 
@@ -111,12 +113,13 @@ class Observer:
         found: dict[str, TopicSeen] = seen
         return found
 
-    async def census(self, wanted: Iterable[str]) -> tuple[Census, dict[str, TopicSeen]] | None:
-        """One look at the group, or None when the broker gave no answer."""
+    async def census(self, wanted: Iterable[str], known: Iterable[str] = ()) -> tuple[Census, dict[str, TopicSeen]] | None:
+        """One look at the group, and at the wanted and the other known topics; None when the broker gave no answer."""
         names = frozenset(wanted)
+        every = names | frozenset(known)
 
         def look(client: KafkaAdminClient) -> tuple[Census, dict[str, TopicSeen]]:
-            seen = topics_seen(client, names)
+            seen = topics_seen(client, every)
             census = census_of(client.describe_groups([self.group])[self.group], seen, names)
             if census.error:
                 self._complain(f"the broker does not show group {self.group}: {census.error}")

@@ -4,7 +4,8 @@ A lease is time, and time proves nothing: a request of a killed or paused proces
 writes its state and its revisions under a producer id of its own, the one that belongs to a transactional id (KIP-98). Whoever takes a lane over asks for the
 next epoch of that id and has the coordinator write a marker of it, an aborted transaction without records, into each of the lane's partitions. What the
 former owner sends after its marker is refused by the partition's leader (INVALID_PRODUCER_EPOCH); what came before it is there to be restored. Readers see
-no markers. The records themselves are written without transactions: no latency, and readers wait for nothing.
+no markers. The records themselves are written without transactions: no latency, and readers wait for nothing. The coordinator forgets an id that is not
+used, so a claim that stands for days is touched now and then.
 """
 # aiokafka has no types: they are Any here.
 # mypy: disable-error-code="misc, no-untyped-call, no-any-return"
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import (
@@ -36,7 +38,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
+from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 from aiokafka.structs import TopicPartition
 
 from agents.transport.fatal import Refuses
@@ -53,14 +55,34 @@ BUSY_MAX: Final = 50
 SAID_EVERY_S: Final = 10.0
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """A worker that dies in a transaction stalls the readers of its outputs for so long at most (less when its successor fences it)."""
+OWNERS: Final = "railclear-"
+"""What the names of all owners begin with: workers need WRITE on these transactional ids."""
+EXPIRES_S: Final = 7 * 86_400.0
+"""Kafka's default of `transactional.id.expiration.ms`. An id that was not used for so long is forgotten: the next claim gets another producer id, and its
+marker shuts nobody out."""
+TOUCH_S: Final = 86_400.0
+"""A claim is touched once a day, give or take a fifth, so that lanes that were assigned together do not ask together."""
+TOUCH_AGAIN_S: Final = 600.0
+"""And so long after an attempt that failed: there are days left."""
 SEQUENCE_MAX: Final = 2**31
 CLIENT_SETTINGS: Final = ("bootstrap_servers", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
 
 _LOST = (CoordinatorNotAvailableError, NotCoordinatorError, KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 """The coordinator is away, or another broker is it now."""
 _BUSY = (ConcurrentTransactions, CoordinatorLoadInProgressError, UnknownTopicOrPartitionError, OperationNotAttempted)
-_OVERTAKEN = (InvalidProducerEpoch, ProducerFenced, InvalidProducerIdMapping, InvalidTxnState)
+OVERTAKEN: Final = (InvalidProducerEpoch, ProducerFenced, InvalidProducerIdMapping, InvalidTxnState)
 """Another claim, or the coordinator's own end of a transaction that took too long, came between: begin anew."""
+T = TypeVar("T")
+
+
+def touch_at() -> float:
+    """When a claim that was made or touched now is to be touched again, boot clock."""
+    return boot_clock() + TOUCH_S * random.uniform(0.8, 1.2)
+
+
+def owner_of(state_topic: str, partition: int) -> str:
+    """The transactional id under which a partition of a state topic is owned, whatever group its owner is in. A shadow's state topics have other names."""
+    return f"{OWNERS}{state_topic}-{partition}"
 
 
 class Fence:
@@ -136,25 +158,41 @@ class Claims:
 
     async def claim(self, name: str, partitions: Sequence[TopicPartition], *, seconds_max: float) -> Fence:
         """Take over what is written under a name. Raises Refuses (no right to), TimeoutError (with what it waited for), KafkaError."""
+        try:
+            return await self._until(f"the claim of {name}", lambda: self._claim(name, partitions), (*_LOST, *_BUSY, *OVERTAKEN), seconds_max)
+        except TransactionalIdAuthorizationFailed as error:
+            raise Refuses(f"WRITE on transactional id {name} is not granted: a former owner of its partitions could not be shut out") from error
+        except TopicAuthorizationFailedError as error:
+            raise Refuses(f"WRITE on {', '.join(sorted({tp.topic for tp in partitions}))} is not granted") from error
+
+    async def touch(self, name: str, fence: Fence, group: str, *, seconds_max: float) -> None:
+        """Let the coordinator see that a claim still stands: an aborted transaction on the group's offsets, in which there are none.
+
+        Epoch and sequence numbers stay, the state gets no marker, and what is in flight is not touched; a claim that another one has followed
+        is refused. Raises one of OVERTAKEN then, TimeoutError, KafkaError.
+        """
+        await self._until(f"touching {name}", lambda: self._touch(name, fence, group), (*_LOST, *_BUSY), seconds_max)
+
+    async def _until(self, what: str, ask: Callable[[], Awaitable[T]], again: tuple[type[KafkaError], ...], seconds_max: float) -> T:
+        """The answer, asked for again as long as the coordinator is away or busy."""
         waits, begun = "", boot_clock()
         try:
             async with asyncio.timeout(seconds_max):
                 while True:
                     try:
-                        return await self._claim(name, partitions)
-                    except TransactionalIdAuthorizationFailed as error:
-                        raise Refuses(f"WRITE on transactional id {name} is not granted: a former owner of its partitions could not be shut out") from error
-                    except TopicAuthorizationFailedError as error:
-                        raise Refuses(f"WRITE on {', '.join(sorted({tp.topic for tp in partitions}))} is not granted") from error
-                    except KafkaError as error:
-                        if not isinstance(error, (*_LOST, *_BUSY, *_OVERTAKEN)):
-                            raise
+                        return await ask()
+                    except again as error:
                         if waits != (waits := repr(error)) or boot_clock() - begun > SAID_EVERY_S:
                             begun = boot_clock()
-                            log.info("the claim of %s waits: %r", name, error)
+                            log.info("%s waits: %r", what, error)
                         await asyncio.sleep(AWAY_S if isinstance(error, _LOST) else AGAIN_S)
         except TimeoutError as error:
-            raise TimeoutError(f"the claim of {name} is not granted in {seconds_max:.0f} s; the last answer: {waits or 'none'}") from error
+            raise TimeoutError(f"{what} is not granted in {seconds_max:.0f} s; the last answer: {waits or 'none'}") from error
+
+    async def _touch(self, name: str, fence: Fence, group: str) -> None:
+        client = await self._connected()
+        await self._ask(client, name, AddOffsetsToTxnRequest(name, fence.producer_id, fence.producer_epoch, group), again=BUSY_MAX)
+        await self._ask(client, name, EndTxnRequest(name, fence.producer_id, fence.producer_epoch, False), again=BUSY_MAX)
 
     async def _claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
         client = await self._connected()

@@ -21,7 +21,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from agents.transport.batch import BATCH_RECORDS_MAX, Batch
-from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSeen
+from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, GONE_S, Observer, TopicSeen
 from agents.transport.claim import Claims, Fence, fencing
 from agents.transport.fatal import Refuses, before_exit, fatal
 from agents.transport.faust_thread import Thread
@@ -44,6 +44,7 @@ TOPICS_S = 120.0
 ALERT_S = 5.0
 RESTORES_MAX = 16
 SNAPSHOTS_AT_EXIT_S = 10.0
+TOUCH_LOOK_S = 60.0
 TURN_S = 0.25
 """Ticks: how often a lane is asked whether something is due."""
 TURN_PRESSING_S = 0.1
@@ -74,6 +75,8 @@ class Consumer(driver.Consumer):
         self.failing_since = 0.0
         self.group: str = self.app.conf.id
         self.observer = Observer(self.client_settings, self.group)
+        self._gone: dict[str, float] = {}
+        """Since when a topic is not there, boot clock."""
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
         self.restoring = asyncio.Semaphore(RESTORES_MAX)
         self.claims = Claims(self.client_settings)
@@ -124,6 +127,9 @@ class Consumer(driver.Consumer):
     async def claim(self, name: str, partitions: Sequence[TopicPartition]) -> Fence:
         async with self.restoring:
             return await self.claims.claim(name, partitions, seconds_max=START_TIMEOUT_S)
+
+    async def touch(self, name: str, fence: Fence) -> None:
+        await self.claims.touch(name, fence, self.group, seconds_max=START_TIMEOUT_S)
 
     async def seek_lane(self, lane: Lane, offset: int) -> None:
         await self._thread.call_thread(self._thread.seek_to, lane.tp, offset, lane.assignment)
@@ -303,7 +309,7 @@ class Consumer(driver.Consumer):
     async def _census(self) -> None:
         """Who owns the wanted partitions, and are the topics still those that were read at the start?"""
         while not self.should_stop:
-            found = await self.observer.census(self.hub.wanted_topics())
+            found = await self.observer.census(self.hub.wanted_topics(), self.hub.known_topics())
             if found is not None:
                 self.hub.census, seen = found
                 await self._same_topics(seen)
@@ -314,19 +320,26 @@ class Consumer(driver.Consumer):
             return
         for name, before in self._seen.result().items():
             now = seen.get(name)
-            if now is None or not now.partitions or not before.partitions:
+            if now is None or not before.partitions:
                 continue
-            if before.id != now.id or before.partitions != now.partitions:
-                await self._changed(name, before, now)
+            if now.partitions:
+                self._gone.pop(name, None)
+                if before.id != now.id or before.partitions != now.partitions:
+                    await self._changed(name, before, now)
+            elif name not in self.hub.flows and boot_clock() - self._gone.setdefault(name, boot_clock()) > GONE_S:
+                await self._refuse(name, Refuses(f"{name} does not exist any more: it was deleted while states or revisions were kept in it"))
 
     async def _changed(self, name: str, before: TopicSeen, now: TopicSeen) -> None:
         """Keyed state does not survive it. A stage without state may go on with more partitions, and begins anew with another topic."""
         keyed = name not in self.hub.flows or self.hub.flows[name].state_topic
         if not keyed and before.id == now.id:
             return
-        why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was read"
-        await self._alert(name, why)
-        fatal("topics", Refuses(why) if keyed else LookupError(why))
+        why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was used"
+        await self._refuse(name, Refuses(why) if keyed else LookupError(why))
+
+    async def _refuse(self, name: str, error: Exception) -> None:
+        await self._alert(name, str(error))
+        fatal("topics", error)
 
     @Service.task
     async def _snapshots(self) -> None:
@@ -336,6 +349,15 @@ class Consumer(driver.Consumer):
             for lane in list(self.hub.lanes.values()):
                 if self.keeper.due(lane) and not self.should_stop:
                     await self.keeper.hold_and_write(lane)
+
+    @Service.task
+    async def _touches(self) -> None:
+        """Claims that have stood for long, one after the other."""
+        while not self.should_stop:
+            await self.sleep(TOUCH_LOOK_S)
+            for lane in list(self.hub.lanes.values()):
+                if lane.flow is not None and lane.ready and not lane.closing and boot_clock() > lane.touch_at:
+                    await lane.flow.touch(self, lane)
 
     @Service.task
     async def _turns(self) -> None:

@@ -13,7 +13,8 @@ from aiokafka.structs import TopicPartition
 
 from agents.transport.batch import Batch, Reach, submit
 from agents.transport.census import TopicSeen, same_counts
-from agents.transport.claim import TRANSACTION_TIMEOUT_MS, Fence, patient
+from agents.transport.claim import OVERTAKEN, TOUCH_AGAIN_S, TRANSACTION_TIMEOUT_MS, Fence, owner_of, patient, touch_at
+from agents.transport.fatal import Refuses, fatal
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
@@ -56,6 +57,10 @@ class Link(Protocol):
 
     async def bounds_of(self, tp: TopicPartition, anew: bool) -> Bounds:
         """What is committed and where the log begins and ends; `anew`: not what the whole assignment was told at its start."""
+        ...
+
+    async def touch(self, name: str, fence: Fence) -> None:
+        """Let the coordinator see that a claim still stands."""
         ...
 
     async def seek_lane(self, lane: Lane, offset: int) -> None:
@@ -208,24 +213,42 @@ class Flow:
         elif self.state_topic:
             own = [TopicPartition(topic, lane.tp.partition) for topic in (self.state_topic, *self.revision_topics)]
             lane.fence = await link.claim(self._producer_name(link, lane), own)
+        lane.touch_at = touch_at()
         work = lane.work = self.work(lane.tp)
+        known: InputIdentity | None = None
         if self.state_topic:
             async with link.restoring:
                 known = await asyncio.wait_for(restore(link.client_settings(), self, lane, work, link.keeper), RESTORE_TIMEOUT_S)
-            await self._identify(link, lane, known, InputIdentity(lane.tp.topic, seen[lane.tp.topic].id))
             log.info("lane %s generation %s: %d records from %s in %.2f s", lane.tp, lane.generation, lane.progress.restored_records,
                      lane.progress.source, time.monotonic() - began)
         else:
             work.restored()
-        state = f"{self.state_topic}/{lane.tp.partition}"
         bounds = await link.bounds_of(lane.tp, self.exactly_once)
-        lane.next = start_of(f"{lane.tp.topic}/{lane.tp.partition}", state, bounds, work.highest_offset())
-        lane.committed = bounds.committed  # nothing yet: where we begin is committed too, or a later deletion could not be told from a new group
-        await link.seek_lane(lane, lane.next)
+        try:
+            start = self._start(lane, work, bounds)
+        except Refuses:
+            # What the assignment was told at its start may be older than the state: a former owner that still ran then has read on until it was shut out.
+            bounds = await link.bounds_of(lane.tp, True)
+            start = self._start(lane, work, bounds)
+        if self.state_topic:
+            await self._identify(link, lane, known, InputIdentity(lane.tp.topic, seen[lane.tp.topic].id), bounds.committed)
+        lane.next = start
+        # Where we begin is committed, too, or a later deletion could not be told from a new group.
+        lane.committed = bounds.committed
+        if self.exactly_once and bounds.committed != start:
+            submit(link, self, lane, (Ack(lane.tp.topic, lane.tp.partition, start),))
+        await link.seek_lane(lane, start)
+
+    def _start(self, lane: Lane, work: Work, bounds: Bounds) -> int:
+        state = f"{self.state_topic}/{lane.tp.partition}"
+        return start_of(f"{lane.tp.topic}/{lane.tp.partition}", state, bounds, work.highest_offset())
 
     def _producer_name(self, link: Link, lane: Lane) -> str:
-        """The transactional id under which a lane is owned, in both modes: whoever comes shuts out whoever was."""
-        return f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}"
+        """The transactional id under which a lane is owned, in both modes: whoever comes shuts out whoever was.
+
+        It is that of the state, not of the group: the group's name says which stages a process has, and a stage may move to another set of them.
+        """
+        return owner_of(self.state_topic, lane.tp.partition) if self.state_topic else f"{link.group}-{self.name}-{lane.tp.topic}-{lane.tp.partition}"
 
     async def _fence(self, link: Link, lane: Lane) -> None:
         """A transactional producer of this lane's name: who had it before is out. Tries again while a broker that is looked for dies in between.
@@ -252,13 +275,33 @@ class Flow:
                 await self._stop_producer(lane)
                 await asyncio.sleep(FENCE_AGAIN_S)
 
-    async def _identify(self, link: Link, lane: Lane, known: InputIdentity | None, now: InputIdentity) -> None:
-        """The state says which input it was made from; a new one is told now. Raises Refuses."""
-        if known is not None:
-            same_input(f"{self.state_topic}/{lane.tp.partition}", known, now)
-        elif now.id:
-            record = PutState(self.state_topic, lane.tp.partition, ((INPUT_KEY, record_of(now)),))
-            submit(link, self, lane, (record, Await()))
+    async def _identify(self, link: Link, lane: Lane, known: InputIdentity | None, now: InputIdentity, committed: int | None) -> None:
+        """The state says which input it was made from; a new one is told now, and nothing is committed before that is durable. Raises Refuses."""
+        same_input(f"{self.state_topic}/{lane.tp.partition}", known, now, committed)
+        if known is not None and (known.id or not now.id):
+            return
+        record = PutState(self.state_topic, lane.tp.partition, ((INPUT_KEY, record_of(now)),))
+        submit(link, self, lane, (record, Await()))
+        if lane.tail is not None:
+            await asyncio.shield(lane.tail)
+        if lane.submitted != lane.settled:
+            raise TimeoutError(f"lane {lane.tp} was given up before its state could say what it is made from")
+
+    async def touch(self, link: Link, lane: Lane) -> None:
+        """A claim that nobody used for long would be forgotten, and the next one would shut nobody out. A lane at work in transactions uses its own."""
+        lane.touch_at = touch_at()
+        if self.exactly_once:
+            if lane.clean and lane.next is not None:
+                submit(link, self, lane, (Ack(lane.tp.topic, lane.tp.partition, lane.next),))
+        elif lane.fence is not None:
+            try:
+                await link.touch(self._producer_name(link, lane), lane.fence)
+            except OVERTAKEN as error:
+                if lane.open:
+                    fatal(f"{lane.tp} was taken over by somebody else, or its claim is forgotten", error)
+            except (KafkaError, TimeoutError, OSError) as error:
+                lane.touch_at = boot_clock() + TOUCH_AGAIN_S
+                log.warning("lane %s: the coordinator does not see that the claim still stands, and is asked again: %r", lane.tp, error)
 
     async def rest(self, link: Link, lane: Lane, position: int) -> None:
         """Nothing is in flight and the reader has passed markers: they are done with too."""

@@ -62,7 +62,9 @@ class Hub:
         """Makes the alert of a refusal from where and why; None: there is nobody to tell."""
 
     def add(self, flow: Flow) -> None:
-        """A topic has one flow per process: two stages that read the same topic need two processes (two groups)."""
+        """A topic has one flow per process: two stages that read the same topic need two processes (two groups). A state has one flow anywhere."""
+        if flow.state_topic and any(flow.state_topic == other.state_topic for other in self.flows.values()):
+            raise ValueError(f"state topic {flow.state_topic} belongs to another flow already, {flow.name} would shut it out")
         for topic in flow.topics:
             if topic in self.flows:
                 raise ValueError(f"topic {topic} is read by {self.flows[topic].name} already, {flow.name} needs a process of its own")

@@ -5,6 +5,7 @@ A new generation always gets new lanes; an old lane can never publish or commit 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,8 @@ class Lane:
         """Exactly-once: this lane's own transactional producer."""
         self.fence: Fence | None = None
         """At least once, with state: the producer id under which this lane alone writes its state and revisions."""
+        self.touch_at = math.inf
+        """When the coordinator must see again that the claim still stands, boot clock."""
         self.assignment: Any = None
         """aiokafka's Assignment object that this lane belongs to."""
         self.pending: dict[int, bool] = {}
@@ -113,7 +116,9 @@ class Lane:
         self.marked: dict[str, int] = {}
         """Revision topic -> up to where the state topic says that the states have its revisions (`agents.transport.reached`)."""
         self.foreign = False
-        """Somebody else wrote between our own records: memory and topic may differ."""
+        """Somebody else wrote between our own records, or may have: memory and topic may differ."""
+        self.overtaken = False
+        """Somebody else certainly did."""
         self.pace = 0.0
         """Seconds of work per record, of late; 0 = unknown."""
         self.idle_position = -1
@@ -164,11 +169,13 @@ class Lane:
         """`count` records of ours lie at `offset`. Without transactions they must follow ours or what was restored, without a gap.
 
         A worker that was cut off may still get a request through after its successor has written; what the successor wrote is then below our
-        own records and not in our memory. Such a lane is never kept. An unknown offset (-1) is a gap too. Transactions fence, and leave markers.
+        own records and not in our memory. Such a lane is never kept. An unknown offset (-1: a broker that has it already and has forgotten where) may be
+        a gap, too, and what follows it cannot be told any more. Transactions fence, and leave markers.
         """
         if offset == self.sure[topic] or (self.flow is not None and self.flow.exactly_once and offset > self.sure[topic]):
             self.sure[topic] = offset + count
         else:
+            self.overtaken = self.overtaken or (offset >= 0 and not self.foreign)
             self.foreign = True
 
     @property

@@ -39,9 +39,19 @@ def identity_of(value: bytes) -> InputIdentity:
     return msgspec.json.decode(unpack(value)[1], type=InputIdentity)
 
 
-def same_input(state: str, known: InputIdentity, now: InputIdentity) -> None:
-    """Raises Refuses when the state was made from another topic."""
-    if known.id and now.id and known != now:
+def same_input(state: str, known: InputIdentity | None, now: InputIdentity, committed: int | None) -> None:
+    """`known`: what the state says of its input, None = nothing. Raises Refuses when it was made from another topic, or when it is lost.
+
+    A state says its input before anything is committed. So one that says nothing is new, unless the group has read on: then it is not that state.
+    """
+    if known is None:
+        if committed:
+            raise Refuses(
+                f"{state} does not say what it was made from, but the group has committed offset {committed} of {now.topic}: the state topic was "
+                "deleted, made anew or emptied, and the state is lost. Bring the topic back, or delete the group's offsets of that input: then all "
+                "that it still holds is read again. A state that is there after all loses nothing by that: it knows what it has applied."
+            )
+    elif known.id and now.id and known != now:
         raise Refuses(
             f"{state} was made from topic {known.topic} with id {known.id}, but {now.topic} has id {now.id}: the input was deleted and made "
             "anew, or mirrored. Its offsets mean something else now. Give the stage a new state topic or restore the input."

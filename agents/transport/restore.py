@@ -117,7 +117,7 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         async for records in _from(reader, state, starts[state], ends[state], lane):
             for key, value, _ in records:
                 if key == INPUT_KEY and value is not None:
-                    known = known or identity_of(value)  # the first one: a later writer may already have been wrong
+                    known = known if known is not None and known.id else identity_of(value)  # the first one: a later writer may already have been wrong
                 elif key == REVISIONS_KEY and value is not None:
                     reached = reached_of(value)          # the last one
                 elif key is not None:

@@ -9,6 +9,7 @@ import pytest
 from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import RecordMetadata, TopicPartition
 
+from agents.transport import batch as batch_module
 from agents.transport import lane as lane_module
 from agents.transport.batch import BULK_SENDS, submit
 from agents.transport.claim import Fence
@@ -92,16 +93,32 @@ async def test_our_records_are_sure_only_as_long_as_nobody_else_wrote_between_th
     assert lane.sure == {"state": 14}
     assert lane.clean
     lane.wrote("state", 15, 2)
-    assert (lane.sure, lane.clean) == ({"state": 14}, False), "a successor's record lies at 14"
+    assert (lane.sure, lane.clean, lane.overtaken) == ({"state": 14}, False, True), "a successor's record lies at 14"
     lane = a_lane()
     lane.sure = {"state": 10}
     lane.wrote("state", -1, 3)
-    assert not lane.clean
+    lane.wrote("state", 13, 1)
+    assert (lane.clean, lane.overtaken) == (False, False), "the broker had our records already and does not know where any more"
     lane = a_lane()
     lane.sure = {"state": 10}
     lane.flow = Flow("f", ("in",), lambda tp: Stateless(nothing), exactly_once=True)
     lane.wrote("state", 12, 3)
-    assert (lane.sure, lane.clean) == ({"state": 15}, True), "between transactions lie markers, and nobody else can have written"
+    assert (lane.sure, lane.clean, lane.overtaken) == ({"state": 15}, True, False), "between transactions lie markers, and nobody else can have written"
+
+
+@pytest.mark.parametrize(("sure", "is_open"), [(0, True), (0, False), (1, True)])
+async def test_a_record_of_somebody_else_in_the_state_ends_the_process(monkeypatch: pytest.MonkeyPatch, sure: int, is_open: bool) -> None:
+    """The next owner restores what was overtaken and writes it again; this one's memory no longer is what the topic says."""
+    said: list[str] = []
+    monkeypatch.setattr(batch_module, "fatal", said.append)
+    ends, lane = Ends(), a_lane()
+    lane.sure = {"state": sure}
+    submit(ends, flow(), lane, (PutState("state", 0, ((b"k", b"v"),)),))  # type: ignore[arg-type]
+    await drained(ends)
+    lane.open = is_open
+    await ends.recorder.confirm()                       # it lies at offset 1
+    assert said == (["somebody else writes to the state or the revisions of " f"{TP}: the next owner writes again what was overtaken"]
+                    if is_open and not sure else [])
 
 
 async def test_a_lane_is_read_only_while_it_has_room_and_is_ours() -> None:

@@ -33,10 +33,18 @@ def test_a_lane_begins_where_the_group_stands_and_refuses_every_gap() -> None:
 
 
 def test_the_input_of_a_state_is_known_by_its_id_and_an_old_broker_has_none() -> None:
-    same_input("state/0", InputIdentity("in", "a"), InputIdentity("in", "a"))
-    same_input("state/0", InputIdentity("in", ""), InputIdentity("in", "a"))
+    same_input("state/0", InputIdentity("in", "a"), InputIdentity("in", "a"), 5)
+    same_input("state/0", InputIdentity("in", ""), InputIdentity("in", "a"), 5)
     with pytest.raises(Refuses, match="deleted and made anew, or mirrored"):
-        same_input("state/0", InputIdentity("in", "a"), InputIdentity("in", "b"))
+        same_input("state/0", InputIdentity("in", "a"), InputIdentity("in", "b"), 5)
+
+
+def test_a_state_that_does_not_say_its_input_is_new_only_as_long_as_nothing_was_committed() -> None:
+    for known, committed in ((None, None), (None, 0), (InputIdentity("in", ""), 7)):
+        same_input("state/0", known, InputIdentity("in", "a"), committed)
+    for now in (InputIdentity("in", "a"), InputIdentity("in", "")):
+        with pytest.raises(Refuses, match="the group has committed offset 7 of in: the state topic was deleted, made anew or emptied"):
+            same_input("state/0", None, now, 7)
 
 
 def test_the_record_of_the_input_is_a_state_record_that_no_fold_sees() -> None:
@@ -77,6 +85,16 @@ def test_a_group_that_may_not_be_seen_is_no_group_in_a_rebalance() -> None:
     hub = Hub()
     hub.census = found
     assert hub.unowned() == ["the broker does not show the group: GroupAuthorizationFailedError"]
+
+
+def test_a_state_has_one_flow() -> None:
+    hub = Hub()
+    hub.add(Flow("f", ("a",), lambda tp: Stateless(nothing), state_topic="s"))
+    hub.add(Flow("g", ("b",), lambda tp: Stateless(nothing), state_topic="t"))
+    hub.add(Flow("h", ("c", "d"), lambda tp: Stateless(nothing)))
+    with pytest.raises(ValueError, match="state topic t belongs to another flow already, i would shut it out"):
+        hub.add(Flow("i", ("e",), lambda tp: Stateless(nothing), state_topic="t"))
+    assert "e" not in hub.flows
 
 
 async def nothing(batch: Any) -> tuple[()]:

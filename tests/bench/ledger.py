@@ -16,6 +16,7 @@ from kafka.structs import OffsetAndMetadata
 from agents.ledger.rows import GENESIS, LogRecord, Rows
 from agents.ledger.writer import TOPICS
 from agents.settings import group_of
+from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
 from streams.reference.model import Reference
 from tests.bench import world
 from tests.bench.figures import Figure, figure, unpromised
@@ -25,6 +26,7 @@ from tests.bench.on_kafka import Row
 from tests.bench.probes import in_mix
 from tests.bench.site import GROUPS, LEDGER, WORKERS, Failed, Say, Site, Worker
 from tests.bench.world import Live
+from topics.registry import state_topic
 
 WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re.MULTILINE)
 DRAIN_S = 240.0
@@ -64,9 +66,11 @@ def _rows_of(records: dict[str, list[Row]]) -> int:
 
 
 def skip(site: Site, groups: Sequence[Sequence[str]]) -> None:
-    """The folds begin behind the backlog: only the ledger reads it. Raises Failed."""
+    """The folds begin behind the backlog: only the ledger reads it. Their states say of which input they are, as they would had they read it. Raises Failed."""
     for stages in groups:
         ends = {tp: OffsetAndMetadata(end, "", -1) for tp, end in site.ends(t for t in site.inputs(stages) if t.endswith(".in")).items()}
+        for tp in ends:
+            site.place(state_topic(tp.topic.removesuffix(".in")), tp.partition, [(INPUT_KEY, record_of(InputIdentity(tp.topic, "")))])
         limit = time.monotonic() + COORDINATOR_S
         while (wrong := _set(site, group_of("railclear", tuple(stages)), ends)) is not None:
             if time.monotonic() > limit:

@@ -119,10 +119,10 @@ async def test_readers_of_committed_records_do_not_see_what_a_dead_worker_left_o
     """An unfinished transaction hides its records from readers that ask for committed ones, and the next owner ends it."""
     from aiokafka import AIOKafkaProducer
 
-    from agents.transport.flow import TRANSACTION_TIMEOUT_MS
+    from agents.transport.claim import TRANSACTION_TIMEOUT_MS, owner_of
 
     assert TRANSACTION_TIMEOUT_MS <= 10_000
-    name = f"{bench.name}-{bench.name}-{bench.name}.in-0"
+    name = owner_of(bench.fold.state_topic, 0)
     dead = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=name, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS)
     await dead.start()
     await dead.begin_transaction()

@@ -2,19 +2,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import InvalidProducerIdMapping, ProducerFenced
 from aiokafka.structs import TopicPartition
 
+from agents.embedded import Broker
+from agents.embedded.jars import cache_directory, class_path
 from agents.transport import claim as claim_module
-from agents.transport.claim import Claims, Fence, fenced, fencing
+from agents.transport.claim import OVERTAKEN, Claims, Fence, fenced, fencing
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -47,6 +50,9 @@ class Place:
         await producer.start()
         self.producers.append(producer)
         return fencing(producer)
+
+    async def touch(self, fence: Fence) -> None:
+        await self.claims.touch(self.name, fence, f"{self.name}-group", seconds_max=30)
 
     async def claim(self) -> Fence:
         return await self.claims.claim(self.name, self.partitions, seconds_max=30)
@@ -153,3 +159,62 @@ async def test_a_claim_without_a_broker_ends_at_its_limit_and_leaves_nothing_ope
     with pytest.raises(TimeoutError):
         await claims.claim("nobody", [TopicPartition("t", 0)], seconds_max=0.5)
     await claims.close()
+
+
+FORGETS_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[Broker]:
+    """A broker that forgets a transactional id after seconds instead of a week."""
+    conf = {"transactional.id.expiration.ms": int(FORGETS_S * 1000), "transaction.remove.expired.transaction.cleanup.interval.ms": 200}
+    with Broker(class_path(cache_directory()), conf=conf) as broker:
+        yield broker
+
+
+@pytest.mark.parametrize("touched", [True, False])
+async def test_a_claim_that_is_touched_is_remembered_so_that_the_next_one_shuts_it_out(forgetful: Broker, touched: bool) -> None:
+    """Untouched: what the touching is for. The next claim has another producer id, and the former owner still gets through."""
+    place = Place(forgetful.bootstrap)
+    await place.open()
+    try:
+        former = await place.producer()
+        first = await place.claim()
+        await (await place.write(former, first, b"0"))
+        end = time.monotonic() + 2.5 * FORGETS_S
+        while time.monotonic() < end:
+            if touched:
+                await place.touch(first)
+            await asyncio.sleep(0.2)
+        second = await place.claim()
+        assert (second.producer_id == first.producer_id) is touched
+        late = await place.write(former, first, b"late")
+        if touched:
+            with pytest.raises(ProducerFenced):
+                await late
+            with pytest.raises(OVERTAKEN):
+                await place.touch(first)
+        else:
+            await late
+            with pytest.raises(InvalidProducerIdMapping):
+                await place.touch(first)
+    finally:
+        await place.close()
+
+
+async def test_touching_disturbs_nothing_that_is_in_flight_and_leaves_no_marker_in_the_state(place: Place) -> None:
+    producer = await place.producer()
+    fence = await place.claim()
+    first = (await (await place.write(producer, fence, b"first"))).offset
+    waiting = []
+    for number in range(30):
+        waiting.append(await place.write(producer, fence, b"%d" % number))
+        if number % 10 == 5:
+            await place.touch(fence)
+    assert [(await one).offset - first for one in waiting] == [*range(1, 31)]
+    assert await place.read("read_committed") == [b"first", *(b"%d" % n for n in range(30))]
+    await place.claim()
+    with pytest.raises(OVERTAKEN):
+        await place.touch(fence)
+    with pytest.raises(ProducerFenced):
+        await (await place.write(producer, fence, b"late"))

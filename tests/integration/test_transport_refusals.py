@@ -65,12 +65,7 @@ async def test_the_state_says_which_input_it_was_made_from(bench: Bench) -> None
 async def test_an_input_made_anew_is_refused_although_it_is_longer_than_before(bench: Bench) -> None:
     await worked(bench)
     asked = bench.admin()
-    asked.delete_topics([f"{bench.name}.in"])
-    end = time.monotonic() + LONG
-    while not asked.describe_topics([f"{bench.name}.in"])[0]["error_code"]:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.1)
-    asked.create_topics([NewTopic(f"{bench.name}.in", PARTITIONS, 1)], wait_for_metadata=True)
+    await made_anew(bench, asked, f"{bench.name}.in")
     asked.close()
     for number in range(20):
         await bench.send(f"{bench.name}.in", "a", Add(id=number, n=1), 0)
@@ -135,6 +130,77 @@ async def test_the_marker_of_a_transaction_at_the_end_of_a_log_that_was_deleted_
         await upstream.send(tp.topic, codec.encode(Add(id=2, n=1)), key=b"a", partition=0)
     await upstream.stop()
     await totals(bench, {"a": 2})
+
+
+async def made_anew(bench: Bench, asked: Any, topic: str) -> None:
+    asked.delete_topics([topic])
+    end = time.monotonic() + LONG
+    while not asked.describe_topics([topic])[0]["error_code"]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    asked.create_topics([NewTopic(topic, PARTITIONS, 1)], wait_for_metadata=True)
+
+
+async def test_a_state_that_was_lost_is_refused_until_a_person_lets_its_input_be_read_again(bench: Bench) -> None:
+    await worked(bench)
+    asked = bench.admin()
+    await made_anew(bench, asked, bench.fold.state_topic)
+    worker = bench.worker()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert f"{bench.fold.state_topic}/0 does not say what it was made from, but the group has committed offset 3" in bench.logged()
+    assert await bench.states() == {}, "nothing was folded without the state"
+    asked.delete_group_offsets(bench.name, [TopicPartition(f"{bench.name}.in", 0)])
+    asked.close()
+    bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=9, n=1), 0)
+    await totals(bench, {"a": 4})
+
+
+@pytest.mark.parametrize("kind", ["state", "status"])
+async def test_a_running_worker_refuses_a_state_or_revision_topic_that_is_made_anew(bench: Bench, kind: str) -> None:
+    worker = bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=1, n=1), 0)
+    await totals(bench, {"a": 1})
+    asked = bench.admin()
+    await made_anew(bench, asked, f"{bench.name}.{kind}")
+    asked.close()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert f"{bench.name}.{kind}" in bench.logged().split("REFUSED to start")[1]
+
+
+async def test_a_running_worker_refuses_when_its_state_topic_is_deleted(bench: Bench) -> None:
+    """It has nothing to write, so nothing else would tell."""
+    worker = bench.worker()
+    await bench.send(f"{bench.name}.in", "a", Add(id=1, n=1), 0)
+    await totals(bench, {"a": 1})
+    asked = bench.admin()
+    asked.delete_topics([bench.fold.state_topic])
+    asked.close()
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert f"{bench.fold.state_topic} does not exist any more: it was deleted" in bench.logged()
+
+
+async def test_in_transactions_too_a_quiet_input_whose_records_are_deleted_is_told_from_a_new_group(bench: Bench) -> None:
+    """Where a lane begins is committed at once, not only with its first batch."""
+    tp = TopicPartition(f"{bench.name}.in", 0)
+    worker = bench.worker(exactly_once=True)
+    asked = bench.admin()
+
+    async def begun() -> bool:
+        committed = await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]})
+        return bool(committed[bench.name][tp].offset == 0)
+
+    await bench.until(begun, "the committed beginning")
+    worker.terminate()
+    assert worker.wait(LONG) == 0
+    for number in range(2):
+        await bench.send(tp.topic, "a", Add(id=number, n=1), 0)
+    await bench.producer.flush()
+    asked.delete_records({tp: 2})
+    asked.close()
+    worker = bench.worker(exactly_once=True)
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert "offsets 0 to 1 were deleted before they were read" in bench.logged()
 
 
 async def test_a_running_worker_refuses_an_input_that_grows(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from kafka.admin import ACLResourcePatternType as Pattern
 from agents.embedded.jars import aot_file, cache_directory, class_path
 from agents.embedded.kafka import Broker
 from agents.embedded.security import Secured, secure
+from agents.transport.claim import OWNERS
 from agents.transport.fatal import EXIT_REFUSED
 from tests.integration.runner_bench import LONG, Bench, Load, check_nothing_lost
 
@@ -57,7 +58,7 @@ def rights(bench: Bench, *, inputs: bool = True) -> list[ACL]:
     outputs = (fold.state_topic, *fold.revision_topics, f"{name}.out", f"outcomes.{name}", "dead.letters")
     found += [right(ACLOperation.WRITE, ResourceType.TOPIC, t) for t in outputs]
     found.append(right(ACLOperation.READ, ResourceType.GROUP, name))
-    found += [right(ACLOperation.WRITE, ResourceType.TRANSACTIONAL_ID, f"{name}-", Pattern.PREFIXED)]
+    found += [right(ACLOperation.WRITE, ResourceType.TRANSACTIONAL_ID, f"{OWNERS}{name}", Pattern.PREFIXED)]
     return found
 
 
@@ -110,7 +111,7 @@ async def test_without_the_right_to_its_transactional_ids_a_worker_refuses_since
     admin.close()
     worker = bench.worker(**client(secured))
     assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
-    assert f"WRITE on transactional id {bench.name}-" in bench.logged()
+    assert f"WRITE on transactional id {OWNERS}{bench.fold.state_topic}-" in bench.logged()
 
 
 async def test_a_wrong_password_ends_the_worker_and_its_log_says_why(bench: Bench, secured: tuple[Broker, Secured]) -> None:
