@@ -69,13 +69,19 @@ def folds() -> dict[str, Fold[Any, Any]]:
     return {fold.name: fold for fold in made}
 
 
+def group_name(settings: Settings) -> str:
+    """Consumer group of a worker with these settings. Members of one group must read the same topics, so the set of stages is part of its name; a shadow
+    has groups of its own."""
+    return group_of(settings.group + (shadow.GROUP if settings.shadow else ""), settings.stages)
+
+
 def leave(settings: Settings) -> str:
-    """Remove a static member from the group of its stages: the others take its partitions over at once. Returns the group.
+    """Remove a static member from the group of its stages (a shadow's from the shadow's): the others take its partitions over at once. Returns the group.
 
     Raises SettingsError, Refuses, KafkaError.
     """
     required(settings, "bootstrap", "instance")
-    s, group = settings, group_of(settings.group, settings.stages)
+    s, group = settings, group_name(settings)
     security = security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
     census.leave({"bootstrap_servers": s.bootstrap.split(","), **security}, group, s.instance)
     return group
@@ -140,8 +146,8 @@ class Worker:
 
     @property
     def group(self) -> str:
-        """Consumer group of this set of stages. Members of one group must read the same topics, so the set is part of its name."""
-        return group_of(self.settings.group + (shadow.GROUP if self.settings.shadow else ""), self.settings.stages)
+        """Consumer group of this worker's stages."""
+        return group_name(self.settings)
 
     def _app(self) -> Any:
         s = self.settings
@@ -155,7 +161,7 @@ class Worker:
         for flow in self.flows:
             faust_plugin.register(app, flow)
         self.hub = hub_of(app)
-        self.hub.alert = self._refusal
+        self.hub.alert = None if s.shadow else self._refusal  # the only record that is not an effect of a stage: nobody renames it for a shadow
         if self.ledger is not None:
             app.task(self._write_ledger)
         if INTAKE in s.stages:

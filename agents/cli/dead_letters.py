@@ -6,12 +6,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 from rich.table import Table
 
 from agents.cli import where
 from agents.cli.common import At, Bootstrap, CliError, Config, Json, examples, out, print_json, run_async, stamp
+from agents.places import NotThere, places
 from topics.events.outputs import DeadLetter
 
 TOPIC = "dead.letters"
@@ -103,7 +102,10 @@ async def read(servers: where.Servers) -> list[DeadLetter]:
     """All dead letters of the cluster, once each, oldest first."""
     found: dict[str, DeadLetter] = {}
     async with where.consumer(servers) as consumer:
-        partitions = [TopicPartition(TOPIC, p) for p in await _partitions(consumer)]
+        try:
+            partitions = await places(consumer, [TOPIC])
+        except NotThere as missing:
+            raise CliError(str(missing)) from missing
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
@@ -113,14 +115,6 @@ async def read(servers: where.Servers) -> list[DeadLetter]:
                         letter: DeadLetter = msgspec.json.decode(record.value, type=DeadLetter)
                         found.setdefault(f"{letter.stage} {name(letter)}", letter)
     return list(found.values())
-
-
-async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
-    await consumer._client.set_topics([TOPIC])
-    found = consumer.partitions_for_topic(TOPIC)
-    if not found:
-        raise CliError(f"the cluster has no topic {TOPIC}: railclear topics apply makes it")
-    return set(found)
 
 
 async def send_again(servers: where.Servers, letters: list[DeadLetter]) -> None:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command(epilog=examples("worker --bootstrap 127.0.0.1:9092 --dsn postgresql://…", "worker --stages clearance,readiness --at run/",
-                                   "worker --leave --instance host-3 --bootstrap 127.0.0.1:9092"))
+                                   "worker --leave --instance host-3 --bootstrap 127.0.0.1:9092", "worker --shadow --leave --instance host-3 --at run/"))
     def worker(
         at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None,
         stages: Annotated[str, typer.Option(metavar="A,B", help=f"Stages of this process: {', '.join(STAGES)}. Default: all.")] = "",
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         clock_speed: Annotated[float | None, typer.Option(help="See settings; demo only.")] = None,
         clock_until: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         instance: Annotated[str | None, typer.Option(metavar="NAME", help="Static membership under this name: a restart in place moves no partitions.")] = None,
-        leave: Annotated[bool, typer.Option("--leave", help="Run nothing: remove the static member --instance from its group, for good.")] = False,
+        leave: Annotated[bool, typer.Option("--leave", help="Run nothing: remove the static member --instance from its group (--shadow: the shadow).")] = False,
         shadow: Annotated[bool | None, typer.Option("--shadow", help="Beside production: everything but border outputs and alerts, under shadow.*.")] = None,
         log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
         json: Annotated[bool, typer.Option("--json", help="One JSON line when it runs: health address, consumer group, stages, rule pack.")] = False,

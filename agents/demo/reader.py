@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -11,6 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from agents.places import ends
 from streams.audit import Account, Auditor
 from topics.events.outputs import BatchOutcomes, DeadLetter
 from topics.registry import Registry
@@ -28,14 +29,6 @@ def stage_of(registry: Registry) -> dict[str, str]:
     """Which stage must account for which topic."""
     found = {spec.name: "intake" for spec in registry.inbound}
     found |= {spec.name: spec.name.removesuffix(".in") for spec in registry.by_kind("fold_in")}
-    return found
-
-
-async def ends(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """End offsets of all partitions of topics."""
-    await consumer._client.force_metadata_update()
-    partitions = [TopicPartition(t, p) for t in topics for p in sorted(consumer.partitions_for_topic(t) or ())]
-    found: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
+from agents.places import NotThere, ends
 from streams.intake.routing import MASKED
 from streams.kept import event_id, instant, micros
 from topics import codec
@@ -58,14 +59,10 @@ class Following:
     @classmethod
     async def begin(cls, consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Following:
         """Raises ActRefused when a topic is missing."""
-        places = []
-        for topic in topics:
-            await consumer._client._wait_on_metadata(topic)
-            parts = consumer.partitions_for_topic(topic)
-            if not parts:
-                raise ActRefused(f"topic {topic} is missing: make it with railclear topics apply")
-            places += [TopicPartition(topic, p) for p in sorted(parts)]
-        return cls(consumer, await consumer.end_offsets(places))
+        try:
+            return cls(consumer, await ends(consumer, topics))
+        except NotThere as missing:
+            raise ActRefused(str(missing)) from missing
 
     async def until(self, topics: Iterable[str], seen: Any, seconds: float) -> bool:
         """Read what came since, until `seen(record)` was true in every partition of one of these topics. False when the time is over."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,16 +13,13 @@ from aiokafka.structs import TopicPartition
 
 from agents.ledger.queries import Ledger
 from agents.ledger.writer import TOPICS
+from agents.places import NotThere, places
 from topics.registry import STAGES, Registry, fold_topic
 
 QUIET_ROUNDS: Final = 3
 """Rounds in a row, a second apart, in which nothing is behind and intake has taken nothing: what one fold says to the next is in the log by then,
 and every worker has seen the act long ago (agents/operations/holding.py)."""
 ROUND_S: Final = 1.0
-
-
-class NotThere(Exception):
-    """A topic is missing: how far behind anybody is cannot be said."""
 
 
 Places = Mapping[TopicPartition, int]
@@ -73,9 +70,9 @@ class Gauge:
     def __init__(
         self, registry: Registry, group: str, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, outlook: AIOKafkaConsumer, ledger: Ledger | None
     ) -> None:
-        """`consumer` looks at records; `outlook` only asks where topics end: it is never assigned anything, so that it knows all topics."""
+        """`consumer` looks at records; `outlook` only asks where topics end."""
         self.registry, self.group, self.admin, self.consumer, self.outlook, self.ledger = registry, group, admin, consumer, outlook, ledger
-        self._known = False
+        self._places: dict[str, list[TopicPartition]] = {}
         self.folds = tuple(fold_topic(stage) for stage in STAGES if stage != "intake")
         self.inbound = tuple(spec.name for spec in registry.inbound)
         self.own = {party.inbound for party in registry.parties.values() if party.role == "operations"}
@@ -100,18 +97,12 @@ class Gauge:
             at = {tp: one.offset for tp, one in (await self.admin.list_consumer_group_offsets(f"{self.group}-ledger")).items()}
         return sum((await unread(self.consumer, await self._ends(topics), at)).values()) if at else -1
 
-    async def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
-        if not self._known:                             # all topics at once: one by one would be a hundred questions a round
-            await self.outlook._client.force_metadata_update()
-            self._known = True
-        places = []
-        for topic in topics:
-            parts = self.outlook.partitions_for_topic(topic)
-            if not parts:
-                raise NotThere(f"topic {topic} is missing: make it with railclear topics apply")
-            places += [TopicPartition(topic, p) for p in sorted(parts)]
-        ends: dict[TopicPartition, int] = await self.outlook.end_offsets(places)
-        return ends
+    async def _ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        if new := [topic for topic in topics if topic not in self._places]:
+            for tp in await places(self.outlook, new):
+                self._places.setdefault(tp.topic, []).append(tp)
+        found: dict[TopicPartition, int] = await self.outlook.end_offsets([tp for topic in topics for tp in self._places[topic]])
+        return found
 
 
 async def drained(gauge: Gauge, seconds: float, say: Callable[[Behind], Any]) -> Behind | None:

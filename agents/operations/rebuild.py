@@ -11,9 +11,9 @@ from typing import Any, Final, Generic, TypeVar
 import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 
 from agents.ledger.queries import fact_of
+from agents.places import places
 from agents.runner.cells import RESERVED, Header, pack, unpack
 from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
@@ -188,12 +188,11 @@ def records(recipe: Recipe[S], kept: Mapping[str, Kept[S]], better: Mapping[str,
 
 # -- reading -------------------------------------------------------------------------------------------------------------------
 async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> dict[str, Kept[S]]:
-    """Every state of the fold's topic as a restore would see it."""
-    await consumer._client._wait_on_metadata(topic)
-    places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
-    consumer.assign(places)
-    await consumer.seek_to_beginning(*places)
-    ends = await consumer.end_offsets(places)
+    """Every state of the fold's topic as a restore would see it. Raises NotThere."""
+    parts = await places(consumer, [topic])
+    consumer.assign(parts)
+    await consumer.seek_to_beginning(*parts)
+    ends = await consumer.end_offsets(parts)
     found: dict[str, tuple[Header, bytes]] = {}
     while any([await consumer.position(tp) < end for tp, end in ends.items()]):
         for batch in (await consumer.getmany(timeout_ms=500)).values():

@@ -6,8 +6,8 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import TopicPartition
 
+from agents.places import places
 from agents.runner.cells import unpack
 from streams.clearance.retire import REOPEN
 from streams.clearance.state import Shipment, decode
@@ -29,18 +29,15 @@ def messages(shipment: str, facts: Iterable[Fact], act: str, at: int, operator: 
 
 
 async def kept(consumer: AIOKafkaConsumer, shipment: str) -> Shipment | None:
-    """The shipment as CLEARANCE keeps it now; None = it knows nothing of it any more."""
+    """The shipment as CLEARANCE keeps it now; None = it knows nothing of it any more. Raises NotThere."""
     value = await latest(consumer, "clearance.state", shipment)
     return None if value is None else decode(unpack(value)[1])
 
 
 async def latest(consumer: AIOKafkaConsumer, topic: str, key: str) -> bytes | None:
-    """The last record of a key in a topic whose partition follows from the key."""
-    await consumer._client._wait_on_metadata(topic)
-    count = len(consumer.partitions_for_topic(topic) or ())
-    if not count:
-        return None
-    tp = TopicPartition(topic, (murmur2(key.encode()) & 0x7FFFFFFF) % count)
+    """The last record of a key in a topic whose partition follows from the key. Raises NotThere."""
+    parts = await places(consumer, [topic])
+    tp = parts[(murmur2(key.encode()) & 0x7FFFFFFF) % len(parts)]
     consumer.assign([tp])
     await consumer.seek_to_beginning(tp)
     end: int = (await consumer.end_offsets([tp]))[tp]

@@ -17,6 +17,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from agents.ledger.queries import Ledger
 from agents.ledger.writer import TOPICS, LedgerWriter
+from agents.places import ends
 from topics import codec
 from topics.events.customs import CustomsNotice
 from topics.events.internal import Movement, ShipmentFacts
@@ -155,11 +156,7 @@ class World:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await consumer.start()
         try:
-            await consumer._client.set_topics(list(topics))
-            found: dict[TopicPartition, int] = await consumer.end_offsets(
-                [TopicPartition(t, p) for t in topics for p in (consumer.partitions_for_topic(t) or ())])
-            assert {tp.topic for tp in found} == set(topics)
-            return found
+            return await ends(consumer, topics)
         finally:
             await consumer.stop()
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from agents.cli import root
 from agents.embedded import EmbeddedServers
+from agents.places import places
 from topics import codec
 from topics.events.outputs import DeadLetter
 
@@ -63,8 +63,7 @@ def records(bootstrap: str, topic: str) -> list[Any]:
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            await consumer._client.set_topics([topic])
-            parts = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+            parts = await places(consumer, [topic])
             consumer.assign(parts)
             ends, found = await consumer.end_offsets(parts), []
             await consumer.seek_to_beginning(*parts)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
-from agents.demo.reader import ends
+from agents.places import ends
 from streams.effects import LogRecord
 
 READ_S: Final = 240.0

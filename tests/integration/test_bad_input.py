@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents import reference as reference_files
 from agents.demo.crew import SPLIT, Crew
 from agents.demo.play import provision
 from agents.demo.reader import Reader
 from agents.embedded import EmbeddedServers
+from agents.places import places
 from agents.settings import group_of
 from topics import registry as topic_registry
 from topics.events.outputs import ClearanceUpdate, DeadLetter, RefusalNotice
@@ -134,8 +135,7 @@ async def read(bootstrap: str, topics: list[str], found: Told) -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", max_partition_fetch_bytes=16 << 20)
     await consumer.start()
     try:
-        await consumer._client.force_metadata_update()
-        partitions = [TopicPartition(t, p) for t in topics for p in consumer.partitions_for_topic(t) or ()]
+        partitions = await places(consumer, topics)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         limit = time.monotonic() + 60

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents import reference as reference_files
 from agents.cli import root
@@ -23,6 +23,7 @@ from agents.demo.crew import Crew
 from agents.demo.play import provision
 from agents.embedded import EmbeddedServers
 from agents.operations.reopen import latest
+from agents.places import partitions_of
 from agents.runner.cells import Header, pack, unpack
 from streams.clearance import ClearanceFold, Shipment
 from topics import registry as topic_registry
@@ -116,9 +117,7 @@ class System:
             consumer = AIOKafkaConsumer(bootstrap_servers=self.servers.bootstrap, isolation_level="read_committed")
             await consumer.start()
             try:
-                await consumer._client.force_metadata_update()
-                places = [TopicPartition(t, p) for t in topics for p in consumer.partitions_for_topic(t) or ()]
-                found = await consumer.end_offsets(places)
+                found = await consumer.end_offsets([tp for parts in (await partitions_of(consumer, topics)).values() for tp in parts])
                 return {t: sum(n for tp, n in found.items() if tp.topic == t) for t in topics}
             finally:
                 await consumer.stop()
