@@ -66,6 +66,16 @@ class Worker:
         except (urllib.error.URLError, OSError):
             return False
 
+    def written(self) -> int:
+        """Bytes of its log so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def wrote(self, since: int) -> str:
+        """Its log from there on."""
+        with self.log.open("rb") as file:
+            file.seek(since)
+            return file.read().decode(errors="replace")
+
 
 class Site:
     """`start`, then faults by the methods, `supervise` every now and then, `close`."""
@@ -255,9 +265,11 @@ class Site:
         if failed:
             raise RuntimeError(f"{len(failed)} rights were not granted: {failed[0]}")
 
-    def rights(self, topic: str, *, granted: bool) -> None:
-        """Take the right to read (and see) a topic away, or give it back."""
-        these = [right(op, ResourceType.TOPIC, topic) for op in (ACLOperation.READ, ACLOperation.DESCRIBE)]
+    def rights(self, whom: str, *, granted: bool) -> None:
+        """Take the right to read (and see) a topic, `topic:NAME`, or to read the workers' group, `group`, away, or give it back."""
+        kind, _, name = whom.partition(":")
+        these = ([right(ACLOperation.READ, ResourceType.GROUP, GROUP)] if kind == "group" else
+                 [right(op, ResourceType.TOPIC, name) for op in (ACLOperation.READ, ACLOperation.DESCRIBE)])
         admin = self.quorum.admin()
         try:
             if granted:
