@@ -82,7 +82,8 @@ class Row(msgspec.Struct, kw_only=True):
     output_duplicates: int = 0
     """Records of CLEARANCE, alerts included, that say again what was said last: after inputs, ticks and sweeps alike."""
     interrupted: int = 0
-    """At least once: publications that a crash left on some of their topics only; whoever took over said the whole shipment again."""
+    """Publications that a crash left on some of their topics only, and whoever took over said again: of CLEARANCE at least once, of READINESS in either
+    mode."""
     worker_restarts: int
     exit_codes: dict[str, int] = {}
     """Code with which workers ended -> times. -9 is done to them; 1 is a worker that saw that it must begin anew."""
@@ -104,7 +105,7 @@ class Row(msgspec.Struct, kw_only=True):
         """Why this is not well, a line each: what is lost or wrong, what took too long, and in exactly-once mode what was said twice."""
         zero = ("lost", "wrong_keys", "wrong_outputs", "backwards", "repeated_revisions")
         if self.mode == "exactly once":
-            zero += ("duplicates", "output_duplicates", "interrupted")
+            zero += ("duplicates", "output_duplicates")
         said = [f"{name} {count}" for name in zero if (count := getattr(self, name))]
         if self.progress_s_max and self.first_progress_s > self.progress_s_max:
             said.append(f"no progress for {self.first_progress_s} s, {self.slowest}; at most {self.progress_s_max:.0f} s")
