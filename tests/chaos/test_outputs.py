@@ -13,6 +13,7 @@ from tests.chaos.outputs import OUTWARD, Told, outputs
 from tests.chaos.test_checks import fullest, logs
 from tests.sim.worlds import topics
 from topics.events.outputs import ClearanceUpdate
+from topics.registry import RESTRICTED_REVISIONS
 
 Harm = Callable[[Logs], None]
 KINDS = {spec.name: spec.kind for spec in topics().topics.values()}
@@ -171,8 +172,8 @@ def test_an_alert_that_opens_again_is_a_duplicate() -> None:
     assert outputs(log, excusable=False).duplicates == 1
 
 
-def cut_short(log: Logs) -> int:
-    """A worker was killed when the last publication of a shipment was on some of its topics only; its successor said every side again. Returns how many
+def cut_short(log: Logs, kind: str) -> int:
+    """A worker was killed when the last publication of a shipment was not yet on topics of a kind; its successor said every side again. Returns how many
     outputs are missing."""
     final = last_word(log)
     last = {u.side: u for r in log.topic("clearance.history") for u in (msgspec.json.decode(r.value or b"", type=ClearanceUpdate),)
@@ -180,7 +181,7 @@ def cut_short(log: Logs) -> int:
     more = [one for u in last.values() for one in copies(log, u, final.revision + 1)]
     missing = 0
     for (name, _), records in log.parts.items():
-        if KINDS[name] == "status":
+        if KINDS[name] == kind:
             before = len(records)
             records[:] = [r for r in records if not same(r, final)]
             missing += before - len(records)
@@ -190,10 +191,43 @@ def cut_short(log: Logs) -> int:
 
 def test_what_a_crash_cut_short_and_the_successor_made_good_is_interrupted_and_nothing_is_excused_exactly_once() -> None:
     log = logs()
-    missing = cut_short(log)
+    missing = cut_short(log, "status")
     assert missing > 0
     found = outputs(log, excusable=True)
     assert (found.lost, found.wrong, found.backwards) == ([], [], [])
     assert found.interrupted == missing
     assert found.duplicates > missing
     assert len(outputs(log, excusable=False).lost) == missing
+
+
+def test_what_only_the_history_lacks_after_a_crash_is_interrupted_and_nothing_is_excused_exactly_once() -> None:
+    log = logs()
+    assert cut_short(log, "clearance_history") == 1
+    found = outputs(log, excusable=True)
+    assert (found.lost, found.wrong) == ([], [])
+    assert found.interrupted > 1
+    strict = outputs(log, excusable=False)
+    assert len(strict.lost) == 1
+    assert len(strict.wrong) == found.interrupted - 1
+
+
+def test_a_readiness_that_only_one_topic_has_is_made_good_by_a_later_one_and_the_last_is_not() -> None:
+    def without(which: int) -> Told:
+        log = logs()
+        place = fullest(log, "status.cr")
+        mine = [r for r in log.parts[place] if b'"train.readiness"' in (r.value or b"")]
+        assert len(mine) > 2
+        log.parts[place].remove(mine[which])
+        return outputs(log, excusable=False)
+
+    assert (without(0).lost, without(0).interrupted) == ([], 1)
+    assert len(without(-1).lost) == 1
+
+
+def test_a_restricted_view_that_its_authority_has_not_heard_of_is_lost() -> None:
+    log = logs()
+    view = msgspec.structs.replace(last_word(log), authority="KZ")
+    log.add(LogRecord(RESTRICTED_REVISIONS, 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
+    assert [text for text in outputs(log, excusable=True).lost if "restricted.kz lacks" in text]
+    log.add(LogRecord("restricted.kz", 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
+    assert outputs(log, excusable=True).lost == []
