@@ -86,7 +86,7 @@ def line(row: Row) -> str:
             f"{row.repeated_revisions}, duplicates {row.duplicates}, of outputs {row.output_duplicates}, interrupted {row.interrupted}; "
             f"{row.worker_restarts} restarts, progress after {row.first_progress_s} s of {row.progress_s_max:.0f} ({row.slowest}; in all "
             f"{row.no_progress_s} s); {row.seconds:.0f} s")
-    return "\n    ".join([said, *row.wrongs, *row.noticed])
+    return "\n    ".join([said, *row.wrongs, *row.noticed, *(f"{times} x {why}" for why, times in row.ends.items())])
 
 
 if __name__ == "__main__":

@@ -71,22 +71,22 @@ class Run:
         finally:
             if load is not None:
                 await load.stop()
-            said = self.site.said(6000)
+            said, ends = self.site.said(6000), self.site.ends
             if self.keep is not None:
                 self.site.keep_logs(self.keep)
             left = await asyncio.to_thread(self.site.close)
         if self.faults or found.faults or not set(self.site.exits) <= DONE_TO_THEM:
             self.say(said)
-        return self._row(begun, load, found, logs, left)
+        return self._row(begun, load, found, logs, left, ends)
 
-    def _row(self, begun: float, load: Load | None, found: Found, logs: Logs, left: list[str]) -> Row:
+    def _row(self, begun: float, load: Load | None, found: Found, logs: Logs, left: list[str], ends: dict[str, int]) -> Row:
         waited = progress(logs, self.instants)
         return Row(
             name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
             poison=len(load.poison) if load else 0, records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
             repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, outputs=found.outputs, wrong_outputs=found.wrong_outputs,
             output_duplicates=found.output_duplicates, interrupted=found.interrupted, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
-            first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all, slowest=waited.where,
+            ends=ends, first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all, slowest=waited.where,
             noticed=tuple(self.noticed), faults=(*self.faults, *found.faults, *left))
 
     # -- the run -------------------------------------------------------------------------------------------------------------

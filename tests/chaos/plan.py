@@ -86,7 +86,9 @@ class Row(msgspec.Struct, kw_only=True):
     mode."""
     worker_restarts: int
     exit_codes: dict[str, int] = {}
-    """Code with which workers ended -> times. -9 is done to them; 1 is a worker that saw that it must begin anew."""
+    """Code with which workers ended -> times. -9 is done to them; 70 is a worker that saw that it must begin anew, 1 one that crashed."""
+    ends: dict[str, int] = {}
+    """Why workers ended by themselves, in their own last words -> times."""
     first_progress_s: float
     """The longest that any partition with something to read waited for its next outcome, counted from the last act before that outcome."""
     progress_s_max: float = 0.0

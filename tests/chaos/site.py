@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ GROUP: Final = group_of("railclear", STAGES)
 USER: Final = "worker"
 SESSION_S: Final = 6.0
 READY_S: Final = 180.0
+WORDS_MAX: Final = 160
+NUMBERS: Final = re.compile(r"\d+")
 STARTS_MAX: Final = 5
 """A worker that ends more often before any fault never comes up."""
 
@@ -201,6 +204,14 @@ class Site:
         """Exit code -> times."""
         return dict(sorted(Counter(str(code) for w in (*self.workers, *self.spare) for code in w.exits).items()))
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """Why workers ended by themselves, as their logs say -> times; numbers are left out."""
+        found = Counter[str]()
+        for worker in (*self.workers, *self.spare):
+            found.update(last_words(worker.wrote(0)) if worker.log.exists() else ())
+        return dict(sorted(found.items()))
+
     def said(self, bytes_max: int = 1500) -> str:
         """The ends of the workers' logs."""
         return "\n".join(f"--- {w.name} {w.exits}\n{tail(w.log)[-bytes_max:]}" for w in (*self.workers, *self.spare) if w.process is not None)
@@ -278,6 +289,11 @@ class Site:
                 admin.delete_acls(these)
         finally:
             admin.close()
+
+
+def last_words(written: str) -> list[str]:
+    """The reasons in a worker's log for which it ended itself, without what is different every time."""
+    return [NUMBERS.sub("N", line[at:])[:WORDS_MAX].strip() for line in written.splitlines() if (at := max(line.find("FATAL "), line.find("REFUSED "))) >= 0]
 
 
 def right(operation: ACLOperation, kind: ResourceType, name: str) -> ACL:

@@ -14,6 +14,7 @@ from tests.chaos.plan import Row
 from tests.chaos.progress import progress
 from tests.chaos.report import REPORT, crashed, merge, prune, version
 from tests.chaos.scenarios import KILLS, TRANSACTION_S, exactly, full
+from tests.chaos.site import last_words
 from topics.events.outputs import BatchOutcomes
 
 
@@ -150,6 +151,12 @@ def test_a_report_that_has_changed_makes_it_no_other_version(tmp_path: Path) -> 
     assert "dirty" not in clean
     (tmp_path / "code.py").write_text("x = 1")
     assert version(tmp_path) == f"{clean}-dirty"
+
+
+def test_why_workers_ended_is_added_up_without_what_differs_every_time() -> None:
+    log = ("[2026-11-29 21:17:03,230] [3508] [CRITICAL] FATAL publish clearance.in/1: ProducerFenced('newer')\n[INFO] all well\n"
+           "[2026-11-29 21:18:03,231] [9] [CRITICAL] REFUSED to start: clearance.in: topic clearance.in does not exist")
+    assert last_words(log) == ["FATAL publish clearance.in/N: ProducerFenced('newer')", "REFUSED to start: clearance.in: topic clearance.in does not exist"]
 
 
 def test_only_a_line_that_names_what_is_refused_and_that_it_is_counts_as_noticed() -> None:
