@@ -35,9 +35,10 @@ def main() -> int:
         print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
         return 0
     try:
-        well = _run_all(chosen, arguments.report, arguments.keep, stock=arguments.only in STOCK)
+        code = version()  # as loaded, whatever changes in the files meanwhile
+        well = _run_all(chosen, arguments.report, arguments.keep, code, stock=arguments.only in STOCK)
         if arguments.report is not None and not arguments.only:
-            prune(arguments.report, version())
+            prune(arguments.report, code)
         return 0 if well else 1
     except KeyboardInterrupt:
         print("stopped; everything started here has been ended", file=sys.stderr)
@@ -53,7 +54,7 @@ def label(scenario: Scenario) -> str:
     return f"{scenario.name} ({scenario.mode})"
 
 
-def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, *, stock: bool) -> bool:
+def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, code: str, *, stock: bool) -> bool:
     well, count = True, len(chosen) + stock
     for number, scenario in enumerate(chosen, 1):
         print(f"[{number}/{count}] {label(scenario)}", flush=True)
@@ -63,19 +64,19 @@ def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, *, 
             traceback.print_exc()
             well = False
             if report is not None:
-                crashed(report, scenario, error, version())
+                crashed(report, scenario, error, code)
             continue
         well &= row.well
         print(f"[{number}/{count}] {line(row)}", flush=True)
         if report is not None:
-            merge(report, [row], None, version())
+            merge(report, [row], None, code)
     if stock:
         print(f"[{count}/{count}] {STOCK}, the same crash test", flush=True)
         told = stock_faust.compare()
         print(f"[{count}/{count}] {STOCK}: {told['lost']} of {told['valid']} lost; railclear's transport: {told['ours_lost']}", flush=True)
         well &= told["lost"] > 0 and told["ours_lost"] == 0
         if report is not None:
-            merge(report, [], told, version())
+            merge(report, [], told, code)
     return well
 
 
