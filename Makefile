@@ -46,7 +46,7 @@ soak: $(STAMP)  ## hours: 10,000 simulated clusters (ARGS="--from K" goes on), 3
 	$(BIN)/python -m tests.sim --soak 10000 --jobs 2 --report docs/reliability.json $(ARGS)
 	$(BIN)/python -m tests.sim.oracle 300000
 
-chaos: $(STAMP)  ## kill and freeze brokers, PostgreSQL and workers (docs/reliability.json; three quarters of an hour)
+chaos: $(STAMP)  ## kill and freeze brokers, PostgreSQL and workers (docs/reliability.json; an hour)
 	$(BIN)/python -m tests.chaos --report docs/reliability.json $(ARGS)
 
 lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)

@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import logging
 import signal
-import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 from tests.chaos import stock_faust
 from tests.chaos.carry import carry
 from tests.chaos.plan import Row, Scenario
-from tests.chaos.report import merge
+from tests.chaos.report import crashed, merge, prune, version
 from tests.chaos.scenarios import SHORT, SHORT_EXACTLY, full
 
-ROOT = Path(__file__).resolve().parents[2]
 STOCK = "stock Faust"
 
 
@@ -37,7 +35,11 @@ def main() -> int:
         print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
         return 0
     try:
-        return 0 if _run_all(chosen, arguments.report, arguments.keep, stock=arguments.only in STOCK) else 1
+        code = version()  # as loaded, whatever changes in the files meanwhile
+        well = _run_all(chosen, arguments.report, arguments.keep, code, stock=arguments.only in STOCK)
+        if arguments.report is not None and not arguments.only:
+            prune(arguments.report, code)
+        return 0 if well else 1
     except KeyboardInterrupt:
         print("stopped; everything started here has been ended", file=sys.stderr)
         return 130
@@ -52,42 +54,40 @@ def label(scenario: Scenario) -> str:
     return f"{scenario.name} ({scenario.mode})"
 
 
-def version() -> str:
-    """Of the code that runs, as git names it."""
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
-
-
-def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, *, stock: bool) -> bool:
+def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, code: str, *, stock: bool) -> bool:
     well, count = True, len(chosen) + stock
     for number, scenario in enumerate(chosen, 1):
         print(f"[{number}/{count}] {label(scenario)}", flush=True)
         try:
             row = asyncio.run(carry(scenario, lambda text: print(text, flush=True), keep))
-        except Exception:  # noqa: BLE001  # one scenario that cannot run must not hide the others
+        except Exception as error:  # noqa: BLE001  # one scenario that cannot run must not hide the others
             traceback.print_exc()
             well = False
+            if report is not None:
+                crashed(report, scenario, error, code)
             continue
         well &= row.well
         print(f"[{number}/{count}] {line(row)}", flush=True)
         if report is not None:
-            merge(report, [row], None, version())
+            merge(report, [row], None, code)
     if stock:
         print(f"[{count}/{count}] {STOCK}, the same crash test", flush=True)
         told = stock_faust.compare()
         print(f"[{count}/{count}] {STOCK}: {told['lost']} of {told['valid']} lost; railclear's transport: {told['ours_lost']}", flush=True)
         well &= told["lost"] > 0 and told["ours_lost"] == 0
         if report is not None:
-            merge(report, [], told, version())
+            merge(report, [], told, code)
     return well
 
 
 def line(row: Row) -> str:
     """A row for people."""
-    said = (f"{'ok   ' if row.well else 'WRONG'} {row.name} ({row.mode}): {row.inputs} messages, {row.poison} poison, {row.records} records; lost {row.lost}, "
-            f"wrong {row.wrong_keys}, backwards {row.backwards}, repeated {row.repeated_revisions}, duplicates {row.duplicates}; "
-            f"{row.worker_restarts} restarts, progress after {row.first_progress_s} s; {row.seconds:.0f} s")
-    return "\n    ".join([said, *row.faults])
+    said = (f"{'ok   ' if row.well else 'WRONG'} {row.name} ({row.mode}): {row.inputs} messages, {row.poison} poison, {row.records} records, "
+            f"{row.outputs} outputs; lost {row.lost}, wrong {row.wrong_keys} + {row.wrong_outputs}, backwards {row.backwards}, repeated "
+            f"{row.repeated_revisions}, duplicates {row.duplicates}, of outputs {row.output_duplicates}, interrupted {row.interrupted}; "
+            f"{row.worker_restarts} restarts, progress after {row.first_progress_s} s of {row.progress_s_max:.0f} ({row.slowest}; in all "
+            f"{row.no_progress_s} s); {row.seconds:.0f} s")
+    return "\n    ".join([said, *row.wrongs, *row.noticed, *(f"{times} x {why}" for why, times in row.ends.items())])
 
 
 if __name__ == "__main__":

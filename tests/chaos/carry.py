@@ -16,10 +16,12 @@ from agents.ledger.verify import verify
 from agents.ledger.writer import TOPICS as LEDGER_TOPICS
 from agents.runner.clock import Clock
 from agents.settings import STAGES
-from tests.chaos.checks import Found, check, first_progress_s
+from tests.chaos.checks import Found, check
 from tests.chaos.load import Load, messages
 from tests.chaos.logs import Logs, read
+from tests.chaos.outputs import BESIDE, OUTWARD
 from tests.chaos.plan import Act, Row, Scenario
+from tests.chaos.progress import progress
 from tests.chaos.site import GROUP, Site, Worker
 from tests.sim.worlds import topics
 from topics.registry import Kind
@@ -29,9 +31,13 @@ DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
 LEAVE_S: Final = 25.0
 """After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
+REFUSED: Final = ("AuthorizationFailed", "Not authorized", "not authorized", "is not granted", "may not be described")
+"""How Kafka, its client, or a worker says that a right is missing."""
+SAID_CHARS: Final = 240
 DONE_TO_THEM: Final = frozenset({"-9", "0"})
 """Exit codes of workers that somebody ended. With another one the ends of their logs are shown: it is not wrong, but wants to be understood."""
-KINDS: Final[tuple[Kind, ...]] = ("inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts")
+KINDS: Final[tuple[Kind, ...]] = (
+    "inbound", "fold_in", "state", "outcomes", "dead_letters", "clearance_status", "clearance_history", "alerts", *OUTWARD, *BESIDE)
 
 
 class Run:
@@ -43,6 +49,7 @@ class Run:
         self.instants: list[int] = []
         """When waiting counts from, ms UTC: of a kill when it is done, of what has an end when it is over."""
         self.faults: list[str] = []
+        self.noticed: list[str] = []
 
     async def row(self) -> Row:
         """Raises EmbeddedError, TimeoutError when the site does not come up."""
@@ -60,22 +67,27 @@ class Run:
             await self._drain()
             logs, kept = await self._all()
             self._save(logs)
-            found = await asyncio.to_thread(check, logs, load.acknowledged, clock, kept)
+            found = await asyncio.to_thread(check, logs, load.acknowledged, clock, kept, exactly_once=self.scenario.exactly_once)
         finally:
             if load is not None:
                 await load.stop()
-            said = self.site.said(6000)
+            said, ends = self.site.said(6000), self.site.ends
             if self.keep is not None:
                 self.site.keep_logs(self.keep)
             left = await asyncio.to_thread(self.site.close)
         if self.faults or found.faults or not set(self.site.exits) <= DONE_TO_THEM:
             self.say(said)
-        poison = load.poison if load is not None else set()
+        return self._row(begun, load, found, logs, left, ends)
+
+    def _row(self, begun: float, load: Load | None, found: Found, logs: Logs, left: list[str], ends: dict[str, int]) -> Row:
+        waited = progress(logs, self.instants)
         return Row(
             name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
-            poison=len(poison), records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
-            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
-            first_progress_s=first_progress_s(logs, self.instants), faults=(*self.faults, *found.faults, *left))
+            poison=len(load.poison) if load else 0, records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
+            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, outputs=found.outputs, wrong_outputs=found.wrong_outputs,
+            output_duplicates=found.output_duplicates, interrupted=found.interrupted, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
+            ends=ends, first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all, slowest=waited.where,
+            noticed=tuple(self.noticed), faults=(*self.faults, *found.faults, *left))
 
     # -- the run -------------------------------------------------------------------------------------------------------------
     async def _play(self, load: Load) -> None:
@@ -155,7 +167,7 @@ class Run:
             await self._worker(act)
         elif kind == "postgres":
             await self._postgres(act)
-        elif kind == "topic":
+        elif kind in ("topic", "group"):
             await self._rights(act)
         elif act.whom == "two brokers":
             await self._brokers(act, [2, 3])
@@ -232,23 +244,26 @@ class Run:
             await asyncio.to_thread(self.site.restart_postgres)
 
     async def _rights(self, act: Act) -> None:
-        """A worker that may not read a topic must say so, by its end or by its readiness, and go on when it may."""
-        topic = act.whom.partition(":")[2]
-        self.say(f"  revoke READ on {topic} for {act.seconds:.0f} s")
-        exits = sum(len(w.exits) for w in self.site.workers)
-        await asyncio.to_thread(self.site.rights, topic, granted=False)
-        noticed, end = "", time.monotonic() + act.seconds
-        while time.monotonic() < end:
-            ready = [await asyncio.to_thread(w.ready) for w in self.site.workers]
-            ended = [code for w in self.site.workers for code in w.exits][exits:]
-            if not noticed and (not all(ready) or any(ended)):
-                noticed = f"exit codes {ended}" if any(ended) else "not ready"
-            await asyncio.sleep(0.5)
-        self.say(f"  noticed by: {noticed or 'nobody'}")
-        if not noticed:
-            self.faults.append(f"no worker noticed in {act.seconds:.0f} s that it may not read {topic}")
-        await asyncio.to_thread(self.site.rights, topic, granted=True)
+        """A worker that may not read something must say so, naming it and the right, and go on when it may."""
+        site, what = self.site, GROUP if act.whom == "group" else act.whom.partition(":")[2]
+        self.say(f"  revoke READ on {what} for {act.seconds:.0f} s")
+        before = {worker: worker.written() for worker in site.workers}
+        await asyncio.to_thread(site.rights, act.whom, granted=False)
+        await asyncio.sleep(act.seconds)
+        for worker, since in before.items():
+            said = refusal(worker.wrote(since), what)
+            self.say(f"  {worker.name}: {said or 'says nothing of it'}")
+            if said:
+                self.noticed.append(f"{worker.name}: {said}")
+            else:
+                self.faults.append(f"{worker.name} has not said in {act.seconds:.0f} s that it may not read {what}")
+        await asyncio.to_thread(site.rights, act.whom, granted=True)
         self._now()
+
+
+def refusal(written: str, what: str) -> str:
+    """The first line of a log that names what may not be read and says that it may not; empty when there is none."""
+    return next((line.strip()[:SAID_CHARS] for line in written.splitlines() if what in line and any(word in line for word in REFUSED)), "")
 
 
 async def carry(scenario: Scenario, say: Say = print, keep: Path | None = None) -> Row:

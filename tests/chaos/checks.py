@@ -1,7 +1,7 @@
 """Says from the logs alone what was lost, wrong, or said twice. Pure: every check has a test that it fires (test_checks.py)."""
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -13,9 +13,10 @@ from agents.runner.cells import RESERVED, unpack
 from agents.runner.clock import Clock
 from agents.runner.draft import REVISION_HEADER
 from streams.audit import Auditor
-from streams.effects import LogRecord
 from tests.chaos.load import Message
 from tests.chaos.logs import Logs
+from tests.chaos.outputs import outputs
+from tests.chaos.progress import outcomes
 from tests.chaos.reference import final_cells, fold_alone, folds, last_words, merged, whole
 from tests.sim.worlds import topics
 from topics.codec import Refused
@@ -34,6 +35,10 @@ class Found(msgspec.Struct):
     backwards: int = 0
     repeated_revisions: int = 0
     duplicates: int = 0
+    outputs: int = 0
+    wrong_outputs: int = 0
+    output_duplicates: int = 0
+    interrupted: int = 0
     faults: list[str] = []
 
     def say(self, texts: Iterable[str]) -> int:
@@ -41,11 +46,6 @@ class Found(msgspec.Struct):
         found = list(texts)
         self.faults += found[:SAID_MAX]
         return len(found)
-
-
-def outcomes(logs: Logs) -> list[tuple[LogRecord, BatchOutcomes]]:
-    """Every outcome record of every stage."""
-    return [(r, msgspec.json.decode(r.value or b"", type=BatchOutcomes)) for spec in topics().by_kind("outcomes") for r in logs.topic(spec.name)]
 
 
 def letters(logs: Logs) -> list[DeadLetter]:
@@ -168,29 +168,10 @@ def said_twice(logs: Logs, stage: str = "clearance") -> int:
     return sum(n - 1 for n in covered.values() if n > 1)
 
 
-# -- progress --------------------------------------------------------------------------------------------------------------
-def first_progress_s(logs: Logs, faults_ms: Iterable[int]) -> float:
-    """The longest that a partition waited after one of these instants (ms UTC) for the outcome of its oldest record without one, or of its next."""
-    stages, done = stage_of(topics()), defaultdict(list)
-    for r, said in outcomes(logs):
-        done[said.topic, said.partition].append((r.timestamp, said.last))
-    worst = 0
-    for instant in faults_ms:
-        for (topic, partition), records in logs.parts.items():
-            if topic not in stages:
-                continue
-            before = max((last for at, last in done[topic, partition] if at < instant), default=-1)
-            waiting = next((r for r in records if r.offset > before), None)
-            if waiting is None:
-                continue
-            answered = min((at for at, last in done[topic, partition] if last >= waiting.offset and at >= instant), default=None)
-            if answered is not None:
-                worst = max(worst, answered - max(instant, waiting.timestamp))
-    return round(worst / 1000, 1)
-
-
-def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept: Mapping[tuple[str, int], tuple[int, bytes]]) -> Found:
-    """All of it."""
+# -- all -------------------------------------------------------------------------------------------------------------------
+def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept: Mapping[tuple[str, int], tuple[int, bytes]], *,
+          exactly_once: bool = False) -> Found:
+    """All of it. `exactly_once`: how CLEARANCE worked."""
     found = Found()
     found.lost += found.say(not_in_the_log(logs, acknowledged))
     found.lost += found.say(unaccounted(logs, found))
@@ -202,4 +183,9 @@ def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept:
     found.backwards += found.say(state_backwards(logs)) + found.say(falling)
     found.repeated_revisions += found.say(repeated)
     found.duplicates = said_twice(logs)
+    told = outputs(logs, excusable=not exactly_once)
+    found.lost += found.say(told.lost)
+    found.wrong_outputs += found.say(told.wrong)
+    found.backwards += found.say(told.backwards)
+    found.outputs, found.output_duplicates, found.interrupted = told.outputs, told.duplicates, told.interrupted
     return found

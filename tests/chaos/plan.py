@@ -8,7 +8,7 @@ import msgspec
 Do = Literal["kill", "freeze", "stop", "join", "leave", "revoke"]
 """kill: SIGKILL; a worker's supervisor starts it again, a server starts again after `seconds`. freeze: SIGSTOP for `seconds`. stop: cleanly, and
 again after `seconds`. join: one more worker; it leaves by SIGTERM after `seconds`. leave: SIGTERM to a worker that nobody starts again for `seconds`.
-revoke: the right to read a topic is taken away for `seconds`."""
+revoke: the right to read a topic or a group is taken away for `seconds`."""
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -18,7 +18,8 @@ class Act(msgspec.Struct, frozen=True):
     """Seconds after the first message."""
     do: Do
     whom: str
-    """`worker:N`, `broker:N`, `leader:TOPIC/PARTITION`, `coordinator`, `controller`, `two brokers` (the last two), `postgres`, `topic:NAME`."""
+    """`worker:N`, `broker:N`, `leader:TOPIC/PARTITION`, `coordinator`, `controller`, `two brokers` (the last two), `postgres`, `topic:NAME`,
+    `group`."""
     seconds: float = 0.0
 
 
@@ -38,6 +39,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """SASL_SSL, every right granted by name."""
     static: bool = False
     """Workers are static members of their group: a crash stays in it, the one that is started again in place goes on."""
+    should_s: float
+    """So long after an act every partition with something to read should go on, on a machine that is not busy."""
+
+    @property
+    def progress_s_max(self) -> float:
+        """A row that took longer is not well: machines are busy, so five times what should be."""
+        return 5 * self.should_s
 
     @property
     def mode(self) -> str:
@@ -67,16 +75,45 @@ class Row(msgspec.Struct, kw_only=True):
     repeated_revisions: int
     duplicates: int
     """Inputs of CLEARANCE whose outputs were published more than once."""
+    outputs: int = 0
+    """Records on border, office, territory and status topics. Each publication in `clearance.history` must be on exactly the topics it belongs to."""
+    wrong_outputs: int = 0
+    """Of them: not in the history, not for this reader, or with another content."""
+    output_duplicates: int = 0
+    """Records of CLEARANCE, alerts included, that say again what was said last: after inputs, ticks and sweeps alike."""
+    interrupted: int = 0
+    """Publications that a crash left on some of their topics only, and whoever took over said again: of CLEARANCE at least once, of READINESS in either
+    mode."""
     worker_restarts: int
     exit_codes: dict[str, int] = {}
-    """Code with which workers ended -> times. -9 is done to them; 1 is a worker that saw that it must begin anew."""
+    """Code with which workers ended -> times. -9 is done to them; 70 is a worker that saw that it must begin anew, 1 one that crashed."""
+    ends: dict[str, int] = {}
+    """Why workers ended by themselves, in their own last words -> times."""
     first_progress_s: float
-    """The longest that any partition waited after a fault for its next outcome."""
+    """The longest that any partition with something to read waited for its next outcome, counted from the last act before that outcome."""
+    progress_s_max: float = 0.0
+    """With more the row is not well; 0: no bound."""
+    no_progress_s: float = 0.0
+    """The same counted from the first act after which it stood still: acts that follow each other faster than a worker starts add up."""
+    slowest: str = ""
+    """The partition that waited longest, and after which act."""
+    noticed: tuple[str, ...] = ()
+    """What the workers said of a right that was taken away."""
     faults: tuple[str, ...] = ()
     """The first faults, in words."""
 
     @property
+    def wrongs(self) -> tuple[str, ...]:
+        """Why this is not well, a line each: what is lost or wrong, what took too long, and in exactly-once mode what was said twice."""
+        zero = ("lost", "wrong_keys", "wrong_outputs", "backwards", "repeated_revisions")
+        if self.mode == "exactly once":
+            zero += ("duplicates", "output_duplicates")
+        said = [f"{name} {count}" for name in zero if (count := getattr(self, name))]
+        if self.progress_s_max and self.first_progress_s > self.progress_s_max:
+            said.append(f"no progress for {self.first_progress_s} s, {self.slowest}; at most {self.progress_s_max:.0f} s")
+        return (*said, *self.faults)
+
+    @property
     def well(self) -> bool:
-        """Whether nothing is lost or wrong, and in exactly-once mode nothing was said twice."""
-        wrong = self.lost + self.wrong_keys + self.backwards + self.repeated_revisions + len(self.faults)
-        return wrong == 0 and (self.mode == "at least once" or self.duplicates == 0)
+        """Whether there is no such reason."""
+        return not self.wrongs

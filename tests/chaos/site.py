@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ GROUP: Final = group_of("railclear", STAGES)
 USER: Final = "worker"
 SESSION_S: Final = 6.0
 READY_S: Final = 180.0
+WORDS_MAX: Final = 160
+NUMBERS: Final = re.compile(r"\d+")
 STARTS_MAX: Final = 5
 """A worker that ends more often before any fault never comes up."""
 
@@ -65,6 +68,16 @@ class Worker:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def written(self) -> int:
+        """Bytes of its log so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def wrote(self, since: int) -> str:
+        """Its log from there on."""
+        with self.log.open("rb") as file:
+            file.seek(since)
+            return file.read().decode(errors="replace")
 
 
 class Site:
@@ -191,6 +204,14 @@ class Site:
         """Exit code -> times."""
         return dict(sorted(Counter(str(code) for w in (*self.workers, *self.spare) for code in w.exits).items()))
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """Why workers ended by themselves, as their logs say -> times; numbers are left out."""
+        found = Counter[str]()
+        for worker in (*self.workers, *self.spare):
+            found.update(last_words(worker.wrote(0)) if worker.log.exists() else ())
+        return dict(sorted(found.items()))
+
     def said(self, bytes_max: int = 1500) -> str:
         """The ends of the workers' logs."""
         return "\n".join(f"--- {w.name} {w.exits}\n{tail(w.log)[-bytes_max:]}" for w in (*self.workers, *self.spare) if w.process is not None)
@@ -255,9 +276,11 @@ class Site:
         if failed:
             raise RuntimeError(f"{len(failed)} rights were not granted: {failed[0]}")
 
-    def rights(self, topic: str, *, granted: bool) -> None:
-        """Take the right to read (and see) a topic away, or give it back."""
-        these = [right(op, ResourceType.TOPIC, topic) for op in (ACLOperation.READ, ACLOperation.DESCRIBE)]
+    def rights(self, whom: str, *, granted: bool) -> None:
+        """Take the right to read (and see) a topic, `topic:NAME`, or to read the workers' group, `group`, away, or give it back."""
+        kind, _, name = whom.partition(":")
+        these = ([right(ACLOperation.READ, ResourceType.GROUP, GROUP)] if kind == "group" else
+                 [right(op, ResourceType.TOPIC, name) for op in (ACLOperation.READ, ACLOperation.DESCRIBE)])
         admin = self.quorum.admin()
         try:
             if granted:
@@ -266,6 +289,11 @@ class Site:
                 admin.delete_acls(these)
         finally:
             admin.close()
+
+
+def last_words(written: str) -> list[str]:
+    """The reasons in a worker's log for which it ended itself, without what is different every time."""
+    return [NUMBERS.sub("N", line[at:])[:WORDS_MAX].strip() for line in written.splitlines() if (at := max(line.find("FATAL "), line.find("REFUSED "))) >= 0]
 
 
 def right(operation: ACLOperation, kind: ResourceType, name: str) -> ACL:

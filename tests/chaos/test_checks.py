@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import msgspec
 import pytest
@@ -14,13 +13,10 @@ from agents.runner.clock import Clock
 from agents.runner.memory import Harness, SimulatedLog, Stateless
 from streams.effects import LogRecord
 from tests.chaos import checks
-from tests.chaos.checks import check, first_progress_s
+from tests.chaos.checks import check
 from tests.chaos.load import Message, messages
 from tests.chaos.logs import Logs
-from tests.chaos.plan import Row
 from tests.chaos.reference import folds
-from tests.chaos.report import merge
-from tests.chaos.scenarios import full
 from tests.sim.worlds import reference, topics
 from topics.events.outputs import BatchOutcomes
 
@@ -73,7 +69,9 @@ def test_a_sound_log_has_no_fault() -> None:
     found = check(log, sent, clock, chain(log, fullest(log, "clearance.history")))
     assert found.faults == []
     assert (found.lost, found.wrong_keys, found.backwards, found.repeated_revisions, found.duplicates) == (0, 0, 0, 0, 0)
+    assert (found.wrong_outputs, found.output_duplicates, found.interrupted) == (0, 0, 0)
     assert found.records > 1_000
+    assert found.outputs > 3_000
     assert any(m.poison for m in sent.values())
 
 
@@ -173,54 +171,3 @@ def test_outputs_published_twice_are_counted() -> None:
     said = msgspec.json.decode(record.value or b"", type=BatchOutcomes)
     log.parts[fullest(log, "outcomes.clearance")].append(record)
     assert checks.said_twice(log) == said.last - said.first + 1
-
-
-def test_progress_is_the_longest_wait_of_a_partition_after_a_fault() -> None:
-    log = Logs()
-    for offset, at in enumerate((1_000, 2_000, 3_000)):
-        log.add(LogRecord("clearance.in", 0, offset, at, b"k", b"{}", ()))
-    for last, at in ((0, 1_100), (2, 7_000)):
-        value = msgspec.json.encode(BatchOutcomes(stage="clearance", topic="clearance.in", partition=0, first=0, last=last, count=1, at=0))
-        log.add(LogRecord("outcomes.clearance", 0, last, at, b"", value, ()))
-    assert first_progress_s(log, [2_500]) == 4.5
-    assert first_progress_s(log, []) == 0.0
-    assert first_progress_s(log, [9_000]) == 0.0
-
-
-def _row(**more: Any) -> Row:
-    zeros = dict.fromkeys(("lost", "wrong_keys", "backwards", "repeated_revisions", "duplicates", "worker_restarts"), 0)
-    return Row(**{"name": "n", "mode": "at least once", "seconds": 1.0, "inputs": 9, "poison": 1, "records": 20, "first_progress_s": 1.0, **zeros, **more})
-
-
-def test_duplicates_are_well_at_least_once_and_a_fault_exactly_once() -> None:
-    assert _row(duplicates=3).well
-    assert not _row(duplicates=3, mode="exactly once").well
-    assert _row(mode="exactly once").well
-    assert not _row(faults=("a process still runs",)).well
-    assert not any(_row(**{name: 1}).well for name in ("lost", "wrong_keys", "backwards", "repeated_revisions"))
-
-
-def test_the_report_keeps_the_parts_of_others_and_replaces_a_row_of_the_same_run(tmp_path: Any) -> None:
-    path = tmp_path / "docs" / "reliability.json"
-    merge(path, [_row(), _row(name="m", lost=1)], {"lost": 3}, "v1")
-    whole = msgspec.json.decode(path.read_bytes())
-    whole["simulation"] = {"seeds": 200}
-    path.write_bytes(msgspec.json.encode(whole))
-    assert not whole["chaos"]["well"]
-    merge(path, [_row(name="m")], None, "v2")
-    whole = msgspec.json.decode(path.read_bytes())
-    assert whole["simulation"] == {"seeds": 200}
-    assert [(row["name"], row["lost"], row["version"]) for row in whole["chaos"]["rows"]] == [("n", 0, "v1"), ("m", 0, "v2")]
-    assert whole["chaos"]["stock_faust"]["lost"] == 3
-    assert whole["chaos"]["well"]
-
-
-def test_the_full_set_has_every_fault_in_the_modes_that_it_concerns() -> None:
-    done = {(act.do, act.whom.partition(":")[0], s.mode) for s in full() for act in s.acts}
-    for mode in ("at least once", "exactly once"):
-        assert {(do, whom, mode) for do, whom in (("kill", "worker"), ("freeze", "worker"), ("kill", "leader"), ("kill", "coordinator"), ("kill", "controller"),
-                                                  ("freeze", "leader"), ("join", "guest"), ("leave", "worker"), ("kill", "two brokers"))} <= done
-    assert {("stop", "postgres", "at least once"), ("freeze", "postgres", "at least once"), ("kill", "postgres", "at least once"),
-            ("revoke", "topic", "at least once")} <= done
-    assert len({(s.name, s.mode) for s in full()}) == len(full())
-    assert all(10 <= act.seconds <= 50 for s in full() for act in s.acts if act.do == "freeze" and act.whom.startswith(("leader", "coordinator")))

@@ -1,0 +1,321 @@
+"""What the outside was told: every publication on exactly the topics it belongs to, in order, and how often the same was said again.
+
+Of CLEARANCE the yardstick is `clearance.history`, of READINESS `train.readiness`, of restricted views `restricted.revisions`, of refusals the dead letters.
+A worker that is killed while it publishes leaves, at least once, a publication on some of its topics only; whoever takes over says the whole shipment again
+under a new revision. Such a gap is `interrupted`, not lost, and only where just that has happened.
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Final
+
+import msgspec
+
+from agents.runner.draft import REVISION_HEADER
+from streams.assess.say import times_of
+from streams.clearance import publish
+from streams.effects import LogRecord
+from streams.reference.model import Agreement
+from tests.chaos.logs import Logs
+from tests.sim.worlds import reference, topics
+from topics import registry
+from topics.events.outputs import Alert, ClearanceUpdate, DeadLetter, RefusalNotice, TrainReadiness
+from topics.registry import Kind
+
+OUTWARD: Final[tuple[Kind, ...]] = ("border", "office", "territory", "status")
+BESIDE: Final[tuple[Kind, ...]] = ("restricted", "restricted_status", "readiness", "refusals")
+"""What is looked at besides."""
+BORDERS: Final = ("EXIT", "ENTRY")
+
+Said = tuple[str, str, int]
+"""Shipment, side, revision; or run, "", revision."""
+
+
+class Told(msgspec.Struct):
+    """What the checks of outputs find."""
+
+    lost: list[str] = []
+    wrong: list[str] = []
+    """On a topic where it does not belong, or with another content."""
+    backwards: list[str] = []
+    outputs: int = 0
+    """Records on topics of the outside."""
+    duplicates: int = 0
+    """Records of CLEARANCE that say a revision again, or what was said last, under a new one."""
+    interrupted: int = 0
+
+
+class Publication(msgspec.Struct):
+    """One word of CLEARANCE about one side, with what was known of the route then."""
+
+    update: ClearanceUpdate
+    route: tuple[ClearanceUpdate, ...]
+    whole: bool
+    """The same step said every side of the route."""
+    next: Publication | None = None
+    """Of the next step about the shipment."""
+    again: bool = False
+    """It says what was said last."""
+
+    @property
+    def name(self) -> Said:
+        return self.update.shipment, self.update.side, self.update.revision
+
+
+# -- what must be where ----------------------------------------------------------------------------------------------------------
+def publications(history: Iterable[LogRecord], told: Told) -> dict[Said, Publication]:
+    """Every publication once, in order."""
+    steps: dict[str, dict[int, dict[str, ClearanceUpdate]]] = defaultdict(dict)
+    for r in history:
+        u = msgspec.json.decode(r.value or b"", type=ClearanceUpdate)
+        known = steps[u.shipment].setdefault(u.revision, {}).setdefault(u.side, u)
+        if known != u:
+            told.wrong.append(f"{r.topic}/{r.partition}/{r.offset}: {u.shipment} {u.side} has two contents of revision {u.revision}")
+    return {p.name: p for shipment in steps.values() for p in _steps(shipment)}
+
+
+def _steps(steps: dict[int, dict[str, ClearanceUpdate]]) -> Iterator[Publication]:
+    route: dict[str, ClearanceUpdate] = {}
+    before: list[Publication] = []
+    for said in steps.values():
+        last = {side: route.get(side) for side in said}
+        route |= said
+        for side in [side for side, u in route.items() if u.state == "CANCELLED" and "off_route" in u.flags]:
+            del route[side]
+        now = tuple(sorted(route.values(), key=lambda u: u.order))
+        these = [Publication(u, now, route.keys() <= said.keys(), again=_same(last[side], u)) for side, u in said.items()]
+        for one in before:
+            one.next = these[0]
+        before = these
+        yield from these
+
+
+def _same(old: ClearanceUpdate | None, new: ClearanceUpdate) -> bool:
+    """Nothing in it that a reader acts on has changed: CLEARANCE would not have said it, had it known that it had."""
+    return old is not None and publish.content(old) == publish.content(new) and not publish.moved(_times(old), _times(new), new.assessed_at)
+
+
+def _times(u: ClearanceUpdate) -> tuple[int | None, ...]:
+    return times_of(u.eta, tuple(f.due for f in u.filings))
+
+
+@cache
+def _exchange() -> tuple[tuple[Agreement, ...], dict[str, str]]:
+    known = reference()
+    return (tuple(a for _, a in sorted(known.agreements.items()) if a.kind == publish.EXCHANGE),
+            {code: a.union for code, a in known.authorities.items() if a.union})
+
+
+def _variants(u: ClearanceUpdate) -> list[tuple[Agreement, ...]]:
+    """Agreements that hold for this shipment. Whether one does that asks for the carrier's enrolment shows in the conditions of the sides that it is about;
+    of other sides it may or may not."""
+    rows = _exchange()[0]
+    free = tuple(a for a in rows if not (a.routes or a.goods or a.enrolment))
+    if free == rows:
+        return [rows]
+    if any(a.enrolment and c.name.lower().startswith(f"{a.enrolment}-") for a in rows for c in u.conditions):
+        return [rows]
+    return [free, rows]
+
+
+def due(p: Publication) -> dict[str, list[ClearanceUpdate | None]]:
+    """Topic -> what may stand there of this publication; None among it: perhaps nothing."""
+    u, found = p.update, dict[str, list[ClearanceUpdate | None]]()
+    for authority, topic in sorted(_readers(p)):
+        seen = [registry.for_reader(u, authority, rows, _exchange()[1]) for rows in _variants(u)]
+        if any(one is not None for one in seen):
+            found[topic] = seen
+    for party in u.carriers:
+        row = reference().parties.get(party)
+        if row is not None and row.role in registry.WITH_STATUS:
+            found[registry.status_topic(party)] = [u]
+    return found
+
+
+def _readers(p: Publication) -> set[tuple[str, str]]:
+    own = publish.authority_topic(p.update, reference())
+    if not own:
+        return set()
+    found = {(p.update.authority, own)}
+    if p.update.kind in BORDERS:
+        others: dict[str, ClearanceUpdate] = {}
+        for other in p.route:
+            if other.authority != p.update.authority and (other.authority not in others or other.crossing == p.update.crossing):
+                others[other.authority] = other
+        found |= {(a, t) for a, other in others.items() if other.kind in BORDERS and (t := publish.authority_topic(other, reference()))}
+    return found
+
+
+# -- what is there ---------------------------------------------------------------------------------------------------------------
+class Seen(msgspec.Struct):
+    """First appearances on a topic, and repeats."""
+
+    first: dict[Said, LogRecord] = {}
+    again: list[Said] = []
+    backwards: list[str] = []
+
+    def add(self, r: LogRecord, name: Said, top: dict[tuple[str, str], int]) -> None:
+        """`top`: highest revision by shipment and side so far in this partition."""
+        if name in self.first:
+            self.again.append(name)
+            return
+        self.first[name] = r
+        if name[2] < top.get(name[:2], 0):
+            self.backwards.append(f"{r.topic}/{r.partition}/{r.offset}: {name[0]} {name[1]} falls from revision {top[name[:2]]} to {name[2]}")
+        top[name[:2]] = max(name[2], top.get(name[:2], 0))
+
+
+def seen(logs: Logs, topic: str) -> Seen:
+    """Of a topic that carries statuses or readiness."""
+    found = Seen()
+    for (name, _), records in sorted(logs.parts.items()):
+        top: dict[tuple[str, str], int] = {}
+        for r in records if name == topic else ():
+            if r.value is not None:
+                found.add(r, _name(r), top)
+    return found
+
+
+class _Named(msgspec.Struct):
+    """What names a publication, whatever its type."""
+
+    revision: int
+    shipment: str = ""
+    side: str = ""
+    run: str = ""
+    type: str = ""
+
+
+def _name(r: LogRecord) -> Said:
+    named = msgspec.json.decode(r.value or b"", type=_Named)
+    return (named.run, "", named.revision) if named.type == "train.readiness" else (named.shipment, named.side, named.revision)
+
+
+# -- the checks ------------------------------------------------------------------------------------------------------------------
+def outputs(logs: Logs, *, excusable: bool) -> Told:
+    """All of it. `excusable`: CLEARANCE works at least once, so that a crash may leave a publication on some of its topics only."""
+    told = Told()
+    said = publications(logs.topic("clearance.history"), told)
+    names = [spec.name for kind in OUTWARD for spec in topics().by_kind(kind)]
+    found = {name: seen(logs, name) for name in (*names, "clearance.history", "clearance.status")}
+    told.outputs = sum(len(s.first) + len(s.again) for name, s in found.items() if name in names)
+    told.backwards += [text for name, s in found.items() if name != "clearance.status" for text in s.backwards]     # there checks.revisions looks
+    dues = {name: due(p) for name, p in said.items()}
+    _missing(said, dues, found, told, excusable=excusable)
+    for name in names:
+        _strays(name, found[name], said, dues, told, excusable=excusable)
+    _status(logs, said, told, excusable=excusable)
+    told.duplicates = sum(len([n for n in s.again if n[1]]) + sum(n in said and said[n].again for n in s.first) for s in found.values())
+    told.duplicates += _alerts_again(logs)
+    _readiness(logs, found, told)
+    _restricted(logs, told)
+    _refusals(logs, told)
+    return told
+
+
+Dues = dict[Said, dict[str, list[ClearanceUpdate | None]]]
+
+
+def _missing(said: dict[Said, Publication], dues: Dues, found: dict[str, Seen], told: Told, *, excusable: bool) -> None:
+    for name, p in said.items():
+        for topic, may in dues[name].items():
+            if name in found[topic].first or None in may:
+                continue
+            if excusable and p.next is not None and p.next.whole:
+                told.interrupted += 1
+            else:
+                told.lost.append(f"{topic} lacks revision {name[2]} of {name[0]} {name[1]}")
+
+
+def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, told: Told, *, excusable: bool) -> None:
+    for name, r in there.first.items():
+        if not name[1]:
+            continue  # readiness
+        where = f"{topic}/{r.partition}/{r.offset}: revision {name[2]} of {name[0]} {name[1]}"
+        if name not in said:
+            if excusable and _taken_back(name, said):
+                told.interrupted += 1
+            else:
+                told.wrong.append(f"{where} is not in clearance.history")
+        elif (may := dues[name].get(topic)) is None:
+            told.wrong.append(f"{where} does not belong here")
+        elif msgspec.json.decode(r.value or b"", type=ClearanceUpdate) not in may or r.key != name[0].encode():
+            told.wrong.append(f"{where} is not what its reader may see")
+
+
+def _taken_back(name: Said, said: dict[Said, Publication]) -> bool:
+    """The first step about this shipment that history has after this one said every side again."""
+    later = min((p for n, p in said.items() if n[0] == name[0] and n[2] > name[2]), key=lambda p: p.update.revision, default=None)
+    return later is not None and later.whole
+
+
+def _status(logs: Logs, said: dict[Said, Publication], told: Told, *, excusable: bool) -> None:
+    """What restores revisions is written first; every one of them is in the history, or was said again."""
+    for r in logs.topic("clearance.status"):
+        revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
+        shipment, _, side = (r.key or b"").decode().rpartition("|")
+        if revision and (shipment, side, revision) not in said:
+            if excusable and _taken_back((shipment, side, revision), said):
+                told.interrupted += 1
+            else:
+                told.lost.append(f"clearance.history lacks revision {revision} of {shipment} {side}")
+
+
+def _alerts_again(logs: Logs) -> int:
+    """Alerts of CLEARANCE that open what is open, or resolve what is resolved."""
+    last, again = dict[str, tuple[str, str]](), 0
+    for r in logs.topic(publish.ALERTS):
+        alert = msgspec.json.decode(r.value or b"", type=Alert)
+        if alert.side:
+            again += last.get(alert.key) == (alert.state, alert.severity)
+            last[alert.key] = (alert.state, alert.severity)
+    return again
+
+
+def _readiness(logs: Logs, found: dict[str, Seen], told: Told) -> None:
+    """READINESS works at least once in either mode: a revision that only one of its topics has is made good by a later one on both."""
+    said = {_name(r): msgspec.json.decode(r.value or b"", type=TrainReadiness) for r in logs.topic("train.readiness")}
+    there = {name: r.topic for s in found.values() for name, r in s.first.items() if not name[1]}
+    both = defaultdict[str, int](int)
+    for name in said.keys() & there.keys():
+        both[name[0]] = max(both[name[0]], name[2])
+    for name in sorted(said.keys() | there.keys()):
+        railway = said[name].railway if name in said else ""
+        row = reference().parties.get(railway)
+        mine = registry.status_topic(railway) if row is not None and row.role == "railway" else ""
+        if name in said and not mine:
+            continue
+        if name not in said or name not in there:
+            if both[name[0]] > name[2]:
+                told.interrupted += 1
+            else:
+                told.lost.append(f"{'train.readiness' if name not in said else mine} lacks revision {name[2]} of {name[0]}")
+        elif there[name] != mine:
+            told.wrong.append(f"{there[name]}: revision {name[2]} of {name[0]} belongs to {mine}")
+
+
+def _restricted(logs: Logs, told: Told) -> None:
+    """The last restricted view of each side has reached its authority."""
+    last: dict[tuple[str, str], ClearanceUpdate] = {}
+    for r in logs.topic(registry.RESTRICTED_REVISIONS):
+        if r.value is not None:
+            u = msgspec.json.decode(r.value, type=ClearanceUpdate)
+            last[u.shipment, u.side] = u
+    for u in last.values():
+        topic = registry.restricted_topic(u.authority)
+        if (u.shipment, u.side, u.revision) not in seen(logs, topic).first:
+            told.lost.append(f"{topic} lacks revision {u.revision} of {u.shipment} {u.side}")
+
+
+def _refusals(logs: Logs, told: Told) -> None:
+    """Whoever wrote what intake refused was told."""
+    parties = {spec.name: spec.party for spec in topics().inbound}
+    notices = {(r.topic, n.topic, n.partition, n.offset) for spec in topics().by_kind("refusals") for r in logs.topic(spec.name)
+               for n in (msgspec.json.decode(r.value or b"", type=RefusalNotice),)}
+    letters: Sequence[DeadLetter] = [msgspec.json.decode(r.value or b"", type=DeadLetter) for spec in topics().by_kind("dead_letters")
+                                     for r in logs.topic(spec.name)]
+    for x in letters:
+        if x.stage == "intake" and (topic := registry.refusals_topic(parties[x.topic]), x.topic, x.partition, x.offset) not in notices:
+            told.lost.append(f"{topic} does not say that {x.topic}/{x.partition}/{x.offset} was refused")

@@ -1,0 +1,233 @@
+"""The checks of what the outside was told: silent on a sound log, and each fault is found, deliberate drops of whole topics first of all."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from agents.runner.draft import REVISION_HEADER
+from streams.effects import LogRecord
+from tests.chaos.logs import Logs
+from tests.chaos.outputs import OUTWARD, Told, outputs
+from tests.chaos.test_checks import fullest, logs
+from tests.sim.worlds import topics
+from topics.events.outputs import ClearanceUpdate
+from topics.registry import RESTRICTED_REVISIONS
+
+Harm = Callable[[Logs], None]
+KINDS = {spec.name: spec.kind for spec in topics().topics.values()}
+BORDER, OTHER = "border.cn-kz-alashankou-dostyk.kz", "border.by-pl-brest-malaszewicze.pl"
+
+
+def every(kind: str) -> Harm:
+    """All that was sent to topics of a kind is gone."""
+    def harm(log: Logs) -> None:
+        found = [place for place in log.parts if KINDS[place[0]] == kind and log.parts[place]]
+        assert found, f"the sound log has nothing on topics of kind {kind}"
+        for place in found:
+            log.parts[place] = []
+
+    return harm
+
+
+def one(topic: str, at: int = 3) -> Harm:
+    def harm(log: Logs) -> None:
+        del log.parts[fullest(log, topic)][at]
+
+    return harm
+
+
+def moved(source: str, target: str) -> Harm:
+    """A record that is on one topic is on another, too."""
+    def harm(log: Logs) -> None:
+        records = log.parts.setdefault(fullest(log, target), [])
+        records.append(renumbered(log.parts[fullest(log, source)][0], len(records), target))
+
+    return harm
+
+
+def renumbered(r: LogRecord, offset: int, topic: str = "") -> LogRecord:
+    return msgspec.structs.replace(r, offset=offset, topic=topic or r.topic)
+
+
+def rewritten(topic: str, change: Callable[[ClearanceUpdate], ClearanceUpdate]) -> Harm:
+    def harm(log: Logs) -> None:
+        records = log.parts[fullest(log, topic)]
+        records[3] = changed(records[3], change)
+
+    return harm
+
+
+def changed(r: LogRecord, change: Callable[[ClearanceUpdate], ClearanceUpdate]) -> LogRecord:
+    return msgspec.structs.replace(r, value=msgspec.json.encode(change(msgspec.json.decode(r.value or b"", type=ClearanceUpdate))))
+
+
+def swapped(topic: str) -> Harm:
+    """The first two words about a side come in the wrong order."""
+    def harm(log: Logs) -> None:
+        records = log.parts[fullest(log, topic)]
+        first = msgspec.json.decode(records[0].value or b"", type=ClearanceUpdate)
+        other = next(i for i, r in enumerate(records) if i and (u := msgspec.json.decode(r.value or b"", type=ClearanceUpdate)).side == first.side
+                     and u.shipment == first.shipment)
+        records[0], records[other] = records[other], records[0]
+
+    return harm
+
+
+def told(harm: Harm, *, excusable: bool = True) -> Told:
+    log = logs()
+    harm(log)
+    return outputs(log, excusable=excusable)
+
+
+def test_a_sound_log_has_every_publication_where_it_belongs() -> None:
+    found = told(lambda log: None, excusable=False)
+    assert (found.lost, found.wrong, found.backwards, found.duplicates, found.interrupted) == ([], [], [], 0, 0)
+    assert found.outputs == sum(len(records) for place, records in logs().parts.items() if KINDS[place[0]] in OUTWARD)
+
+
+@pytest.mark.parametrize("kind", ["border", "office", "territory", "status", "refusals", "readiness"])
+def test_that_all_sends_to_a_kind_of_topic_are_lost_is_found(kind: str) -> None:
+    assert len(told(every(kind)).lost) > 3
+
+
+@pytest.mark.parametrize(("harm", "what", "words"), [
+    (one(BORDER), "lost", f"{BORDER} lacks revision"),
+    (one("status.ktz"), "lost", "status.ktz lacks revision"),
+    (one("office.pl"), "lost", "office.pl lacks revision"),
+    (one("clearance.history", -1), "lost", "clearance.history lacks revision"),
+    (one("clearance.history", -1), "wrong", "is not in clearance.history"),
+    (moved(BORDER, OTHER), "wrong", "does not belong here"),
+    (moved("clearance.history", "territory.ru"), "wrong", "does not belong here"),
+    (rewritten(BORDER, lambda u: msgspec.structs.replace(u, state="RELEASED", order=99)), "wrong", "is not what its reader may see"),
+    (rewritten("clearance.history", lambda u: msgspec.structs.replace(u, order=99)), "wrong", "is not what its reader may see"),
+    (swapped(BORDER), "backwards", "falls from revision"),
+    (swapped("clearance.history"), "backwards", "falls from revision"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_fault_is_found(harm: Harm, what: str, words: str) -> None:
+    log = logs()
+    harm(log)
+    found: list[str] = getattr(outputs(log, excusable=False), what)
+    assert any(words in text for text in found), found
+
+
+def test_a_revision_with_two_contents_is_found() -> None:
+    log = logs()
+    records = log.parts[fullest(log, "clearance.history")]
+    records.append(renumbered(changed(records[0], lambda u: msgspec.structs.replace(u, order=99)), len(records)))
+    assert any("two contents" in text for text in outputs(log, excusable=True).wrong)
+
+
+def test_a_record_that_is_there_again_is_a_duplicate() -> None:
+    log = logs()
+    for topic in (BORDER, "clearance.history"):
+        records = log.parts[fullest(log, topic)]
+        records.append(renumbered(records[0], len(records)))
+    assert outputs(log, excusable=False).duplicates == 2
+
+
+def same(r: LogRecord, u: ClearanceUpdate) -> bool:
+    said = msgspec.json.decode(r.value or b"{}")
+    return (said.get("shipment"), said.get("side"), said.get("revision")) == (u.shipment, u.side, u.revision)
+
+
+def copies(log: Logs, u: ClearanceUpdate, revision: int) -> list[tuple[tuple[str, int], LogRecord]]:
+    """This word as it is on all its topics, under another revision."""
+    found = []
+    for place, records in log.parts.items():
+        for r in records if KINDS[place[0]] in (*OUTWARD, "clearance_history", "clearance_status") else ():
+            if same(r, u):
+                headers = tuple((name, b"%d" % revision if name == REVISION_HEADER else value) for name, value in r.headers)
+                found.append((place, msgspec.structs.replace(changed(r, lambda u: msgspec.structs.replace(u, revision=revision)), headers=headers)))
+    return found
+
+
+def add(log: Logs, found: list[tuple[tuple[str, int], LogRecord]]) -> None:
+    for place, r in found:
+        log.parts[place].append(renumbered(r, len(log.parts[place])))
+
+
+def last_word(log: Logs) -> ClearanceUpdate:
+    return msgspec.json.decode(log.parts[fullest(log, "clearance.history")][-1].value or b"", type=ClearanceUpdate)
+
+
+def test_what_is_said_again_under_a_new_revision_is_a_duplicate_wherever_it_was_said() -> None:
+    """A tick or a sweep that was carried out twice has no outcome record that would tell."""
+    log = logs()
+    last = last_word(log)
+    more = copies(log, last, last.revision + 1)
+    assert {KINDS[name] for (name, _), _ in more} >= {"clearance_history", "clearance_status", "status"}
+    add(log, more)
+    found = outputs(log, excusable=False)
+    assert (found.lost, found.wrong, found.backwards) == ([], [], [])
+    assert found.duplicates == len(more)
+
+
+def test_an_alert_that_opens_again_is_a_duplicate() -> None:
+    log = logs()
+    records = log.parts[fullest(log, "ops.alerts")]
+    last = next(r for r in reversed(records) if b'"side":"' in (r.value or b""))
+    records.append(renumbered(last, len(records)))
+    assert outputs(log, excusable=False).duplicates == 1
+
+
+def cut_short(log: Logs, kind: str) -> int:
+    """A worker was killed when the last publication of a shipment was not yet on topics of a kind; its successor said every side again. Returns how many
+    outputs are missing."""
+    final = last_word(log)
+    last = {u.side: u for r in log.topic("clearance.history") for u in (msgspec.json.decode(r.value or b"", type=ClearanceUpdate),)
+            if u.shipment == final.shipment}
+    more = [one for u in last.values() for one in copies(log, u, final.revision + 1)]
+    missing = 0
+    for (name, _), records in log.parts.items():
+        if KINDS[name] == kind:
+            before = len(records)
+            records[:] = [r for r in records if not same(r, final)]
+            missing += before - len(records)
+    add(log, more)
+    return missing
+
+
+def test_what_a_crash_cut_short_and_the_successor_made_good_is_interrupted_and_nothing_is_excused_exactly_once() -> None:
+    log = logs()
+    missing = cut_short(log, "status")
+    assert missing > 0
+    found = outputs(log, excusable=True)
+    assert (found.lost, found.wrong, found.backwards) == ([], [], [])
+    assert found.interrupted == missing
+    assert found.duplicates > missing
+    assert len(outputs(log, excusable=False).lost) == missing
+
+
+def test_what_only_the_history_lacks_after_a_crash_is_interrupted_and_nothing_is_excused_exactly_once() -> None:
+    log = logs()
+    assert cut_short(log, "clearance_history") == 1
+    found = outputs(log, excusable=True)
+    assert (found.lost, found.wrong) == ([], [])
+    assert found.interrupted > 1
+    strict = outputs(log, excusable=False)
+    assert len(strict.lost) == 1
+    assert len(strict.wrong) == found.interrupted - 1
+
+
+def test_a_readiness_that_only_one_topic_has_is_made_good_by_a_later_one_and_the_last_is_not() -> None:
+    def without(which: int) -> Told:
+        log = logs()
+        place = fullest(log, "status.cr")
+        mine = [r for r in log.parts[place] if b'"train.readiness"' in (r.value or b"")]
+        assert len(mine) > 2
+        log.parts[place].remove(mine[which])
+        return outputs(log, excusable=False)
+
+    assert (without(0).lost, without(0).interrupted) == ([], 1)
+    assert len(without(-1).lost) == 1
+
+
+def test_a_restricted_view_that_its_authority_has_not_heard_of_is_lost() -> None:
+    log = logs()
+    view = msgspec.structs.replace(last_word(log), authority="KZ")
+    log.add(LogRecord(RESTRICTED_REVISIONS, 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
+    assert [text for text in outputs(log, excusable=True).lost if "restricted.kz lacks" in text]
+    log.add(LogRecord("restricted.kz", 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
+    assert outputs(log, excusable=True).lost == []

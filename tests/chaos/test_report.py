@@ -1,0 +1,177 @@
+"""Rows, their bounds, what the report keeps of them, and which scenarios there are."""
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams.effects import LogRecord
+from tests.chaos.carry import refusal
+from tests.chaos.logs import Logs
+from tests.chaos.plan import Row
+from tests.chaos.progress import progress
+from tests.chaos.report import REPORT, crashed, merge, prune, version
+from tests.chaos.scenarios import KILLS, TRANSACTION_S, exactly, full
+from tests.chaos.site import last_words
+from topics.events.outputs import BatchOutcomes
+
+
+def waiting_log() -> Logs:
+    log = Logs()
+    for offset, at in enumerate((1_000, 2_000, 3_000)):
+        log.add(LogRecord("clearance.in", 0, offset, at, b"k", b"{}", ()))
+    for last, at in ((0, 1_100), (2, 7_000)):
+        value = msgspec.json.encode(BatchOutcomes(stage="clearance", topic="clearance.in", partition=0, first=0, last=last, count=1, at=0))
+        log.add(LogRecord("outcomes.clearance", 0, last, at, b"", value, ()))
+    return log
+
+
+def test_progress_is_the_longest_wait_of_a_partition_after_a_fault() -> None:
+    log = waiting_log()
+    assert (progress(log, [2_500]).after_act, progress(log, [2_500]).in_all) == (4.5, 4.5)
+    assert progress(log, [2_500]).where == "clearance.in/0 after act 1 of 1"
+    assert progress(log, []).after_act == 0.0
+    assert progress(log, [9_000]).after_act == 0.0
+
+
+def test_an_act_before_the_last_one_ended_begins_the_wait_anew_and_the_sum_is_kept_apart() -> None:
+    found = progress(waiting_log(), [1_500, 5_500, 8_000])
+    assert (found.after_act, found.in_all, found.where) == (1.5, 5.0, "clearance.in/0 after act 2 of 3")
+
+
+def _row(**more: Any) -> Row:
+    zeros = dict.fromkeys(("lost", "wrong_keys", "backwards", "repeated_revisions", "duplicates", "worker_restarts"), 0)
+    return Row(**{"name": "n", "mode": "at least once", "seconds": 1.0, "inputs": 9, "poison": 1, "records": 20, "first_progress_s": 1.0, **zeros, **more})
+
+
+def test_duplicates_are_well_at_least_once_and_a_fault_exactly_once() -> None:
+    for name in ("duplicates", "output_duplicates"):
+        assert _row(**{name: 3}).well
+        assert _row(**{name: 3}, mode="exactly once").wrongs == (f"{name} 3",)
+    assert _row(mode="exactly once", interrupted=1).well, "READINESS works at least once in either mode"
+    assert not _row(faults=("a process still runs",)).well
+    assert not any(_row(**{name: 1}).well for name in ("lost", "wrong_keys", "wrong_outputs", "backwards", "repeated_revisions"))
+
+
+def test_a_row_that_took_longer_than_five_times_what_should_be_is_not_well() -> None:
+    assert KILLS.progress_s_max == 5 * KILLS.should_s
+    assert exactly(KILLS).should_s == KILLS.should_s + TRANSACTION_S
+    assert _row(first_progress_s=35.0, progress_s_max=35.0).well
+    late = _row(first_progress_s=35.1, progress_s_max=35.0, slowest="clearance.in/1 after act 8 of 8")
+    assert late.wrongs == ("no progress for 35.1 s, clearance.in/1 after act 8 of 8; at most 35 s",)
+    assert not late.well
+
+
+def _part(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())["chaos"]
+    return found
+
+
+def test_the_report_keeps_the_parts_of_others_and_the_row_of_another_version_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "reliability.json"
+    merge(path, [_row(), _row(name="m", lost=1)], {"lost": 3, "valid": 23, "ours_lost": 0}, "v1")
+    whole = msgspec.json.decode(path.read_bytes())
+    whole["simulation"] = {"seeds": 200}
+    path.write_bytes(msgspec.json.encode(whole))
+    assert not whole["chaos"]["well"]
+    merge(path, [_row(name="m")], None, "v2")
+    assert msgspec.json.decode(path.read_bytes())["simulation"] == {"seeds": 200}
+    part = _part(path)
+    assert [(row["name"], row["lost"], row["version"], row["runs"], row["failures"]) for row in part["rows"]] == [("n", 0, "v1", 1, 0), ("m", 0, "v2", 1, 0)]
+    assert part["stock_faust"]["lost"] == 3
+    assert part["well"]
+
+
+def test_a_run_that_failed_stays_until_it_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.json"
+    merge(path, [_row(lost=2, inputs=100)], None, "v1")
+    merge(path, [_row(inputs=100)], None, "v1")
+    row = _part(path)["rows"][0]
+    assert (row["runs"], row["failures"], row["lost"], row["sums"]["lost"], row["sums"]["inputs"]) == (2, 1, 0, 2, 200)
+    assert row["failed"][0]["reasons"] == ["lost 2"]
+    assert not _part(path)["well"]
+
+    whole = msgspec.json.decode(path.read_bytes())
+    whole["chaos"]["rows"][0]["failed"][0]["explained"] = "the machine was asleep"
+    path.write_bytes(msgspec.json.encode(whole))
+    merge(path, [_row()], None, "v1")
+    assert _part(path)["well"]
+    assert (_part(path)["rows"][0]["runs"], _part(path)["rows"][0]["failures"]) == (3, 1)
+
+
+def test_a_run_that_did_not_come_to_its_end_is_a_failed_run(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.json"
+    crashed(path, KILLS, TimeoutError("workers are not ready"), "v1")
+    assert (_part(path)["rows"][0]["runs"], _part(path)["rows"][0]["failures"], _part(path)["well"]) == (1, 1, False)
+    merge(path, [_row(name=KILLS.name, mode=KILLS.mode)], None, "v1")
+    row = _part(path)["rows"][0]
+    assert (row["runs"], row["failures"], row["well"]) == (2, 1, False)
+    assert "workers are not ready" in row["failed"][0]["reasons"][0]
+
+
+def test_a_full_run_drops_rows_of_other_versions(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.json"
+    merge(path, [_row(name="gone")], None, "v1")
+    merge(path, [_row()], None, "v2")
+    prune(path, "v2")
+    assert [row["name"] for row in _part(path)["rows"]] == ["n"]
+
+
+def test_every_single_figure_is_an_entry_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.json"
+    exact = _row(mode="exactly once", output_duplicates=4, first_progress_s=3.0, progress_s_max=50.0, slowest="x")
+    merge(path, [_row(duplicates=5, lost=2, backwards=1), exact], {"valid": 23, "lost": 14, "ours_lost": 0}, "v1")
+    merge(path, [_row(duplicates=2)], None, "v1")
+    found = _part(path)["figures"]
+    assert all({"value", "unit", "references", "ratio", "at_least", "aim", "met"} <= entry.keys() for entry in found.values())
+    assert {name: (entry["value"], entry["at_least"], entry["met"]) for name, entry in found.items()} == {
+        "messages lost": (2, 0, False), "keys with a wrong state, status or ledger": (0, 0, True), "outputs where they do not belong": (0, 0, True),
+        "states and revisions that go backwards": (1, 0, False), "revisions said twice": (0, 0, True), "runs that failed": (2, 0, False),
+        "duplicates, at least once": (7, None, True), "duplicates, exactly once": (0, 0, True), "output duplicates, at least once": (0, None, True),
+        "output duplicates, exactly once": (4, 0, False), "longest wait for progress after an act": (3, 50, True),
+        "messages lost in the crash test that stock Faust fails": (0, 0, True)}
+    assert found["messages lost in the crash test that stock Faust fails"]["references"] == {"stock Faust": 14}
+
+
+def test_a_report_that_has_changed_makes_it_no_other_version(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / REPORT).parent.mkdir()
+    (tmp_path / REPORT).write_text("{}")
+    (tmp_path / "code.py").write_text("")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    clean = version(tmp_path)
+    (tmp_path / REPORT).write_text('{"chaos":{}}')
+    assert version(tmp_path) == clean
+    assert "dirty" not in clean
+    (tmp_path / "code.py").write_text("x = 1")
+    assert version(tmp_path) == f"{clean}-dirty"
+
+
+def test_why_workers_ended_is_added_up_without_what_differs_every_time() -> None:
+    log = ("[2026-11-29 21:17:03,230] [3508] [CRITICAL] FATAL publish clearance.in/1: ProducerFenced('newer')\n[INFO] all well\n"
+           "[2026-11-29 21:18:03,231] [9] [CRITICAL] REFUSED to start: clearance.in: topic clearance.in does not exist")
+    assert last_words(log) == ["FATAL publish clearance.in/N: ProducerFenced('newer')", "REFUSED to start: clearance.in: topic clearance.in does not exist"]
+
+
+def test_only_a_line_that_names_what_is_refused_and_that_it_is_counts_as_noticed() -> None:
+    assert refusal("a\nNot authorized to read from topic clearance.in.\nb", "clearance.in") == "Not authorized to read from topic clearance.in."
+    assert refusal("GroupAuthorizationFailedError: railclear-1", "railclear-1")
+    assert not refusal("Not authorized to read from topic trains.in.", "clearance.in")
+    assert not refusal("lane clearance.in/0 is not restored\nFATAL the broker is away", "clearance.in")
+
+
+def test_the_full_set_has_every_fault_in_the_modes_that_it_concerns() -> None:
+    done = {(act.do, act.whom.partition(":")[0], s.mode) for s in full() for act in s.acts}
+    for mode in ("at least once", "exactly once"):
+        assert {(do, whom, mode) for do, whom in (("kill", "worker"), ("freeze", "worker"), ("kill", "leader"), ("kill", "coordinator"), ("kill", "controller"),
+                                                  ("freeze", "leader"), ("join", "guest"), ("leave", "worker"), ("kill", "two brokers"))} <= done
+        assert {("freeze", whom, mode) for whom in ("coordinator", "controller")} | {(do, "postgres", mode) for do in ("stop", "freeze", "kill")} <= done
+    assert {("revoke", "topic", "at least once"), ("revoke", "group", "at least once")} <= done
+    assert len({(s.name, s.mode) for s in full()}) == len(full())
+    assert all(10 <= act.seconds <= 50 for s in full() for act in s.acts if act.do == "freeze" and act.whom.startswith(("leader", "coordinator", "controller")))
