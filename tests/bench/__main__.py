@@ -15,7 +15,7 @@ from pathlib import Path
 from agents import reference as reference_files
 from agents.embedded.processes import EmbeddedError
 from streams.reference.model import Reference
-from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, whole
+from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, transactions, whole
 from tests.bench import positions as load
 from tests.bench.figures import DOCS, Figure, figure
 from tests.bench.page import save
@@ -87,9 +87,10 @@ def _telling(section: Callable[[Reference, argparse.Namespace, Callable[[str], N
     return lambda reference, options: section(reference, options, say)
 
 
-SECTIONS: dict[str, Section] = {"assess": assess, "pure": pure, "positions": positions, "facts": _telling(facts.section),
-                                "latency": _telling(latency.section), "ledger": _telling(ledger.section), "eos": _telling(eos.section),
-                                "live": _telling(whole.section)}
+SECTIONS: dict[str, Section] = {
+    "assess": assess, "pure": pure, "positions": positions, "facts": _telling(facts.section), "latency": _telling(latency.section),
+    "ledger": _telling(ledger.section), "eos": _telling(eos.section), "transactions": _telling(transactions.section), "live": _telling(whole.section),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--positions", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", type=Path, default=DOCS, help="where benchmarks.json, .md and .svg are written")
-    for module in (facts, latency, ledger, eos, whole):
+    for module in (facts, latency, ledger, eos, transactions, whole):
         module.arguments(parser)
     options = parser.parse_args(arguments)
     chosen = [name.strip() for name in options.only.split(",") if name.strip()]

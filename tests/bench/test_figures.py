@@ -108,7 +108,7 @@ def test_a_small_run_reaches_no_promise_and_misses_none() -> None:
 
 
 def test_every_promised_section_is_there_and_an_unknown_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"assess", "pure", "positions", "facts", "latency", "ledger", "eos", "live"} == set(SECTIONS)
+    assert {"assess", "pure", "positions", "facts", "latency", "ledger", "eos", "transactions", "live"} == set(SECTIONS)
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
     assert "no such section: nothing" in capsys.readouterr().err
