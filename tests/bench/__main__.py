@@ -15,9 +15,10 @@ from pathlib import Path
 from agents import reference as reference_files
 from agents.embedded.processes import EmbeddedError
 from streams.reference.model import Reference
-from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, whole
+from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, transactions, whole
 from tests.bench import positions as load
-from tests.bench.figures import DOCS, Figure, figure, save
+from tests.bench.figures import DOCS, Figure, figure
+from tests.bench.page import save
 from tests.bench.site import Failed
 from topics import registry
 
@@ -42,15 +43,16 @@ def positions(reference: Reference, options: argparse.Namespace) -> Found:
             intake = on_kafka.through_intake(runs, options.rounds)
         finally:
             runs.close()
+    often = options.rounds
     ratios = {"stock Faust": 20.0, "Quix Streams": 1.0}
     note = "the reference programs keep the last value of each key only: no route, milestone, ETA or account of every record"
     return {
         "positions through TRAINS": figure(trains.per_second, "/s", at_least=60_000, aim=100_000, references=beside,
-                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, note=note),
-        "positions through TRAINS, CPU": figure(trains.us_cpu, "us"),
-        "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB"),
-        "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside),
-        "positions from the railway's topic, CPU": figure(intake.us_cpu, "us"),
+                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, note=note),
+        "positions through TRAINS, CPU": figure(trains.us_cpu, "us", rounds=often),
+        "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB", rounds=often),
+        "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside, rounds=often),
+        "positions from the railway's topic, CPU": figure(intake.us_cpu, "us", rounds=often),
     }
 
 
@@ -60,7 +62,8 @@ def pure(reference: Reference, options: argparse.Namespace) -> Found:
     said = load.load_of(reference, trains=TRAINS, positions=24_000)
     trains = min(load.trains_cost(reference, said, partitions=4).us for _ in range(options.rounds))
     gate = min(load.intake_cost(reference, known, said).us for _ in range(options.rounds))
-    return {"TRAINS without a broker, CPU per position": figure(trains, "us"), "intake without a broker, CPU per position": figure(gate, "us")}
+    return {"TRAINS without a broker, CPU per position": figure(trains, "us", rounds=options.rounds),
+            "intake without a broker, CPU per position": figure(gate, "us", rounds=options.rounds)}
 
 
 def assess(reference: Reference, options: argparse.Namespace) -> Found:
@@ -68,10 +71,11 @@ def assess(reference: Reference, options: argparse.Namespace) -> Found:
     found = clearance.measure()
     one = sorted(found.one_side.items())
     return {
-        "assess, whole": figure(found.whole, "us", at_least=400, aim=150, smaller_is_better=True),
-        **{f"assess, one more fact: {name}": figure(us, "us", at_least=120, aim=50, smaller_is_better=True) for name, us in one},
-        "clearance facts in memory, another shipment each": figure(found.facts_cold, "/s of CPU", note="without a broker; decoded, assessed whole, encoded"),
-        "clearance facts in memory, ten per shipment": figure(found.ten, "/s of CPU"),
+        "assess, whole": figure(found.whole, "us", at_least=400, aim=150, smaller_is_better=True, rounds=clearance.WHOLE_ROUNDS),
+        **{f"assess, one more fact: {name}": figure(us, "us", at_least=120, aim=50, smaller_is_better=True, rounds=clearance.ROUNDS) for name, us in one},
+        "clearance facts in memory, another shipment each": figure(
+            found.facts_cold, "/s of CPU", rounds=clearance.PARTITION_ROUNDS, note="without a broker; decoded, assessed whole, encoded"),
+        "clearance facts in memory, ten per shipment": figure(found.ten, "/s of CPU", rounds=clearance.PARTITION_ROUNDS),
     }
 
 
@@ -83,9 +87,10 @@ def _telling(section: Callable[[Reference, argparse.Namespace, Callable[[str], N
     return lambda reference, options: section(reference, options, say)
 
 
-SECTIONS: dict[str, Section] = {"assess": assess, "pure": pure, "positions": positions, "facts": _telling(facts.section),
-                                "latency": _telling(latency.section), "ledger": _telling(ledger.section), "eos": _telling(eos.section),
-                                "live": _telling(whole.section)}
+SECTIONS: dict[str, Section] = {
+    "assess": assess, "pure": pure, "positions": positions, "facts": _telling(facts.section), "latency": _telling(latency.section),
+    "ledger": _telling(ledger.section), "eos": _telling(eos.section), "transactions": _telling(transactions.section), "live": _telling(whole.section),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--positions", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", type=Path, default=DOCS, help="where benchmarks.json, .md and .svg are written")
-    for module in (facts, latency, ledger, eos, whole):
+    for module in (facts, latency, ledger, eos, transactions, whole):
         module.arguments(parser)
     options = parser.parse_args(arguments)
     chosen = [name.strip() for name in options.only.split(",") if name.strip()]
@@ -114,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         except KeyboardInterrupt:
             say(f"interrupted in {name}; its servers are stopped, figures of earlier sections are kept")
             return 130
-        save(found, options.directory)
+        save(found, name, options.directory)
         for title, f in found.items():
             sign = "" if f.at_least is None else "✓ " if f.met else "✗ "
             print(f"{sign}{title}: {f.value:,.6g} {f.unit}" + (f" (promised {f.at_least:,.6g})" if f.at_least is not None else ""))

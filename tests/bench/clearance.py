@@ -28,7 +28,7 @@ from topics.identifiers import BadIdentifier, parse_container
 
 CORRIDOR = "WEST-A"
 NOW = ARRIVAL + HOUR
-ROUNDS = 5
+ROUNDS, WHOLE_ROUNDS, PARTITION_ROUNDS = 5, 15, 3
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -129,7 +129,7 @@ def assessments(reference: Reference, shipments: int = 40) -> tuple[float, dict[
     """(whole, one more fact of each kind after an assessment) in microseconds; facts in slot order, nothing written out."""
     pack, told = pack_of(reference), Told(west_a(reference))
     each = [(name_of(n), told.facts(name_of(n), box)) for n, box in enumerate(boxes(shipments))]
-    whole = best(lambda: [assess(s, facts, reference, (), NOW, pack, in_order=True) for s, facts in each], shipments, 3 * ROUNDS)
+    whole = best(lambda: [assess(s, facts, reference, (), NOW, pack, in_order=True) for s, facts in each], shipments, WHOLE_ROUNDS)
     before = [assess(s, facts, reference, (), NOW, pack, in_order=True) for s, facts in each]
     more: dict[str, float] = {}
     for name, fact in news(reference).items():
@@ -171,7 +171,7 @@ def per_second(reference: Reference, shipments: int, cache_bytes: int, per_shipm
     """Facts per second of CPU through a partition: of each shipment so many back to back, one message each."""
     told = {name: Told([fact]) for name, fact in news(reference).items()}
     found = 0.0
-    for round_ in range(3):
+    for round_ in range(PARTITION_ROUNDS):
         desk = Desk(reference, shipments, cache_bytes)
         messages = [(name_of(n), told[MIX[(n + round_ + k) % len(MIX)]].of(name_of(n), box))
                     for n, box in enumerate(desk.boxes) for k in range(per_shipment)]

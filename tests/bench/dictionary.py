@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if there := [path.name for path in paths.values() if path.exists()]:
         print(f"{', '.join(there)}: states may have been written with it, so it stays; take a higher number", file=sys.stderr)
         return 2
-    samples = defaultdict[str, list[bytes]](list)
+    samples = defaultdict[str, list[bytes | bytearray | memoryview]](list)
     for stage, data in states():
         samples[stage].append(data)
     FOLDER.mkdir(exist_ok=True)

@@ -1,8 +1,9 @@
 """`python -m tests.bench.exactly_once`: what transactions cost a stage, beside at-least-once in the same run on embedded Kafka.
 
 Every event has a key of its own, so each gives one state record, two outputs and a share of its batch's outcomes: the worst case, and
-that of CLEARANCE. Measured per variant: rate with a backlog, latency from sending to reading the output (readers ask for committed
-records only) and processor time per event at a steady rate, and for how long those readers see nothing new when one of two workers is killed.
+that of CLEARANCE. Measured per variant: rate with a backlog, from its first record until the last is committed and visible; latency from sending to
+reading the output (readers ask for committed records only) and processor time per event at a steady rate; and for how long those readers see nothing new
+when one of two workers is killed.
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,15 +25,23 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from kafka import TopicPartition
 
 from agents.embedded.jars import aot_file, cache_directory, class_path, kafka_version
 from agents.embedded.kafka import Broker
 from agents.transport.claim import TRANSACTION_TIMEOUT_MS
 from tests.agents.runner_toy import Add, Said
+from tests.bench import on_kafka, stopwatch
+from tests.bench.eos_worker import FIRST
 from tests.integration.runner_bench import Bench
+from topics import codec
 
 PARTITIONS = 4
+EVENTS = 150_000
+"""Of a backlog: a batch may hold 16,000 of a partition, and one or two of them say nothing."""
 PATIENCE_S = 60.0
+START_S, SLOWEST = 120.0, 500.0
+"""A backlog is waited for as long as a start takes, and as it takes at so many events a second."""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -68,10 +78,13 @@ class Reader:
         return self
 
     async def _read(self) -> None:
-        async for record in self.consumer:
-            now = time.perf_counter()
-            self.seen.setdefault(msgspec.json.decode(record.value or b"", type=Said).key, now)
-            self.order.append(now)
+        decoder = msgspec.json.Decoder(Said)
+        while True:
+            for records in (await self.consumer.getmany(timeout_ms=100)).values():
+                now = time.monotonic()
+                self.order += [now] * len(records)
+                for record in records:
+                    self.seen.setdefault(decoder.decode(record.value or b"").key, now)
 
     def has(self, count: int) -> bool:
         """So many keys were seen."""
@@ -83,9 +96,9 @@ class Reader:
         await self.consumer.stop()
 
 
-async def until(done: Callable[[], bool | Awaitable[bool]]) -> None:
+async def until(done: Callable[[], bool | Awaitable[bool]], seconds: float = PATIENCE_S) -> None:
     """Raises TimeoutError."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(seconds):
         while True:
             answer = done()
             if answer if isinstance(answer, bool) else await answer:
@@ -95,11 +108,11 @@ async def until(done: Callable[[], bool | Awaitable[bool]]) -> None:
 
 async def send(bench: Bench, first: int, count: int, rate: float) -> dict[str, float]:
     """Send events with keys of their own; `rate` a second, 0 = as fast as it goes. Returns when each was handed over."""
-    sent, begun = dict[str, float](), time.perf_counter()
+    sent, begun = dict[str, float](), time.monotonic()
     for number in range(first, first + count):
         if rate and number % 10 == 0:
-            await asyncio.sleep(max(0.0, begun + (number - first) / rate - time.perf_counter()))
-        sent[f"k{number}"] = time.perf_counter()
+            await asyncio.sleep(max(0.0, begun + (number - first) / rate - time.monotonic()))
+        sent[f"k{number}"] = time.monotonic()
         await bench.send(f"{bench.name}.in", f"k{number}", Add(id=number))
     await bench.producer.flush()
     return sent
@@ -115,14 +128,44 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def start(bench: Bench, variant: Variant, first: Path) -> None:
+    """A worker that notes in `first` when it takes its first record."""
+    settings = {"transaction_retry_ms": variant.retry_ms}
+    with (bench.logs / "worker-0.log").open("wb") as log:
+        bench.workers.append(subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.eos_worker", bench.bootstrap, bench.name, str(int(variant.exactly_once)), bench.name], cwd=on_kafka.ROOT,
+            stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(bench.logs), FIRST: str(first), "RAILCLEAR_TOY": msgspec.json.encode(settings).decode()}))
+
+
+async def backlog(bench: Bench, variant: Variant, reader: Reader, events: int) -> float:
+    """Events a second of a topic that is full before the worker starts: from the moment it takes the first record until its group's committed offsets are
+    at the end and a reader of committed records has every output. Between two outputs nothing is measured: a transaction shows a whole batch at once."""
+    topic, first = f"{bench.name}.in", bench.logs / "first"
+    await on_kafka.fill(bench.bootstrap, topic, [(f"k{n}".encode(), codec.encode(Add(id=n))) for n in range(events)], partitions=PARTITIONS)
+    start(bench, variant, first)
+    admin = bench.admin()
+    try:
+        parts = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+
+        async def done() -> bool:
+            return reader.has(events) and await asyncio.to_thread(stopwatch.committed, admin, bench.name, parts) >= events
+
+        await until(done, START_S + events / SLOWEST)
+        return rate_of(events, float(first.read_text()), time.monotonic())
+    finally:
+        admin.close()
+
+
+def rate_of(events: int, begun: float, ended: float) -> float:
+    """All events over all of the time: none is left out because it came first."""
+    return events / (ended - begun)
+
+
 async def steady(bench: Bench, variant: Variant, broker: Broker, events: int, rate: float, seconds: float) -> dict[str, float]:
     """A backlog, then a steady rate, with one worker."""
     async with Reader(bench) as reader:
-        await send(bench, 0, events, 0)
-        bench.worker(exactly_once=variant.exactly_once, transaction_retry_ms=variant.retry_ms)
-        await until(lambda: len(reader.seen) >= events)
-        times = sorted(reader.seen.values())
-        backlog = (events - events // 10) / (times[-1] - times[events // 10])
+        per_second = await backlog(bench, variant, reader, events)
         assert broker.process is not None, "it runs"
         before = cpu_s(bench.workers[0].pid), cpu_s(broker.process.pid)
         sent = await send(bench, events, int(rate * seconds), rate)
@@ -132,9 +175,8 @@ async def steady(bench: Bench, variant: Variant, broker: Broker, events: int, ra
     for worker in bench.workers:
         worker.terminate()
         worker.wait(PATIENCE_S)
-    said = bench.said_by_workers()
-    return {"events_per_s": round(backlog), "p50_ms": round(quantile(late, 0.5) * 1000, 1), "p99_ms": round(quantile(late, 0.99) * 1000, 1),
-            "worker_cpu_us": round(worker_us), "broker_cpu_us": round(broker_us), "not_enough_replicas": said.count("NotEnoughReplicas")}
+    return {"events_per_s": round(per_second), "p50_ms": round(quantile(late, 0.5) * 1000, 1), "p99_ms": round(quantile(late, 0.99) * 1000, 1),
+            "worker_cpu_us": round(worker_us), "broker_cpu_us": round(broker_us), "not_enough_replicas": bench.logged().count("NotEnoughReplicas")}
 
 
 async def stall(bench: Bench, variant: Variant, rate: float) -> dict[str, float]:
@@ -150,7 +192,7 @@ async def stall(bench: Bench, variant: Variant, rate: float) -> dict[str, float]
         if variant.exactly_once:
             faults.append(("open_transaction_silence_s", 26.0, _leave_open))
         for number, (name, seconds, fault) in enumerate(faults, 1):
-            begun, before = time.perf_counter(), len(reader.seen)
+            begun, before = time.monotonic(), len(reader.seen)
             doing = asyncio.create_task(_after(2.0, fault(bench)))
             sent = await send(bench, number * 100_000, int(rate * seconds), rate)
             await doing
@@ -199,8 +241,8 @@ async def measure(variant: Variant, broker: Broker, options: argparse.Namespace)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--what", choices=("steady", "stall", "all"), default="all")
-    parser.add_argument("--rounds", type=int, default=2, help="each variant once per round, in turn")
-    parser.add_argument("--events", type=int, default=15_000, help="of the backlog")
+    parser.add_argument("--rounds", type=int, default=3, help="each variant once per round, in turn")
+    parser.add_argument("--events", type=int, default=EVENTS, help="of the backlog")
     parser.add_argument("--rate", type=float, default=1000.0, help="events a second of the steady part; a quarter of it while workers are killed")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--only", default="", help="a part of the names of the variants to run")

@@ -3,15 +3,18 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
+from kafka import TopicPartition
 
+from streams.clearance.publish import HISTORY
 from streams.reference.model import Reference
 from tests.bench import clearance, stopwatch
 from tests.bench.figures import Figure, figure
 from tests.bench.on_kafka import Row
 from tests.bench.site import Failed, Say, Site
+from tests.bench.visible import offsets
 from topics import registry
 from topics.facts import MINUTE, Fact
 
@@ -70,10 +73,11 @@ def _newer(fact: Fact, turn: int) -> Fact:
     return msgspec.structs.replace(fact, at=fact.at + turn, version=fact.version + turn, id=f"{fact.id}/{turn}" if fact.id else "", value=value)
 
 
-def timed(site: Site, rows: Sequence[Row], before: int) -> stopwatch.Timing:
-    """New workers, restored and with nothing decoded, get all rows at once; from then until all is committed beyond `before`. Raises Failed."""
+def timed(site: Site, rows: Sequence[Row], before: int, env: Mapping[str, str] | None = None) -> stopwatch.Timing:
+    """New workers, restored and with nothing decoded, get all rows at once; from then until all is committed beyond `before` and readers of committed
+    records have it. Raises Failed."""
     for _ in range(WORKERS):
-        site.worker(STAGES, *CLOCK, "--clock-origin", str(time.time_ns() // 1000), env=OFTEN)
+        site.worker(STAGES, *CLOCK, "--clock-origin", str(time.time_ns() // 1000), env={**OFTEN, **(env or {})})
     site.wait()
     cpu, begun = site.cpu_s(), time.monotonic()
     site.fill(TOPIC, rows)
@@ -81,7 +85,7 @@ def timed(site: Site, rows: Sequence[Row], before: int) -> stopwatch.Timing:
     while True:
         site.check()
         done, seconds = sum(site.committed(STAGES).values()) - before, time.monotonic() - begun
-        if measured is None and done and (done >= len(rows) or seconds > LIMIT_S):
+        if measured is None and done and ((done >= len(rows) and visible(site)) or seconds > LIMIT_S):
             measured = stopwatch.Timing(done, seconds, site.cpu_s() - cpu, site.rss_mb())
         if done >= len(rows) and measured is not None:
             break                                # also where the limit has ended the measurement: the next round begins with nothing waiting
@@ -90,6 +94,12 @@ def timed(site: Site, rows: Sequence[Row], before: int) -> stopwatch.Timing:
         time.sleep(POLL_S)
     site.stop_workers()
     return measured
+
+
+def visible(site: Site) -> bool:
+    """Does no reader of committed records lack any word of CLEARANCE's history?"""
+    stable, ends = offsets(site.admin, [TopicPartition(HISTORY, n) for n in range(site.partitions_of(HISTORY))])
+    return all(stable[tp] >= end for tp, end in ends.items())
 
 
 def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
@@ -107,8 +117,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
                 say(f"{name}: {timing.per_second:,.0f}/s, {timing.us_cpu:,.0f} us CPU")
                 if name not in best or timing.per_second > best[name].per_second:
                     best[name] = timing
-        published = sum(site.ends([registry.border_topic(c, a) for c in reference.corridors[clearance.CORRIDOR].crossings
-                                   for a in _ends(reference, c) if registry.border_topic(c, a) in site.known.topics]).values())
+        published = sum(site.ends(borders_of(site)).values())
         if not published:
             raise Failed("CLEARANCE has told no border anything")
     note = f"{WORKERS} workers with CLEARANCE only; decoded cold, assessed, state and updates durable, offsets committed; {facts.cold:,} facts a round"
@@ -121,6 +130,8 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     }
 
 
-def _ends(reference: Reference, crossing: str) -> tuple[str, str]:
-    row = reference.crossings[crossing]
-    return row.a_authority, row.b_authority
+def borders_of(site: Site) -> list[str]:
+    """Topics of the borders on the corridor of these shipments."""
+    rows = [site.reference.crossings[crossing] for crossing in site.reference.corridors[clearance.CORRIDOR].crossings]
+    topics = [registry.border_topic(row.id, side) for row in rows for side in (row.a_authority, row.b_authority)]
+    return [topic for topic in topics if topic in site.known.topics]

@@ -1,17 +1,35 @@
-"""What a benchmark says: one entry per single figure, with its limits and what ran beside it, as JSON, as a page and as a plot."""
+"""What a benchmark says: one entry per single figure, with its limits, what ran beside it, when, of which version and how often, as JSON.
+
+`docs/benchmarks.json` has one entry per figure and one more, `_machine`: what the last run ran on. A figure that was kept from a run elsewhere names
+in `elsewhere` what was different there.
+"""
 from __future__ import annotations
 
 import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from tests.bench.machine import revision
+
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-BAR, TEXT = 420, 250
+MACHINE = "_machine"
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When a measurement ended."""
+
+    at: str
+    """UTC, by the minute."""
+    load_average: float
+    """Of the machine over the minute before."""
+
+
+def now() -> Moment:
+    """This one. A section whose figures come from different minutes takes it at the end of each."""
+    return Moment(f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", round(os.getloadavg()[0], 2))
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -22,6 +40,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     references: dict[str, float] = {}
     """Reference program -> the same figure of it, in the same run."""
     ratio: dict[str, float] = {}
+    """Reference -> how many times as good railclear is."""
     at_least: float | None = None
     """Limit that is promised; None: measured without a promise."""
     aim: float | None = None
@@ -29,20 +48,31 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Reference -> ratio that is promised."""
     met: bool = True
     """Is everything promised reached?"""
-    load: float = 0.0
-    """Load average of the machine over the minute before the end of the measurement."""
+    rounds: int = 1
+    """It is the best of so many."""
+    at: str = ""
+    """When it was measured, UTC. Empty: before that was kept."""
+    load_average: float = 0.0
+    """Of the machine over the minute before the end of the measurement."""
+    version: str = ""
+    """Of railclear, by `git describe`."""
+    section: str = ""
+    elsewhere: dict[str, str] = {}
+    """What was different where it was measured from what `_machine` says; empty value: not known then."""
     note: str = ""
 
 
 def figure(value: float, unit: str, *, at_least: float | None = None, aim: float | None = None, references: Mapping[str, float] | None = None,
-           least_ratios: Mapping[str, float] | None = None, smaller_is_better: bool = False, note: str = "") -> Figure:
-    """Compares with the limits. Ratios say how many times as good railclear is."""
-    beside = dict(references or {})
+           least_ratios: Mapping[str, float] | None = None, smaller_is_better: bool = False, rounds: int = 1, when: Moment | None = None,
+           note: str = "") -> Figure:
+    """Compares with the limits. Ratios say how many times as good railclear is. `when`: now, if nothing is said."""
+    beside, when = dict(references or {}), when or now()
     ratio = {name: (other / value if smaller_is_better else value / other) for name, other in beside.items() if other and value}
     reached = at_least is None or (value <= at_least if smaller_is_better else value >= at_least)
     reached = reached and all(ratio.get(name, 0.0) >= least for name, least in (least_ratios or {}).items())
-    return Figure(value=_short(value), unit=unit, references={n: _short(v) for n, v in beside.items()}, ratio={n: round(r, 3) for n, r in ratio.items()},
-                  at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), met=reached, load=round(os.getloadavg()[0], 2), note=note)
+    return Figure(value=_short(value), unit=unit, references={n: _short(v) for n, v in beside.items()}, ratio={n: _short(r) for n, r in ratio.items()},
+                  at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), met=reached, rounds=rounds, at=when.at,
+                  load_average=when.load_average, version=revision(), note=note)
 
 
 def unpromised(found: Mapping[str, Figure], why: str) -> dict[str, Figure]:
@@ -55,71 +85,19 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def machine() -> str:
-    """What it ran on, versions included."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("faust-streaming", "aiokafka", "msgspec", "asyncpg"))
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
-
-
-def save(found: Mapping[str, Figure], directory: Path = DOCS) -> None:
-    """`benchmarks.json` (figures of other runs stay), `benchmarks.svg` and `benchmarks.md`."""
+def read(directory: Path = DOCS) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The figures that are kept, and the machine of the run that wrote them last."""
     file = directory / "benchmarks.json"
-    kept = msgspec.json.decode(file.read_bytes(), type=dict[str, Figure]) if file.exists() else {}
-    every = {**kept, **found}
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(dict(sorted(every.items()))), indent=2) + b"\n")
-    (directory / "benchmarks.svg").write_text(plot(every), encoding="utf-8")
-    (directory / "benchmarks.md").write_text(page(every), encoding="utf-8")
+    raw = msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw]) if file.exists() else {}
+    of = msgspec.json.decode(raw.pop(MACHINE), type=dict[str, str]) if MACHINE in raw else {}
+    return {name: msgspec.json.decode(one, type=Figure) for name, one in raw.items()}, of
 
 
-def page(figures: Mapping[str, Figure]) -> str:
-    """The page."""
-    lines = ["# Benchmarks", "",
-             f"Written by `make bench`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {machine()}, the broker on the same cores; best of three.", "",
-             "A machine like this is noisy: ratios to what ran beside it in the same run say more than figures alone.",
-             "`load` is the load average of that minute.", "", "![Figures against their limits](benchmarks.svg)", "",
-             "| What | Measured | At least | Aim | Met | Load | Beside it (ratio) |", "|---|---|---|---|---|---|---|"]
-    for name, f in sorted(figures.items()):
-        beside = ", ".join(f"{n} {v:,.6g} (×{f.ratio.get(n, 0):.3g})" for n, v in f.references.items())
-        promised = "" if f.at_least is None else f"{f.at_least:,.6g}"
-        promised += "".join(f"; ×{r:g} {n}" for n, r in f.least_ratios.items())
-        verdict = ("yes" if f.met else "**no**") if f.at_least is not None or f.least_ratios else "–"
-        lines.append(f"| {name} | {f.value:,.6g} {f.unit} | {promised} | {'' if f.aim is None else f'{f.aim:,.6g}'} | {verdict} | {f.load:g} | {beside} |")
-    notes = [f"- {name}: {f.note}" for name, f in sorted(figures.items()) if f.note]
-    return "\n".join([*lines, "", *notes]) + "\n"
-
-
-def plot(figures: Mapping[str, Figure]) -> str:
-    """Bars of how much of its limit each figure reaches, as SVG; blue reaches it, orange with a cross does not."""
-    rows = [(name, share) for name, f in sorted(figures.items()) if f.at_least for share in [_share(f)]]
-    height = 30 + 22 * len(rows)
-    top = max([1.5, *(share for _, share in rows)])
-    top = min(top, 4.0)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{TEXT + BAR + 90}" height="{height}" font-family="sans-serif" font-size="11">',
-           f'<rect width="100%" height="100%" fill="white"/><text x="{TEXT}" y="14">share of the promised figure (longer is better; line = promised)</text>']
-    for n, (name, share) in enumerate(rows):
-        y, wide = 22 + 22 * n, BAR * min(share, top) / top
-        good = share >= 1
-        out.append(f'<text x="{TEXT - 6}" y="{y + 12}" text-anchor="end">{_escaped(name)}</text>'
-                   f'<rect x="{TEXT}" y="{y}" width="{wide:.1f}" height="16" fill="{"#0072B2" if good else "#E69F00"}"/>'
-                   f'<text x="{TEXT + wide + 4:.1f}" y="{y + 12}">{"✓" if good else "✗"} ×{share:.2f}</text>')
-    line = TEXT + BAR / top
-    out.append(f'<line x1="{line:.1f}" x2="{line:.1f}" y1="20" y2="{height - 4}" stroke="black"/></svg>')
-    return "\n".join(out) + "\n"
-
-
-def _share(f: Figure) -> float:
-    assert f.at_least is not None, "only figures with a limit are drawn"
-    if f.unit in SMALLER:
-        return f.at_least / f.value if f.value > 0 else SHARE_MAX       # nothing at all, or less than before
-    return f.value / f.at_least
-
-
-SHARE_MAX = 99.0
-
-
-SMALLER: Sequence[str] = ("us", "ms", "s", "MB", "GB", "%")
-"""Units of which less is better."""
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def merged(kept: Mapping[str, Figure], was: Mapping[str, str], found: Mapping[str, Figure], is_: Mapping[str, str], section: str) -> dict[str, Figure]:
+    """All figures after a section has run: its own are new, those of the others stay and say what was different where they were measured."""
+    every = {}
+    for name, f in kept.items():
+        if f.section != section:
+            ran_on = {**was, **f.elsewhere} if was else {}
+            every[name] = msgspec.structs.replace(f, elsewhere={k: v for k, v in ran_on.items() if is_.get(k) != v})
+    return {**every, **{name: msgspec.structs.replace(f, section=section) for name, f in found.items()}}

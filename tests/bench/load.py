@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -275,8 +275,9 @@ def evidence_of(update: bytes) -> set[str]:
 class BorderReader:
     """Reads every border's topic as customs would, committed records only; notes when each piece of evidence was first seen."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, site: Site, begin: Literal["earliest", "latest"] = "earliest") -> None:
+        """`begin`: with what was said long ago, or only with what is said from now on."""
+        self.site, self._begin = site, begin
         self.seen: dict[str, float] = {}
         self.updates = 0
         self.last = 0.0
@@ -285,9 +286,11 @@ class BorderReader:
 
     async def __aenter__(self) -> BorderReader:
         topics = [spec.name for spec in self.site.known.by_kind("border")]
-        self.consumer = AIOKafkaConsumer(*topics, bootstrap_servers=self.site.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed",
+        self.consumer = AIOKafkaConsumer(*topics, bootstrap_servers=self.site.bootstrap, auto_offset_reset=self._begin, isolation_level="read_committed",
                                          fetch_max_wait_ms=100)
         await self.consumer.start()
+        for tp in self.consumer.assignment() if self._begin == "latest" else ():
+            await self.consumer.position(tp)             # or what is said before the first fetch would be left out
         self._task = asyncio.create_task(self._read())
         return self
 

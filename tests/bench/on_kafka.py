@@ -32,7 +32,8 @@ PARTITIONS = 4
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUIX = ROOT / ".venv-bench" / "bin" / "python"
 HERE = Path(__file__).resolve().parent / "reference"
-SESSION = {"RAILCLEAR_SESSION_TIMEOUT_S": "10", "RAILCLEAR_COMMIT_INTERVAL_S": "0.5"}
+SESSION_S = 10
+SESSION = {"RAILCLEAR_SESSION_TIMEOUT_S": str(SESSION_S), "RAILCLEAR_COMMIT_INTERVAL_S": "0.5"}
 Row = tuple[bytes, bytes]
 
 

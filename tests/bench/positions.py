@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from stdnum import iso6346
@@ -33,6 +33,7 @@ HISTORY_MINUTES = 45
 """How often a train has reported before the benchmark begins."""
 TWICE, LATE, ASTRAY = 0.01, 0.02, 0.002
 SPEED_KMH = (35.0, 55.0)
+E = TypeVar("E", bound=Event)
 
 
 class Load(NamedTuple):
@@ -57,16 +58,14 @@ class _Train:
         self.hours = rng.uniform(2, 0.9 * self.line.length_km / self.kmh)
         """How long it has been under way."""
 
-    def event(self, kind: type[Event], at: int, name: str, **more: object) -> Event:
-        return kind(source=self.ref.railway, id=f"{self.n}-{name}", event_time=instant(at), train=self.ref, **more)  # type: ignore[call-arg]
+    def event(self, kind: Callable[..., E], at: int, name: str, **more: object) -> E:
+        return kind(source=self.ref.railway, id=f"{self.n}-{name}", event_time=instant(at), train=self.ref, **more)
 
     def position(self, at: int, begins: int, name: str, rng: random.Random, *, astray: bool = False) -> PositionReported:
         km = self.kmh * (self.hours + (at - begins) / 60 / MINUTE)
         lat, lon = _point(self.line, km)
         lat, lon = (lat + 9.0, lon) if astray else (lat + rng.uniform(-2e-3, 2e-3), lon + rng.uniform(-2e-3, 2e-3))
-        said = self.event(PositionReported, at, name, lat=round(lat, 6), lon=round(lon, 6), speed_kmh=round(self.kmh + rng.uniform(-5, 5), 1))
-        assert isinstance(said, PositionReported)
-        return said
+        return self.event(PositionReported, at, name, lat=round(lat, 6), lon=round(lon, 6), speed_kmh=round(self.kmh + rng.uniform(-5, 5), 1))
 
     def before(self, begins: int, rng: random.Random) -> Iterator[Event]:
         leaves = begins - int(self.hours * 60 * MINUTE)
@@ -100,7 +99,7 @@ def load_of(reference: Reference, *, trains: int = 1_300, positions: int = 12_00
     lines = [line for line in lines if line.stops[0].country in railways]
     begins = START + 40 * 24 * 60 * MINUTE
     running = [_Train(n, rng, reference, lines) for n in range(trains)]
-    before = [(t.key, e) for t in running for e in t.before(begins, rng)]
+    before: list[tuple[str, Event]] = [(t.key, e) for t in running for e in t.before(begins, rng)]
     found: list[tuple[float, str, PositionReported]] = []
     step = every_seconds * 1e6
     for n in range(math.ceil(positions / trains)):
@@ -155,8 +154,8 @@ def trains_cost(reference: Reference, load: Load, *, batch: int = 3_000, partiti
     if around is not None:
         around()
     begun, outputs, size = time.process_time(), 0, 0
-    for n, part in work:
-        for effect in lanes[n].batch(part):
+    for n, batched in work:
+        for effect in lanes[n].batch(batched):
             if isinstance(effect, Publish):
                 outputs += len(effect.sends)
             elif isinstance(effect, PutState):

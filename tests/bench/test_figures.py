@@ -2,33 +2,92 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from agents.embedded.jars import kafka_version
 from streams.simulate import SimOptions
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
+from tests.bench import machine as of_machine
 from tests.bench.__main__ import SECTIONS, main
-from tests.bench.figures import Figure, figure, save, unpromised
+from tests.bench.figures import Moment, figure, merged, read, unpromised
+from tests.bench.machine import quix_version, revision
 from tests.bench.names import Names, Recorder
+from tests.bench.page import page, save
 from tests.sim.worlds import START, reference
 from topics.identifiers import parse_container, parse_mrn, parse_shipment_id
 
 
-def written(directory: Path) -> dict[str, Figure]:
-    return msgspec.json.decode((directory / "benchmarks.json").read_bytes(), type=dict[str, Figure])
-
-
-def test_figures_of_other_runs_stay_and_the_page_and_the_plot_name_each(tmp_path: Path) -> None:
-    save({"rate": figure(2_000, "/s", at_least=1_500)}, tmp_path)
-    save({"wait": figure(0.5, "s", at_least=1, smaller_is_better=True, note="of one run"), "rate": figure(1_000, "/s", at_least=1_500)}, tmp_path)
-    assert {name: (f.value, f.met) for name, f in written(tmp_path).items()} == {"rate": (1_000, False), "wait": (0.5, True)}
-    page, plot = (tmp_path / "benchmarks.md").read_text(), (tmp_path / "benchmarks.svg").read_text()
-    assert "| rate | 1,000 /s | 1,500 |" in page
-    assert "- wait: of one run" in page
+def test_figures_of_other_sections_stay_and_the_page_and_the_plot_name_each(tmp_path: Path) -> None:
+    save({"rate": figure(2_000, "/s", at_least=1_500)}, "facts", tmp_path)
+    save({"wait": figure(0.5, "s", at_least=1, smaller_is_better=True, rounds=3, note="of one run")}, "live", tmp_path)
+    found, _ = read(tmp_path)
+    assert {name: (f.value, f.met, f.section, f.rounds) for name, f in found.items()} == {"rate": (2_000, True, "facts", 1), "wait": (0.5, True, "live", 3)}
+    text, plot = (tmp_path / "benchmarks.md").read_text(), (tmp_path / "benchmarks.svg").read_text()
+    assert "| rate | 2,000 /s | 1,500 |" in text
+    assert "- All: of one run" in text
+    assert text.index("## Clearance facts on Kafka") < text.index("| rate |") < text.index("## Live operation") < text.index("| wait |")
     assert plot.count("<rect x=") == 2
+
+
+def test_a_section_that_runs_again_leaves_nothing_of_what_it_said_before(tmp_path: Path) -> None:
+    save({"rate": figure(2_000, "/s"), "rate as it was called": figure(9, "/s")}, "facts", tmp_path)
+    save({"rate": figure(1_000, "/s")}, "facts", tmp_path)
+    assert {name: f.value for name, f in read(tmp_path)[0].items()} == {"rate": 1_000}
+
+
+def test_each_figure_says_when_it_was_measured_of_which_version_and_on_what(tmp_path: Path) -> None:
+    save({"rate": figure(2_000, "/s", when=Moment("2026-11-28T10:00Z", 1.5)), "wait": figure(1, "s")}, "facts", tmp_path)
+    found, ran_on = read(tmp_path)
+    assert (found["rate"].at, found["rate"].load_average) == ("2026-11-28T10:00Z", 1.5)
+    assert found["wait"].at > "2026-11-28T10:00Z"
+    assert found["rate"].version == found["wait"].version == revision()
+    assert {"processor", "cores", "memory", "system", "Python", "faust-streaming", "aiokafka", "msgspec", "asyncpg", "Kafka", "Java", "Kafka Streams",
+            "Quix Streams"} <= ran_on.keys()
+    assert all(ran_on.values())
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert f"Kafka {kafka_version()}" in text
+    assert f"Measured 2026-11-28T10:00Z to {found['wait'].at}" in text
+
+
+def test_a_figure_kept_from_elsewhere_says_what_was_different_there() -> None:
+    old, new = {"Kafka": "4.3", "cores": "8", "Python": "3.11"}, {"Kafka": "4.4", "cores": "2", "Python": "3.11"}
+    first = merged({}, {}, {"rate": figure(2_000, "/s")}, old, "facts")
+    second = merged(first, old, {"wait": figure(1, "s")}, new, "live")
+    assert second["rate"].elsewhere == {"Kafka": "4.3", "cores": "8"}
+    assert second["wait"].elsewhere == {}
+    assert merged(second, new, {}, {**new, "Kafka": "4.5"}, "live")["rate"].elsewhere == {"Kafka": "4.3", "cores": "8"}
+    assert merged(second, new, {}, old, "live")["rate"].elsewhere == {}
+    assert "elsewhere: Kafka 4.3, cores 8" in page(second, new)
+
+
+def test_the_report_itself_makes_no_version_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    for name in ("docs/benchmarks.json", "docs/benchmarks.md", "streams/rules.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    monkeypatch.setattr(of_machine, "ROOT", tmp_path)
+    for name in ("docs/benchmarks.json", "docs/benchmarks.md"):
+        (tmp_path / name).write_text("2")
+    clean = revision.__wrapped__()
+    (tmp_path / "streams/rules.py").write_text("2")
+    assert clean
+    assert not clean.endswith("-dirty")
+    assert revision.__wrapped__() == f"{clean}-dirty"
+
+
+def test_the_version_of_quix_streams_is_read_from_its_own_environment(tmp_path: Path) -> None:
+    assert quix_version(tmp_path) == "not installed"
+    (tmp_path / "lib/python3.11/site-packages/quixstreams-3.2.1.dist-info").mkdir(parents=True)
+    assert quix_version(tmp_path) == "3.2.1"
 
 
 def test_a_figure_of_which_less_is_better_is_met_at_its_limit_and_not_above() -> None:
@@ -39,7 +98,7 @@ def test_a_figure_of_which_less_is_better_is_met_at_its_limit_and_not_above() ->
 
 def test_no_time_at_all_and_less_than_nothing_are_drawn_as_well(tmp_path: Path) -> None:
     save({"wait": figure(0, "s", at_least=60, smaller_is_better=True), "slower": figure(-3, "%", at_least=15, smaller_is_better=True),
-          "rate": figure(0, "/s", at_least=4_000)}, tmp_path)
+          "rate": figure(0, "/s", at_least=4_000)}, "live", tmp_path)
     assert (tmp_path / "benchmarks.svg").read_text().count("✓") == 2
 
 
@@ -49,7 +108,7 @@ def test_a_small_run_reaches_no_promise_and_misses_none() -> None:
 
 
 def test_every_promised_section_is_there_and_an_unknown_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"assess", "pure", "positions", "facts", "latency", "ledger", "eos", "live"} == set(SECTIONS)
+    assert {"assess", "pure", "positions", "facts", "latency", "ledger", "eos", "transactions", "live"} == set(SECTIONS)
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
     assert "no such section: nothing" in capsys.readouterr().err

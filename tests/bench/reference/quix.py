@@ -24,4 +24,4 @@ def main(bootstrap: str, topic: str, group: str, directory: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as data:
-        main(*sys.argv[1:4], data)
+        main(sys.argv[1], sys.argv[2], sys.argv[3], data)

@@ -1,0 +1,123 @@
+"""How exactly-once is measured beside at-least-once: a batch that is shown at once makes nothing faster, and readers that stand still are seen."""
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import TopicPartition
+
+from streams.reference.model import Reference
+from tests.bench import clearance, eos, exactly_once, on_kafka, stopwatch, transactions
+from tests.bench.figures import Moment
+from tests.bench.load import evidence_of
+from tests.bench.transactions import EXACTLY, PLAIN, Notices, Seen
+from tests.bench.visible import Stalls
+from tests.sim.worlds import reference
+from topics import codec
+from topics.events.internal import ShipmentFacts
+
+A, B = TopicPartition("border", 0), TopicPartition("border", 1)
+
+
+class Batched:
+    """A reader to whom transactions show everything at the very end, all at once."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def has(self, count: int) -> bool:
+        return time.monotonic() >= self.at
+
+
+@pytest.mark.parametrize(("visible", "committed"), [(0.4, 0.0), (0.0, 0.4)])
+async def test_a_backlog_takes_from_its_first_record_until_the_last_is_committed_and_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: float, committed: float,
+) -> None:
+    begun, events = time.monotonic(), 10_000
+
+    async def filled(*_: Any, **__: Any) -> None:
+        return None
+
+    class Bench:
+        bootstrap, name, logs = "", "t", tmp_path
+
+        def admin(self) -> Any:
+            return argparse.Namespace(close=lambda: None)
+
+    def started(bench: Any, variant: Any, first: Path) -> None:
+        first.write_text(repr(begun))
+
+    monkeypatch.setattr(on_kafka, "fill", filled)
+    monkeypatch.setattr(exactly_once, "start", started)
+    monkeypatch.setattr(stopwatch, "committed", lambda *_: events if time.monotonic() >= begun + committed else 0)
+    reader: Any = Batched(begun + visible)
+    bench: Any = Bench()
+    found = await exactly_once.backlog(bench, exactly_once.VARIANTS[2], reader, events)
+    assert 0 < found <= events / 0.4
+
+
+def test_of_rates_the_highest_of_times_the_shortest_and_of_trouble_the_most_is_said() -> None:
+    rounds = [{"events_per_s": 10, "p50_ms": 5, "not_enough_replicas": 0}, {"events_per_s": 20, "p50_ms": 9, "not_enough_replicas": 7}]
+    assert {row.name: eos.chosen(row, rounds) for row in eos.ROWS if row.name in rounds[0]} == {"events_per_s": 20, "p50_ms": 5, "not_enough_replicas": 7}
+
+
+def test_what_only_transactions_have_stands_beside_nothing() -> None:
+    best = {eos.PLAIN: {"killed_silence_s": 1.0}, eos.SHIPPED: {"killed_silence_s": 2.0, "open_transaction_silence_s": 13.0}}
+    found = eos.said(eos.STALLS, best, 1, Moment("2026-11-29T10:00Z", 1.0), "250 events/s")
+    assert found[f"{eos.SHIPPED}: {eos.STALLS[0].title}"].ratio == {eos.PLAIN: 0.5}
+    assert found[f"{eos.SHIPPED}: {eos.STALLS[1].title}"].references == {}
+    assert len(found) == 3
+    assert {f.rounds for f in found.values()} == {1}
+
+
+def test_readers_stand_still_as_long_as_records_lie_behind_the_same_last_stable_offset() -> None:
+    stalls = Stalls()
+    stalls.look({A: 5, B: 5}, {A: 5, B: 5}, 0.0)
+    stalls.look({A: 5, B: 5}, {A: 9, B: 5}, 1.0)
+    assert stalls.held == {A}
+    stalls.look({A: 5, B: 5}, {A: 12, B: 5}, 3.5)
+    assert stalls.longest == 2.5
+    stalls.look({A: 12, B: 5}, {A: 12, B: 5}, 4.0)
+    assert stalls.held == frozenset()
+    stalls.look({A: 12, B: 5}, {A: 12, B: 5}, 60.0)
+    assert stalls.longest == 2.5
+
+
+def test_a_last_stable_offset_that_goes_on_is_no_stall_though_records_lie_behind_it() -> None:
+    stalls = Stalls()
+    for n in range(100):
+        stalls.look({A: n}, {A: n + 5}, float(n))
+    assert stalls.longest == 0.0
+    stalls.look({A: 99}, {A: 110}, 100.5)
+    assert stalls.longest == 1.5
+
+
+def test_a_notice_of_the_benchmark_is_known_again_by_its_shipment() -> None:
+    known: Reference = reference()
+    names = [("S000000000001", clearance.boxes(1)[0]), ("S000000000002", clearance.boxes(2)[1])]
+    heard = Notices(known, names)
+    (first,), rest = list(heard.take(1)), list(heard.take(9))
+    assert [m.probe for m in (first, *rest)] == ["S000000000001", "S000000000002"]
+    said: ShipmentFacts = codec.decode(first.value, ShipmentFacts)
+    assert evidence_of(b'{"evidence":[{"id":"%s"}]}' % said.facts[0].id.encode()) == {first.probe}
+
+
+def test_both_modes_of_clearance_stand_side_by_side_and_the_worst_stall_is_said() -> None:
+    plain = Seen(cold=[700, 800], ten=[3_000, 3_100], p50=[20, 10], p99=[60, 50], steady=[0.0, 0.0])
+    exactly = Seen(cold=[400, 300], ten=[1_000, 900], p50=[40, 50], p99=[100, 90], steady=[0.1, 0.3], killed=[9.5, 13.25], unseen=1)
+    found = transactions.said({PLAIN: plain, EXACTLY: exactly}, 10.0)
+    assert found["CLEARANCE exactly-once: clearance facts, another shipment each"].ratio == {PLAIN: 0.5}
+    assert found["CLEARANCE exactly-once: notice to border update, p50"].ratio == {PLAIN: 0.25}
+    assert found["CLEARANCE exactly-once: readers stand still, nothing wrong"].value == 0.3
+    after = found["CLEARANCE exactly-once: readers stand still after kill -9 in a transaction"]
+    assert (after.value, after.rounds) == (13.25, 2)
+    assert "1 not seen" in found["CLEARANCE exactly-once: notice to border update, p99"].note
+    assert found["CLEARANCE at-least-once: clearance facts, ten per shipment"].references == {}
+
+
+def test_no_transaction_that_was_caught_open_is_no_figure() -> None:
+    seen = Seen(cold=[1], ten=[1], p50=[1], p99=[1], steady=[0])
+    assert not [name for name in transactions.said({PLAIN: seen, EXACTLY: seen}, 1.0) if "kill -9" in name]

@@ -1,0 +1,195 @@
+"""CLEARANCE with transactions beside CLEARANCE without, on the embedded Kafka: facts a second, a notice until it is at the border, readers that stand still.
+
+Two workers have CLEARANCE only, as for the clearance facts (tests/bench/facts.py). The modes take turns, and every round has news of its own. A reader stands
+still as long as a last stable offset stands while records lie behind it; to see the worst of it a worker is killed with -9 in an open transaction.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+from kafka import TopicPartition
+
+from streams.clearance.publish import HISTORY, STATUS
+from streams.reference.model import Reference
+from tests.bench import clearance
+from tests.bench.facts import CLOCK, OFTEN, STAGES, TOPIC, WORKERS, Facts, borders_of, timed
+from tests.bench.figures import Figure, figure, now
+from tests.bench.load import BorderReader, Message, Sender, latencies, quantile
+from tests.bench.on_kafka import SESSION_S, Row
+from tests.bench.site import Failed, Say, Site, Worker
+from tests.bench.visible import Watch
+from tests.streams.test_assess_story import KEY
+from topics.facts import Fact
+
+PLAIN, EXACTLY = "at-least-once", "exactly-once"
+MODES = {PLAIN: {"RAILCLEAR_EXACTLY_ONCE": "false"}, EXACTLY: {"RAILCLEAR_EXACTLY_ONCE": "true"}}
+RATE, SECONDS = 100.0, 10.0
+"""Notices a second, each of another shipment that is cold: an eighth of what two workers can do."""
+LATE_S = 60.0
+FEW = 400
+"""Facts among which a worker is killed: enough for a transaction that can be caught open."""
+TRIES = 8
+"""Of two workers one is in the transaction, and it may end before the kill."""
+IN_TRANSACTION_S = 1.0
+"""Whoever stands still for so long stands behind a transaction that its owner has not ended."""
+QUIET_S = 60.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--transaction-facts", type=int, default=4_000, help="transactions: facts of a round")
+
+
+class Seen(msgspec.Struct):
+    """What the rounds of one mode have shown."""
+
+    cold: list[float] = []
+    """Facts a second, another shipment each."""
+    ten: list[float] = []
+    """Facts a second, ten of each shipment."""
+    p50: list[float] = []
+    p99: list[float] = []
+    unseen: int = 0
+    steady: list[float] = []
+    """Seconds that a reader stood still while nothing was wrong."""
+    killed: list[float] = []
+    """Seconds that a reader stood still after a worker was killed in its transaction."""
+
+
+class Notices:
+    """Shipments of which nothing was heard since they were told, and the notice of each, known again by its evidence."""
+
+    def __init__(self, reference: Reference, names: Sequence[tuple[str, str]]) -> None:
+        fact: Fact = clearance.news(reference)["notice"]
+        self._told = clearance.Told([msgspec.structs.replace(fact, id=f"bench/{KEY}")])
+        self._names = iter(names)
+
+    def take(self, count: int) -> Iterator[Message]:
+        for _, (shipment, box) in zip(range(count), self._names, strict=False):
+            yield Message(TOPIC, shipment.encode(), self._told.of(shipment, box), shipment)
+
+
+async def notices(site: Site, messages: Iterator[Message], rate: float, seconds: float, seen: Seen) -> None:
+    """A steady rate; how late each is at a border, and how long readers stood still meanwhile."""
+    async with BorderReader(site, begin="latest") as reader, Sender(site) as sender:
+        with Watch(site.bootstrap, outputs(site)) as watch:
+            await sender.run(messages, rate, seconds)
+            ended = time.monotonic() + LATE_S
+            while time.monotonic() < ended and not sender.at.keys() <= reader.seen.keys():
+                site.check()
+                await asyncio.sleep(0.05)
+        late = latencies(sender.at, reader.seen)
+    if not late:
+        raise Failed("no border was told of any notice")
+    seen.p50.append(quantile(late, 0.5))
+    seen.p99.append(quantile(late, 0.99))
+    seen.unseen += len(sender.at) - len(late)
+    seen.steady.append(watch.stalls.longest)
+
+
+def outputs(site: Site) -> list[TopicPartition]:
+    """What CLEARANCE writes for its readers."""
+    return [TopicPartition(topic, n) for topic in (STATUS, HISTORY, *borders_of(site)) for n in range(site.partitions_of(topic))]
+
+
+def begin(site: Site, mode: str) -> None:
+    for _ in range(WORKERS):
+        site.worker(STAGES, *CLOCK, "--clock-origin", str(time.time_ns() // 1000), env={**OFTEN, **MODES[mode]})
+    site.wait()
+
+
+def killed(site: Site, rows: Iterator[Sequence[Row]], before: int) -> tuple[float | None, int]:
+    """(seconds that readers stood still, facts that were sent): one of the workers is killed as soon as records lie behind a last stable offset. None: its
+    transaction ended all the same, or it was the other's, so often that nobody waits for another try."""
+    sent = 0
+    for n in range(TRIES):
+        victim, died = site.workers[n % WORKERS], threading.Event()
+        with Watch(site.bootstrap, outputs(site), partial(_kill, victim, died)) as watch:
+            some = next(rows)
+            site.fill(TOPIC, some)
+            sent += len(some)
+            end = time.monotonic() + QUIET_S
+            while sum(site.committed(STAGES).values()) < before + sent or watch.stalls.held:
+                if time.monotonic() > end:
+                    raise Failed(f"{before + sent - sum(site.committed(STAGES).values())} facts are unread {QUIET_S:.0f} s after a worker was killed")
+                time.sleep(0.05)
+        if died.is_set():
+            victim.start()
+            site.wait()
+        if died.is_set() and watch.stalls.longest > IN_TRANSACTION_S:
+            return watch.stalls.longest, sent
+    return None, sent
+
+
+def _kill(victim: Worker, died: threading.Event) -> None:
+    victim.kill()
+    died.set()
+
+
+def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
+    facts = Facts(reference, options.transaction_facts)
+    seconds = min(SECONDS, options.seconds)
+    few = min(FEW, options.transaction_facts)
+    each = round(RATE * seconds)
+    fresh = [(clearance.name_of(len(facts.names) + n), box) for n, box in enumerate(
+        clearance.boxes(len(facts.names) + each * options.rounds * len(MODES))[len(facts.names):])]
+    known = [*facts.before(), *((name.encode(), facts.first.of(name, box)) for name, box in fresh)]
+    heard, told = Notices(reference, fresh), len(known)
+    rounds: defaultdict[str, Seen] = defaultdict(Seen)
+    turns = iter(range(1, 1_000_000))
+    with Site(reference, say) as site:
+        say(f"{told:,} shipments are told to CLEARANCE")
+        timed(site, known, 0)
+        for _ in range(options.rounds):
+            for mode in MODES:
+                seen = rounds[mode]
+                for rates, rows in ((seen.cold, facts.one_each(next(turns))), (seen.ten, facts.ten_each(next(turns)))):
+                    rates.append(timed(site, rows, told, MODES[mode]).per_second)
+                    told += len(rows)
+                begin(site, mode)
+                asyncio.run(notices(site, heard.take(each), RATE, seconds, seen))
+                told += each
+                if mode == EXACTLY:
+                    stood, sent = killed(site, (facts.one_each(turn)[:few] for turn in turns), told)
+                    told += sent
+                    seen.killed += [] if stood is None else [stood]
+                site.stop_workers()
+                say(f"{mode}: {seen}")
+    return said(rounds, seconds)
+
+
+def said(rounds: dict[str, Seen], seconds: float) -> dict[str, Figure]:
+    """Both modes side by side."""
+    found: dict[str, Figure] = {}
+    when, workers = now(), f"{WORKERS} workers with CLEARANCE only"
+    notice = f"{workers}; {RATE:,.0f} notices/s for {seconds:.0f} s, each of another shipment whose state is cold"
+    for mode, seen in rounds.items():
+        plain = rounds[PLAIN]
+        rows = (("clearance facts, another shipment each", seen.cold, plain.cold, f"{workers}; until offsets are committed and all is visible"),
+                ("clearance facts, ten per shipment", seen.ten, plain.ten, f"{workers}; until offsets are committed and all is visible"))
+        for title, mine, other, note in rows:
+            found[f"CLEARANCE {mode}: {title}"] = figure(max(mine), "/s", references=_beside(mode, max(other)), rounds=len(mine), when=when, note=note)
+        for title, mine, other in (("notice to border update, p50", seen.p50, plain.p50), ("notice to border update, p99", seen.p99, plain.p99)):
+            found[f"CLEARANCE {mode}: {title}"] = figure(
+                min(mine), "ms", references=_beside(mode, min(other)), smaller_is_better=True, rounds=len(mine), when=when,
+                note=f"{notice}; {seen.unseen} not seen in any round")
+        found[f"CLEARANCE {mode}: readers stand still, nothing wrong"] = figure(
+            max(seen.steady), "s", references=_beside(mode, max(plain.steady)), smaller_is_better=True, rounds=len(seen.steady), when=when,
+            note=f"the longest of all rounds that a last stable offset stood while records lay behind it; {notice}")
+    after = rounds[EXACTLY].killed
+    if after:
+        found[f"CLEARANCE {EXACTLY}: readers stand still after kill -9 in a transaction"] = figure(
+            max(after), "s", rounds=len(after), when=when,
+            note=f"the longest of {', '.join(f'{s:.1f}' for s in after)}; the other worker takes over once the session of {SESSION_S} s has ended, or "
+                 "the broker ends the transaction after 10 s, which it looks for every 10 s")
+    return found
+
+
+def _beside(mode: str, value: float) -> dict[str, float]:
+    return {} if mode == PLAIN else {PLAIN: value}
