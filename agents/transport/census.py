@@ -6,9 +6,10 @@ whether a topic is still the one that it was: two topics of one name have differ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -101,7 +102,7 @@ class Observer:
     def __init__(self, settings: Callable[[], Mapping[str, Any]], group: str) -> None:
         self._settings, self.group = settings, group
         self._admin: KafkaAdminClient | None = None
-        self._thread = ThreadPoolExecutor(1, "census")
+        self._asking = threading.Lock()
         self._said, self._said_at = "", 0.0
 
     async def topics(self, names: Iterable[str], timeout_s: float) -> dict[str, TopicSeen]:
@@ -129,18 +130,29 @@ class Observer:
         return found
 
     async def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        def answer() -> Any:
-            try:
-                self._admin = self._admin or admin(self._settings())
-                return question(self._admin)
-            except (KafkaError, OSError, ValueError, TimeoutError) as error:
-                self._complain(f"the broker did not answer a question about {self.group}: {str(error)[:200] or repr(error)}")
-                broken, self._admin = self._admin, None
-                if broken is not None:
-                    broken.close()
-                return None
+        """In a thread that nobody waits for when the process ends: a broker that does not answer would hold it up."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+        def ask() -> None:
+            with self._asking:
+                found = self._answer(question)
+            with contextlib.suppress(RuntimeError):         # the loop is closed: nobody asks any more
+                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(found))
+
+        threading.Thread(target=ask, name="census", daemon=True).start()
+        return await answer
+
+    def _answer(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        try:
+            self._admin = self._admin or admin(self._settings())
+            return question(self._admin)
+        except (KafkaError, OSError, ValueError, TimeoutError) as error:
+            self._complain(f"the broker did not answer a question about {self.group}: {str(error)[:200] or repr(error)}")
+            broken, self._admin = self._admin, None
+            if broken is not None:
+                broken.close()
+            return None
 
     def _complain(self, said: str) -> None:
         """The same thing once a minute."""
@@ -149,10 +161,13 @@ class Observer:
             log.warning("%s", said)
 
     def close(self) -> None:
-        """Ask nothing more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        if self._admin is not None:
-            self._admin.close()
+        """Ask nothing more. A question that is under way keeps its connection: the process ends with both."""
+        if self._asking.acquire(blocking=False):
+            try:
+                if self._admin is not None:
+                    self._admin.close()
+            finally:
+                self._asking.release()
 
 
 def same_counts(flow_name: str, counts: Mapping[str, int]) -> None:

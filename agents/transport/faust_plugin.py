@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
 from faust.transport.drivers import TRANSPORTS
@@ -24,7 +24,7 @@ from agents.transport.batch import BATCH_RECORDS_MAX, Batch
 from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, GONE_S, Observer, TopicSeen
 from agents.transport.claim import Claims, Fence, fencing
 from agents.transport.fatal import Refuses, before_exit, fatal
-from agents.transport.faust_thread import Thread
+from agents.transport.faust_thread import STOP_S, Thread
 from agents.transport.flow import START_TIMEOUT_S, Flow
 from agents.transport.guard import Guard
 from agents.transport.hub import hub_of
@@ -80,7 +80,9 @@ class Consumer(driver.Consumer):
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
         self.restoring = asyncio.Semaphore(RESTORES_MAX)
         self.claims = Claims(self.client_settings)
-        self._given_up: list[Lane] = []
+        self._given_up: list[tuple[str, TopicPartition]] = []
+        """Stage and partition of the lanes that were given up last."""
+        self._dropping: set[asyncio.Future[None]] = set()
         self._bounds: asyncio.Future[Mapping[TopicPartition, Bounds]] | None = None
 
     def _new_consumer_thread(self) -> Thread:
@@ -150,7 +152,12 @@ class Consumer(driver.Consumer):
         assignment = lanes[next(iter(want))].assignment
         # While some lane lacks room, do not sit in a long fetch: its acknowledgement should let it read soon. One that is held can wait.
         wait = timeout if len(want) + sum(lane.held for lane in lanes.values()) >= len(lanes) else 0.02
-        records, marks = await self._thread.call_thread(self._thread.fetch, want, assignment, wait)
+        try:
+            records, marks = await self._thread.call_thread(self._thread.fetch, want, assignment, wait)
+        except OffsetOutOfRangeError as error:
+            # Kafka's usual answer is to go on at the beginning of the log: what was deleted would be skipped without a word. The next process looks at
+            # the offsets and refuses if anything is missing. It ends here and not in the thread, which can then still leave the group.
+            fatal("the log does not have the offset that comes next", error)
         for tp, (position, highwater) in marks.items():
             lane = lanes[tp]
             lane.progress.position, lane.progress.highwater = position, highwater
@@ -195,6 +202,7 @@ class Consumer(driver.Consumer):
                 if lane.open and lane.next is not None and lane.next != lane.committed and not (lane.flow and lane.flow.exactly_once)
             }
             if not todo:
+                self.failing_since = 0.0
                 return False
             offsets: dict[Any, Any] = {tp: lane.next for tp, lane in todo.items()}
             if await self._commit(offsets):
@@ -219,6 +227,7 @@ class Consumer(driver.Consumer):
         self._thread.beat = boot_clock()
         self.hub.generation = generation_id
         self.hub.rebalances += 1
+        self.failing_since = 0.0        # of other lanes, in a generation that is over
         self._seen = asyncio.ensure_future(self._look_at_topics())
         self._bounds = asyncio.ensure_future(self._thread.call_thread(self._thread.bounds, list(assigned))) if assigned else None
         for tp in assigned:
@@ -233,6 +242,7 @@ class Consumer(driver.Consumer):
                 raise Refuses(f"no flow reads {lane.tp.topic}: ordinary Faust agents cannot run on this transport")
             await lane.flow.prepare(self, lane)
             lane.ready = True
+            self.keeper.back(lane.flow, lane)
             lane.delivered_at = lane.progress.ready_at = boot_clock()
             self.hub.wake.set()
         except asyncio.CancelledError:
@@ -270,15 +280,16 @@ class Consumer(driver.Consumer):
         for lane in lanes:
             lane.open = False
         self.hub.lanes.clear()
-        self._given_up = lanes or self._given_up
-        kept = sum(self.keeper.keep(lane) for lane in lanes)
         if lanes:
-            log.info("%d partitions given up, %d of them kept for their return", len(lanes), kept)
+            self._given_up = [(lane.flow.name, lane.tp) for lane in lanes if lane.flow is not None]
+            log.info("%d partitions given up, %d of them kept for their return", len(lanes), sum(self.keeper.keep(lane) for lane in lanes))
         for lane in lanes:
             if lane.task is not None:
                 lane.task.cancel()
             if lane.flow is not None:
-                self._dropping = asyncio.ensure_future(lane.flow.drop(lane))
+                dropping = asyncio.ensure_future(lane.flow.drop(lane))
+                self._dropping.add(dropping)
+                dropping.add_done_callback(self._dropping.discard)
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         await self.quiesce()
@@ -288,7 +299,7 @@ class Consumer(driver.Consumer):
         await self.quiesce()
         if self.keeper.directory is not None:
             try:
-                await asyncio.wait_for(asyncio.gather(*(self.keeper.write_kept(lane) for lane in self._given_up)), SNAPSHOTS_AT_EXIT_S)
+                await asyncio.wait_for(asyncio.gather(*(self.keeper.write_kept(stage, tp) for stage, tp in self._given_up)), SNAPSHOTS_AT_EXIT_S)
             except TimeoutError:
                 log.warning("not all snapshots could be written in %.0f s", SNAPSHOTS_AT_EXIT_S)
         self.observer.close()
@@ -365,15 +376,30 @@ class Consumer(driver.Consumer):
         while not self.should_stop:
             pressing = False
             for lane in list(self.hub.lanes.values()):
-                if lane.flow is not None and lane.work is not None:
+                work = lane.work
+                if lane.flow is not None and work is not None:
                     await lane.flow.turn(self, lane)
-                    pressing = pressing or lane.work.pressing
+                    pressing = pressing or work.pressing
                     await asyncio.sleep(0)
             await self.sleep(TURN_PRESSING_S if pressing else TURN_S)
 
 
+async def _in_time(stopping: Awaitable[None], otherwise: str) -> None:
+    try:
+        await asyncio.wait_for(stopping, STOP_S)
+    except TimeoutError:
+        log.warning("%s in %.0f s, and is left", otherwise, STOP_S)
+
+
 class Producer(driver.Producer):
     """Acknowledged by all in-sync replicas and idempotent, in at-least-once mode too."""
+
+    async def flush(self) -> None:
+        """Faust waits at its end for all that was sent, however long brokers are away. Nothing of it is acknowledged yet: it is made again."""
+        await _in_time(super().flush(), "the producer is not empty")
+
+    async def on_stop(self) -> None:
+        await _in_time(super().on_stop(), "the producer has not stopped")
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}

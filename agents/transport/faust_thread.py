@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError, UnknownMemberIdError
+from aiokafka.errors import NoOffsetForPartitionError, UnknownMemberIdError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -25,6 +25,8 @@ from agents.transport.origin import Bounds
 log = logging.getLogger(__name__)
 
 LEASE_MARGIN_S = 2.0
+STOP_S = 5.0
+"""How long the consumer, or the producer, may take to stop."""
 LEAVE_S = 2.0
 """How long a dying process waits for the broker to let its member go."""
 ON_THE_WAY_S = 0.3
@@ -70,6 +72,13 @@ class Thread(driver.AIOKafkaConsumerThread):
                 raise
 
         coordinator._do_heartbeat, coordinator._do_commit_offsets = heartbeat, commit_offsets
+
+    async def on_thread_stop(self) -> None:
+        """aiokafka leaves the group before its consumer stops, and waits for the answer: with brokers away, not for long."""
+        try:
+            await asyncio.wait_for(super().on_thread_stop(), STOP_S)
+        except TimeoutError:
+            log.warning("the consumer does not stop in %.0f s, and is left", STOP_S)
 
     def _replaced(self) -> None:
         """The broker no longer knows this static member. Joining again would throw out whoever has the name now, and so on for ever."""
@@ -119,10 +128,6 @@ class Thread(driver.AIOKafkaConsumerThread):
             if consumer._subscription.subscription.assignment is assignment:
                 raise
             return {}, {}
-        except OffsetOutOfRangeError as error:
-            # Kafka's usual answer is to go on at the beginning of the log: what was deleted would be skipped without a word. The next
-            # process looks at the offsets and refuses if anything is missing.
-            fatal("the log does not have the offset that comes next", error)
         if consumer._subscription.subscription.assignment is not assignment:
             for tp, fetched in records.items():
                 consumer.seek(tp, fetched[0].offset)

@@ -18,7 +18,7 @@ from agents.transport.fatal import Refuses, fatal
 from agents.transport.keeper import Keeper
 from agents.transport.lane import QUIET_S, Lane, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
-from agents.transport.reached import EVERY, FLOORS_MAX
+from agents.transport.reached import EVERY, FLOORS_BYTES_MAX, bytes_of
 from agents.transport.restore import RESTORE_TIMEOUT_S, restore
 from streams.effects import Ack, Await, Effect, PutState
 
@@ -326,15 +326,22 @@ class Flow:
 
     def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:
         """Behind the states, when enough revisions were written: how far the states have them."""
-        if lane.unmarked < EVERY or lane.foreign or not all(lane.ids) or lane.work is None:
+        if lane.unmarked < lane.unsaid + EVERY or lane.foreign or not all(lane.ids) or lane.work is None:
             return effects
         at = next((n for n, effect in enumerate(effects) if isinstance(effect, PutState)), None)
         if at is None:
             return effects
         image = lane.work.image()
-        floors = lane.work.floors(image) if image is not None else None
-        if floors is None or len(floors) > FLOORS_MAX:
+        if image is None:
             return effects
+        floors = lane.work.floors(image)
+        if (size := bytes_of(floors)) > FLOORS_BYTES_MAX:
+            if not lane.unsaid:
+                log.warning("lane %s: %d keys are ahead of their state (%d bytes), so it is not said how far the states have the revisions: a restore "
+                            "reads more of them", lane.tp, len(floors), size)
+            lane.unsaid = lane.unmarked         # to find that out takes a copy of all keys
+            return effects
+        lane.unsaid = 0
         return (*effects[: at + 1], Reach(floors), *effects[at + 1 :])
 
     async def turn(self, link: Link, lane: Lane) -> bool:
@@ -354,9 +361,10 @@ class Flow:
             return bool(effects)
 
     async def drop(self, lane: Lane) -> None:
-        """A lane was given up: free what it holds."""
-        if lane.work is not None:
-            lane.work.close()
+        """A lane was given up: free what it holds. What its keeper has of it stays there."""
+        work, lane.work = lane.work, None
+        if work is not None:
+            work.close()
         await self._stop_producer(lane)
 
     async def _stop_producer(self, lane: Lane) -> None:

@@ -47,6 +47,8 @@ class Kept(msgspec.Struct, frozen=True):
     """Of the state and the revision topics."""
     at: float
     """Boot clock seconds."""
+    work: Any = None
+    """Whose image it is, to take it apart for the disk; None: there is none."""
 
 
 class Keeper:
@@ -65,18 +67,24 @@ class Keeper:
         kept = _image(lane)
         if kept is None or lane.flow is None:
             return False
-        self._kept[lane.flow.name, lane.tp] = kept
+        self._kept[lane.flow.name, lane.tp] = kept if self.directory is not None else msgspec.structs.replace(kept, work=None)
         return True
 
     def take(self, flow: Flow, lane: Lane, fits: Fits) -> Kept | None:
-        """What was kept of this partition, once; None when there is nothing or its topics are others now."""
-        kept = self._kept.pop((flow.name, lane.tp), None)
-        if kept is None or boot_clock() - kept.at > AGE_MAX_S:
+        """What was kept of this partition; None when there is nothing or its topics are others now. It stays until the lane is `back`: a restore that
+        another rebalance cuts short has lost nothing."""
+        kept = self._kept.get((flow.name, lane.tp))
+        if kept is None:
             return None
-        if kept.ids != lane.ids or not fits(kept.nexts):
-            log.warning("lane %s: what was kept in memory belongs to other topics and is dropped", lane.tp)
+        if boot_clock() - kept.at > AGE_MAX_S or kept.ids != lane.ids or not fits(kept.nexts):
+            log.warning("lane %s: what was kept in memory belongs to other topics or is too old, and is dropped", lane.tp)
+            del self._kept[flow.name, lane.tp]
             return None
         return kept
+
+    def back(self, flow: Flow, lane: Lane) -> None:
+        """The partition is restored and goes on from here: what was kept of it is of yesterday."""
+        self._kept.pop((flow.name, lane.tp), None)
 
     def forget(self) -> None:
         """Free what has not come back."""
@@ -84,10 +92,10 @@ class Keeper:
         for key in [key for key, kept in self._kept.items() if now - kept.at > KEEP_S]:
             del self._kept[key]
 
-    async def write_kept(self, lane: Lane) -> bool:
-        """Write what `keep` has just kept of a lane, at the end of the process."""
-        kept = self._kept.get((lane.flow.name, lane.tp)) if lane.flow is not None else None
-        return await self.write(lane, kept) if kept is not None else False
+    async def write_kept(self, stage: str, tp: TopicPartition) -> bool:
+        """Write what `keep` has just kept of a stage's partition, at the end of the process."""
+        kept = self._kept.get((stage, tp))
+        return await self.write(stage, tp, kept) if kept is not None else False
 
     # -- disk ----------------------------------------------------------------------------------------------------------------
     async def load(self, flow: Flow, lane: Lane, work: Work, fits: Fits) -> Head | None:
@@ -143,26 +151,25 @@ class Keeper:
             kept = _image(lane)
         finally:
             lane.holding = False
-        return await self.write(lane, kept) if kept is not None else False
+        return await self.write(lane.flow.name, lane.tp, kept) if kept is not None and lane.flow is not None else False
 
-    async def write(self, lane: Lane, kept: Kept | None = None) -> bool:
-        """Write an image of a lane with nothing in flight; False when there is none or the disk refuses."""
-        kept = kept or _image(lane)
-        flow, work = lane.flow, lane.work
-        if self.directory is None or kept is None or flow is None or work is None:
+    async def write(self, stage: str, tp: TopicPartition, kept: Kept) -> bool:
+        """Write an image; False when the disk refuses or there is none."""
+        if self.directory is None:
             return False
+        work = kept.work
         floors = work.floors(kept.image)
         pairs: Iterator[tuple[bytes, bytes]] = work.dump(kept.image)
-        head = Head(group=self.group, stage=flow.name, partition=lane.tp.partition, version=self.version, ids=kept.ids, nexts=kept.nexts,
+        head = Head(group=self.group, stage=stage, partition=tp.partition, version=self.version, ids=kept.ids, nexts=kept.nexts,
                     at=time.time_ns() // 1000, count=len(kept.image.cells), floors=floors)
-        path = snapshot.file_of(self.directory, self.group, flow.name, lane.tp.partition)
+        path = snapshot.file_of(self.directory, self.group, stage, tp.partition)
         try:
             await asyncio.get_running_loop().run_in_executor(self._disk, snapshot.write, path, head, pairs)
         except OSError as error:
             log.warning("snapshot %s is not written: %s", path.name, error)
-            self._written[lane.tp] = boot_clock(), -1
+            self._written[tp] = boot_clock(), -1
             return False
-        self._written[lane.tp] = boot_clock(), kept.nexts[0]
+        self._written[tp] = boot_clock(), kept.nexts[0]
         return True
 
 
@@ -174,4 +181,4 @@ def _image(lane: Lane) -> Kept | None:
     image = lane.work.image()
     if image is None:
         return None
-    return Kept(image, lane.ids, tuple(lane.sure.get(topic, 0) for topic in (flow.state_topic, *flow.revision_topics)), boot_clock())
+    return Kept(image, lane.ids, tuple(lane.sure.get(topic, 0) for topic in (flow.state_topic, *flow.revision_topics)), boot_clock(), lane.work)

@@ -115,6 +115,8 @@ class Lane:
         """`sure` when the publication under way began, everything before it being durable as a whole; empty: it is not."""
         self.marked: dict[str, int] = {}
         """Revision topic -> up to where the state topic says that the states have its revisions (`agents.transport.reached`)."""
+        self.unsaid = 0
+        """Revisions unmarked when it was last found that there is too much to say; 0 = there is not."""
         self.foreign = False
         """Somebody else wrote between our own records, or may have: memory and topic may differ."""
         self.overtaken = False

@@ -11,6 +11,8 @@ before it, which the log has before this record.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agents.runner.cells import REVISIONS_KEY as NAME
@@ -19,8 +21,11 @@ from agents.runner.cells import Header, pack, unpack
 REVISIONS_KEY = NAME.encode()
 EVERY = 10_000
 """Revisions written since the last such record. A restore reads at most about twice as many of each partition."""
-FLOORS_MAX = 5_000
-"""With more keys ahead of their state than that none is written: it would be a large record. A crash leaves some dozens."""
+FLOORS_BYTES_MAX = 512 * 1024
+"""With more than that to say of keys that are ahead of their state none is written: a broker takes a record of 1 MiB. That is some eight thousand keys; a crash
+leaves some dozens, but what is covert is always told apart from the state."""
+NUMBER_BYTES = 26
+"""A revision in the record, with its punctuation and a covert key's escapes."""
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -31,6 +36,11 @@ class Reached(msgspec.Struct, frozen=True):
     nexts: tuple[int, ...]
     floors: dict[str, int] = {}
     """Revisions the world has seen beyond the state, by key."""
+
+
+def bytes_of(floors: Mapping[str, int]) -> int:
+    """About so large is what a record says of them."""
+    return sum(map(len, floors)) + NUMBER_BYTES * len(floors)
 
 
 def record_of(reached: Reached) -> bytes:

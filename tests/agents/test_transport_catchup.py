@@ -85,6 +85,7 @@ class Owner:
             return nexts[0] <= len(state) and nexts[1] <= len(status)
 
         starts: tuple[int, ...] = (0, 0)
+        self.keeper.take(FLOW, lane, fits)                 # a restore that another rebalance cuts short
         if (kept := self.keeper.take(FLOW, lane, fits)) is not None:
             work.adopt(kept.image)
             starts, self.from_memory = kept.nexts, self.from_memory + 1
@@ -108,6 +109,7 @@ class Owner:
         self.partition = work.partition
         self.lane = a_lane(work.partition, len(state), len(status))
         self.lane.marked, self.whole = {"toy.status": since}, True
+        self.keeper.back(FLOW, lane)
 
     def reaching(self, effects: tuple[Effect, ...]) -> Sequence[Effect | Reach]:
         return FLOW._reaching(self.lane, effects)
@@ -119,7 +121,7 @@ class Owner:
         lane.submitted, lane.settled = 1, int(not lost)
         assert self.keeper.keep(lane) is not (lost or lane.foreign or bool(self.partition._left_over))
         if self.keeper.directory is not None:
-            await self.keeper.write_kept(lane)
+            await self.keeper.write_kept(FLOW.name, TP)
         self.partition = None
 
     def write(self, sends: Sequence[Send]) -> None:
@@ -290,7 +292,9 @@ async def test_what_belongs_to_other_topics_or_has_waited_too_long_is_dropped(mo
     kept = keeper.take(FLOW, back, lambda nexts: True)
     assert kept is not None
     assert kept.nexts == (5, 7)
-    assert keeper.take(FLOW, back, lambda nexts: True) is None, "once"
+    assert keeper.take(FLOW, back, lambda nexts: True) is kept, "as long as no restore has come to its end"
+    keeper.back(FLOW, back)
+    assert keeper.take(FLOW, back, lambda nexts: True) is None, "and no longer"
     keeper.keep(lane)
     keeper.forget()
     assert len(keeper._kept) == 1

@@ -80,7 +80,7 @@ async def test_partitions_that_are_taken_away_while_requests_wait_end_the_proces
         return True
 
     hub = SimpleNamespace(lanes={lane.tp: lane}, keeper=SimpleNamespace(keep=lambda lane: False))
-    consumer.__dict__.update(hub=hub, guard=guard, commit=commit, _given_up=[])
+    consumer.__dict__.update(hub=hub, guard=guard, commit=commit, _given_up=[], _dropping=set())
     if held:
         with pytest.raises(SystemExit):
             await consumer.quiesce()

@@ -1,6 +1,8 @@
 """How far the states have the revisions: said when it is sure, believed when it fits, and nothing is missing that reading everything would give."""
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agents.runner.stage import FoldWork
@@ -8,7 +10,7 @@ from agents.transport import flow as flow_module
 from agents.transport import restore as restore_module
 from agents.transport.batch import Reach, _reached
 from agents.transport.keeper import Keeper
-from agents.transport.reached import EVERY, REVISIONS_KEY, Reached, reached_of
+from agents.transport.reached import EVERY, FLOORS_BYTES_MAX, REVISIONS_KEY, Reached, bytes_of, reached_of, record_of
 from streams.effects import Ack, Await, PutState
 from tests.agents.test_transport_catchup import FLOW, REVISIONS, a_lane, a_partition, churn
 
@@ -38,6 +40,44 @@ async def test_a_word_about_other_topics_or_beyond_their_ends_is_not_believed(ca
     assert "all revisions are read" in caplog.text
 
 
+def test_too_much_to_say_is_told_once_and_looked_at_again_only_when_as_much_more_was_written(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    copies = 0
+    lane = a_lane(a_partition(), 5, 5 + EVERY)
+    work = lane.work
+    assert isinstance(work, FoldWork)
+    image = work.image
+
+    def copied() -> Any:
+        nonlocal copies
+        copies += 1
+        return image()
+
+    monkeypatch.setattr(work, "image", copied)
+    work.restored()
+    lane.marked = {"toy.status": 5}
+    floors = {f"key-{number}\0covert": 1_700_000_000_000_000 + number for number in range(100)}
+    work.restore_floors(floors)
+    put = PutState("toy.state", 0, ((b"k", b"v"),))
+    assert FLOORS_BYTES_MAX < 2**20 / 1.5, "far below a broker's limit for a record"
+    size = len(record_of(Reached(("r",), (1,), floors)))
+    assert size * 0.8 < bytes_of(floors) < size * 1.2, "an estimate that holds"
+    monkeypatch.setattr(flow_module, "FLOORS_BYTES_MAX", bytes_of(floors) - 1)
+    for written in (0, 1, EVERY - 2):
+        lane.sure["toy.status"] += written
+        assert FLOW._reaching(lane, (put,)) == (put,)
+    assert copies == 1
+    lane.sure["toy.status"] += 1
+    assert FLOW._reaching(lane, (put,)) == (put,)
+    assert (copies, caplog.text.count("100 keys are ahead of their state")) == (2, 1)
+    monkeypatch.setattr(flow_module, "FLOORS_BYTES_MAX", bytes_of(floors))
+    assert FLOW._reaching(lane, (put,)) == (put,)
+    lane.sure["toy.status"] += EVERY
+    assert FLOW._reaching(lane, (put,)) == (put, Reach(floors))
+    assert (copies, lane.unsaid) == (3, 0)
+
+
 def test_how_far_the_states_have_the_revisions_is_said_behind_states_only_when_many_were_written_and_it_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = a_lane(a_partition(), 5, 5 + EVERY)
     assert isinstance(lane.work, FoldWork)
@@ -53,11 +93,8 @@ def test_how_far_the_states_have_the_revisions_is_said_behind_states_only_when_m
     lane.ids = ("i", "s", "")
     assert FLOW._reaching(lane, effects) == effects
     lane.ids = ("i", "s", "r")
-    monkeypatch.setattr(flow_module, "FLOORS_MAX", 1)
     for key in ("a", "b"):
         lane.work.restore_floors({key: 7})
-    assert FLOW._reaching(lane, effects) == effects, "too many are ahead"
-    monkeypatch.setattr(flow_module, "FLOORS_MAX", 2)
     assert FLOW._reaching(lane, effects)[1] == Reach({"a": 7, "b": 7})
     lane.durable = {"toy.state": 5, "toy.status": 77}
     said = _reached(lane, {"a": 7})

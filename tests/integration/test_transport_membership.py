@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,43 @@ async def test_a_dynamic_member_that_crashes_leaves_at_once(bench: Bench, group:
     await bench.until(taken_over, "the other member's turn at the same record, long before the session ends")
     assert await group.owners() == {}
     assert first.returncode == EXIT_CRASH
+
+
+async def test_records_that_are_deleted_under_a_running_reader_are_never_skipped_and_its_end_keeps_nobody_waiting(bench: Bench, group: Group) -> None:
+    worker = bench.worker(session_timeout_s=SESSION_S)
+    await bench.send(f"{bench.name}.in", "a", Add(id=1, n=1), 0)
+
+    async def totals() -> bool:
+        return {k: s.total for k, s in (await bench.states()).items()} == {"a": 1}
+
+    await bench.until(totals, "the first record")
+    asked = bench.admin()
+    tp = TopicPartition(f"{bench.name}.in", 0)
+
+    async def committed() -> bool:
+        found = await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]})
+        return bool(found[bench.name][tp].offset == 1)
+
+    await bench.until(committed, "its commit")
+    worker.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(1)                              # what it has asked for by now is answered: nothing
+    for number in range(2, 7):
+        await bench.send(tp.topic, "a", Add(id=number, n=1), 0)
+    await bench.producer.flush()
+    asked.delete_records({tp: 4})
+    asked.close()
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(LONG) == EXIT_CRASH, bench.said_by_workers()
+    assert "the log does not have the offset that comes next" in bench.logged()
+
+    async def left() -> bool:
+        return await group.owners() == {}
+
+    await bench.until(left, "an empty group, long before the session ends")
+    again = bench.worker(session_timeout_s=SESSION_S)
+    assert again.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert "offsets 1 to 3 were deleted before they were read" in bench.logged()
+    assert await totals(), "nothing behind the gap was read"
 
 
 async def test_a_dynamic_member_that_is_stopped_leaves_at_once(bench: Bench, group: Group) -> None:
