@@ -189,16 +189,19 @@ def unsafe(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, str]:
         copies = {t["name"]: len(t["partitions"][0]["replica_nodes"]) for t in admin.describe_topics(sorted(names)) if not _missing(t)}
         many = [name for name, count in copies.items() if count >= REPLICAS_SAFE]
         asked = [ConfigResource("TOPIC", name, {UNCLEAN: None, IN_SYNC: None}) for name in many]
-        described = admin.describe_configs(asked, config_filter="all")["topic"] if asked else {}
+        described = admin.describe_configs(asked, config_filter="all").get("topic", {}) if asked else {}
     except KafkaError as error:
         raise ProvisioningError(f"the cluster does not describe its topics: {_short(error)}") from error
     found = {}
     for name in many:
+        has = {key: entry["value"] for key, entry in described.get(name, {}).items()}
+        if not has.keys() >= {IN_SYNC, UNCLEAN}:        # the client gives no error here, only no settings
+            raise ProvisioningError(f"the settings of topic {name} may not be read: is DESCRIBE_CONFIGS granted?")
         faults = []
-        if int(described[name][IN_SYNC]["value"]) < 2:
-            faults.append(f"{IN_SYNC} is {described[name][IN_SYNC]['value']} of {copies[name]} replicas")
-        if described[name][UNCLEAN]["value"] != "false":
-            faults.append(f"{UNCLEAN} is {described[name][UNCLEAN]['value']}")
+        if int(has[IN_SYNC]) < 2:
+            faults.append(f"{IN_SYNC} is {has[IN_SYNC]} of {copies[name]} replicas")
+        if has[UNCLEAN] != "false":
+            faults.append(f"{UNCLEAN} is {has[UNCLEAN]}")
         found[name] = " and ".join(faults)
     return found
 

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from kafka.admin import ConfigResource
 from kafka.errors import KafkaConnectionError
 
 from agents.operations.safety import alert_of, watch
+from agents.provisioning import ProvisioningError, unsafe
 
 
 async def told(*answers: Mapping[str, str] | Exception) -> list[str]:
@@ -32,6 +35,35 @@ async def told(*answers: Mapping[str, str] | Exception) -> list[str]:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     return said
+
+
+class Cluster:
+    """As kafka-python's administration client answers: of what may not be read it gives no settings, and no error."""
+
+    def __init__(self, **topics: tuple[int, dict[str, str]]) -> None:
+        self.topics = topics
+
+    def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        return [{"name": name, "error_code": 0 if name in self.topics else 3,
+                 "partitions": [{"replica_nodes": [0] * self.topics[name][0]}] if name in self.topics else []} for name in names]
+
+    def describe_configs(self, asked: list[ConfigResource], config_filter: str) -> dict[str, Any]:
+        assert config_filter == "all", "whoever set it, the cluster's default too"
+        return {"topic": {r.name: {key: {"value": value} for key, value in self.topics[r.name][1].items()} for r in asked}} if asked else {}
+
+
+def settings(in_sync: str, unclean: str) -> dict[str, str]:
+    return {"min.insync.replicas": in_sync, "unclean.leader.election.enable": unclean}
+
+
+def test_unsafe_is_one_replica_that_suffices_or_a_leader_that_lacks_something() -> None:
+    cluster: Any = Cluster(well=(3, settings("2", "false")), one=(3, settings("1", "false")), unclean=(4, settings("3", "true")),
+                           few=(2, settings("1", "true")), closed=(3, {}))
+    assert unsafe(cluster, ["well", "one", "unclean", "few", "missing"]) == {
+        "well": "", "one": "min.insync.replicas is 1 of 3 replicas", "unclean": "unclean.leader.election.enable is true"}
+    assert unsafe(cluster, ["few", "missing"]) == {}
+    with pytest.raises(ProvisioningError, match=r"topic closed may not be read: is DESCRIBE_CONFIGS granted\?"):
+        unsafe(cluster, ["well", "closed"])
 
 
 BAD = {"trains.state": "min.insync.replicas is 1 of 3 replicas", "sources.state": ""}
