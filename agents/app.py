@@ -18,7 +18,7 @@ from agents import reference as reference_files
 from agents.http.health import HealthServer, Verdict
 from agents.intake import intake_flow
 from agents.ledger.writer import LedgerWriter, security_of
-from agents.operations import shadow
+from agents.operations import safety, shadow
 from agents.operations.holding import Holding, catch_up, follow
 from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
@@ -149,6 +149,11 @@ class Worker:
         """Consumer group of this worker's stages."""
         return group_name(self.settings)
 
+    @property
+    def state_topics(self) -> set[str]:
+        """Where the stages of this worker keep what they know and what they have said."""
+        return {topic for flow in self.flows for topic in (flow.state_topic, *flow.revision_topics) if topic}
+
     def _app(self) -> Any:
         s = self.settings
         secure = s.security_protocol == "SASL_SSL"
@@ -166,6 +171,8 @@ class Worker:
             app.task(self._write_ledger)
         if INTAKE in s.stages:
             app.task(self._follow_acts)
+        if not s.shadow and self.state_topics:
+            app.task(self._watch_safety)
         return app
 
     def _refusal(self, where: str, why: str) -> Send:
@@ -179,6 +186,16 @@ class Worker:
         """What operators pause and drain takes effect within a second, in every worker with intake."""
         s = self.settings
         await follow(self.holding, s.bootstrap, security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
+
+    async def _watch_safety(self) -> None:
+        """People are told when the loss of a broker could lose states of this worker, and when it no longer could."""
+        s, topics = self.settings, self.state_topics
+        client = {"bootstrap_servers": s.bootstrap.split(","), **security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)}
+
+        async def tell(faults: str) -> None:
+            await safety.send(client, ALERTS, safety.alert_of(self.group, faults, self.clock.now(time.time_ns() // 1000)))
+
+        await safety.watch(lambda: safety.look_at(client, topics), tell)
 
     async def _write_ledger(self) -> None:
         """A failure of the writer that is not PostgreSQL being away is a bug: it ends the process like any other."""
@@ -214,7 +231,7 @@ class Worker:
     # -- running ---------------------------------------------------------------------------------------------------------
     def topics(self) -> set[str]:
         """Topics that must exist before this worker can do anything: a consumer waits for a missing one without a word."""
-        needed = {topic for flow in self.flows for topic in (*flow.topics, flow.state_topic, *flow.revision_topics) if topic}
+        needed = {topic for flow in self.flows for topic in flow.topics} | self.state_topics
         return needed | set(self.ledger.topics if self.ledger is not None else ()) | ({ACTS} if INTAKE in self.settings.stages else set())
 
     async def _await_topics(self) -> None:

@@ -21,6 +21,18 @@ READY_MS: Final = 60_000
 SETTLE_S: Final = 30.0
 
 
+UNCLEAN: Final = "unclean.leader.election.enable"
+IN_SYNC: Final = "min.insync.replicas"
+REPLICAS_SAFE: Final = 3
+"""From so many replicas on a topic survives the loss of a broker only if more than one of them has what was acknowledged."""
+
+
+def safe(replication: int) -> dict[str, str]:
+    """Settings of every topic that follow from its replicas: what was acknowledged is on all of them but one at least, and no replica that lacks it ever
+    leads. By Kafka's defaults one replica suffices, so that the loss of one disk can lose what was acknowledged to everybody."""
+    return {UNCLEAN: "false", IN_SYNC: str(max(1, replication - 1))}
+
+
 class TopicLike(Protocol):
     """What provisioning needs of a `TopicSpec`."""
 
@@ -132,13 +144,14 @@ def _settings(config: Mapping[str, str]) -> str:
 
 
 def compare(specs: Iterable[TopicLike], observed: Mapping[str, Observed], *, replication: int) -> Plan:
-    """What is missing to have `specs`; topics that the registry does not know are left alone."""
+    """What is missing to have `specs`, each with what is safe for the replicas that it has; topics that the registry does not know are left alone."""
     create, grow, alter, unset, refuse = [], [], [], [], []
     for spec in sorted(specs, key=lambda spec: spec.name):
         has = observed.get(spec.name)
         if has is None:
-            create.append(Create(topic=spec.name, partitions=spec.partitions, replication=replication, config=dict(spec.config)))
+            create.append(Create(topic=spec.name, partitions=spec.partitions, replication=replication, config={**spec.config, **safe(replication)}))
             continue
+        wants = {**spec.config, **safe(has.replication)}  # not the wanted replicas: a topic with one would take no record any more
         if spec.partitions != has.partitions:
             if spec.fixed_partitions or spec.partitions < has.partitions:
                 code: RefusalCode = "FIXED_PARTITIONS" if spec.fixed_partitions else "FEWER_PARTITIONS"
@@ -147,9 +160,9 @@ def compare(specs: Iterable[TopicLike], observed: Mapping[str, Observed], *, rep
                 grow.append(Grow(topic=spec.name, before=has.partitions, after=spec.partitions))
         if has.replication != replication:
             refuse.append(Refused(topic=spec.name, code="REPLICATION", has=has.replication, wants=replication))
-        if changed := {name: value for name, value in spec.config.items() if has.config.get(name) != value}:
+        if changed := {name: value for name, value in wants.items() if has.config.get(name) != value}:
             alter.append(Alter(topic=spec.name, before={name: has.config[name] for name in changed if name in has.config}, after=changed))
-        if unknown := {name: value for name, value in has.config.items() if name not in spec.config}:
+        if unknown := {name: value for name, value in has.config.items() if name not in wants}:
             unset.append(Unset(topic=spec.name, before=unknown))
     return Plan(create=tuple(create), grow=tuple(grow), alter=tuple(alter), unset=tuple(unset), refuse=tuple(refuse))
 
@@ -167,6 +180,30 @@ def observe(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, Observed
                        config={key: entry["value"] for key, entry in described["topic"][name].items()})
         for name, topic in found.items()
     }
+
+
+def unsafe(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, str]:
+    """Those of these topics that have replicas enough, and why the loss of a broker may lose acknowledged records of it all the same (empty: it may not), by
+    what holds in the cluster whoever set it. Topics with fewer replicas are nobody's surprise and left out. Raises ProvisioningError."""
+    try:
+        copies = {t["name"]: len(t["partitions"][0]["replica_nodes"]) for t in admin.describe_topics(sorted(names)) if not _missing(t)}
+        many = [name for name, count in copies.items() if count >= REPLICAS_SAFE]
+        asked = [ConfigResource("TOPIC", name, {UNCLEAN: None, IN_SYNC: None}) for name in many]
+        described = admin.describe_configs(asked, config_filter="all").get("topic", {}) if asked else {}
+    except KafkaError as error:
+        raise ProvisioningError(f"the cluster does not describe its topics: {_short(error)}") from error
+    found = {}
+    for name in many:
+        has = {key: entry["value"] for key, entry in described.get(name, {}).items()}
+        if not has.keys() >= {IN_SYNC, UNCLEAN}:        # the client gives no error here, only no settings
+            raise ProvisioningError(f"the settings of topic {name} may not be read: is DESCRIBE_CONFIGS granted?")
+        faults = []
+        if int(has[IN_SYNC]) < 2:
+            faults.append(f"{IN_SYNC} is {has[IN_SYNC]} of {copies[name]} replicas")
+        if has[UNCLEAN] != "false":
+            faults.append(f"{UNCLEAN} is {has[UNCLEAN]}")
+        found[name] = " and ".join(faults)
+    return found
 
 
 UNKNOWN_TOPIC: Final = 3

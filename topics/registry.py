@@ -249,8 +249,21 @@ def _deleted(days: int, bytes_max: int, **more: str) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS), "max.message.bytes": str(bytes_max), **_APPEND_TIME, **more}
 
 
+TOMBSTONES_MS: Final = 2 * DAY_MS
+"""So long a deleted key's tombstone stays after it was compacted: twice Kafka's default, and far longer than the oldest image that a restore begins with
+(`agents.transport.keeper.AGE_MAX_S`): an image with the key and a log without its tombstone would bring the key back."""
+SEGMENT_BYTES: Final = 64 << 20
+SEGMENT_MS: Final = HOUR_MS
+"""The segment that is written to is never compacted: by Kafka's defaults up to 1 GiB or a week of superseded states, and every restore would read them all."""
+DIRTY_RATIO: Final = "0.2"
+"""Compacted again when a fifth is not (default: half): a restore reads a quarter more than what lives at most, and the last hour or two. Each state is then
+rewritten some five times, which is little beside what a fetch of a restore costs."""
+assert SEGMENT_BYTES >= 8 * BYTES_STATE_MAX
+
+
 def _compacted(bytes_max: int) -> dict[str, str]:
-    return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS), "max.message.bytes": str(bytes_max)}
+    return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS), "max.message.bytes": str(bytes_max), "segment.bytes": str(SEGMENT_BYTES),
+            "segment.ms": str(SEGMENT_MS), "min.cleanable.dirty.ratio": DIRTY_RATIO, "delete.retention.ms": str(TOMBSTONES_MS)}
 
 
 def _inbound(party: PartySpec, partitions: int) -> TopicSpec:

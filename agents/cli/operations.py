@@ -1,6 +1,7 @@
 """`railclear retract|pause|resume|reopen`: acts of operators, each with who and why, in a topic and in the ledger."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,14 +9,33 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, environment, examples, out, parse_time, print_json, run_async, stamp
+from agents.cli.common import (
+    At,
+    Bootstrap,
+    CliError,
+    Config,
+    Dsn,
+    Json,
+    environment,
+    err,
+    examples,
+    out,
+    parse_duration,
+    parse_time,
+    print_json,
+    run_async,
+    stamp,
+)
 from agents.ledger.queries import Ledger
 from agents.ledger.rows import micros
 from agents.operations.acts import ActRefused, NoEffectYet, act_id, acts_of, carry_out, operator_of, railclears_now
+from agents.operations.lag import Lacking, lacking, listed
 from agents.operations.reopen import kept, messages
-from agents.operations.resend import Reach, Retraction, reach, resend
+from agents.operations.resend import FOLDS, Reach, Retraction, reach, resend
+from agents.places import NotThere
 from topics import codec
 from topics.events.operations import FeedPaused, FeedRetracted, OperatorAct, ShipmentReopened
 from topics.identifiers import BadIdentifier, parse_shipment_id
@@ -25,7 +45,10 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it s
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decided it. Default: the user of this terminal.")]
 As = Annotated[str, typer.Option("--as", metavar="PARTY", help="The operators' party that acts, where the registry has several.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Wait = Annotated[str, typer.Option("--wait", metavar="1m", help="How long to wait for the ledger to have what the log holds when the command begins.")]
 CLEARANCE = "clearance.in"
+COUNTED = (*FOLDS, CLEARANCE)
+"""What a retraction is counted and sent again from."""
 
 
 class Desk:
@@ -65,6 +88,28 @@ class Desk:
         except NoEffectYet as late:
             raise CliError(str(late), 1) from late
 
+    async def lacking(self, topics: Sequence[str], seconds: float, *, quiet: bool) -> Lacking:
+        """What the ledger lacks of what these topics hold now, after waiting for it. Raises CliError."""
+        told: list[Lacking] = []
+
+        def say(found: Lacking) -> None:
+            if not quiet and seconds and found not in told[-1:]:
+                err.print(f"waiting for the ledger: {listed(found)}", markup=False, soft_wrap=True)
+            told.append(dict(found))
+
+        try:
+            return await lacking(self.consumer, self.ledger, topics, seconds, say)
+        except NotThere as missing:
+            raise CliError(str(missing)) from missing
+        except (TimeoutError, KafkaError) as error:
+            raise CliError(f"how far the ledger is cannot be said: {error or type(error).__name__}", 1) from error
+
+    async def complete(self, topics: Sequence[str], seconds: float, *, quiet: bool) -> None:
+        """Wait for the ledger to have what these topics hold now. Raises CliError with exit code 1 when it has not: nothing was done yet."""
+        if found := await self.lacking(topics, seconds, quiet=quiet):
+            raise CliError(f"the ledger is {listed(found)} after {seconds:g} s, and what it lacks would be left out without a word: nothing was done. See "
+                           "that a worker with the stage ledger runs and that PostgreSQL answers, or give it longer with --wait", 1)
+
 
 async def desk(stack: AsyncExitStack, servers: where.Servers, party: str, *, ledger: bool) -> Desk:
     """Open what a command needs. Raises CliError."""
@@ -98,14 +143,16 @@ def register(app: typer.Typer) -> None:
         undo: Annotated[str, typer.Option("--undo", metavar="ID", help="Lift this retraction: what it masks counts again.")] = "",
         resend_: Annotated[str, typer.Option("--resend", metavar="ID", help="Only send again what this retraction had overwritten.")] = "",
         list_: Annotated[bool, typer.Option("--list", help="Show retractions, lifted ones too.")] = False,
-        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        wait: Wait = "1m", reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
         at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None, json: Json = False,
     ) -> None:
         """Mask what a feed said of a time: it counts as absent everywhere, and what it had overwritten is sent again from the ledger.
 
-        Nothing is deleted: --undo brings it all back. Needs the ledger, and railclear's own principal for what is sent again.
-        Exit code 1: no intake runs, the act takes effect when one does.
+        Nothing is deleted: --undo brings it all back. Needs a ledger that has everything up to now (it is waited for, see --wait), and railclear's own
+        principal for what is sent again. Exit code 1: the ledger is behind (the last line says whether the mask is in force already), or no intake runs and
+        the act takes effect when one does.
         """
+        seconds = parse_duration(wait)
         if sum(map(bool, (source, undo, resend_, list_))) != 1:
             raise CliError("say one of --source (with --from and --to), --undo, --resend and --list")
         span = None
@@ -120,10 +167,10 @@ def register(app: typer.Typer) -> None:
         if list_:
             run_async(_list(servers, as_, json=json))
         elif undo or resend_:
-            run_async(_again(servers, undo or resend_, said, as_, undo=bool(undo), dry_run=dry_run, json=json))
+            run_async(_again(servers, undo or resend_, said, as_, seconds, undo=bool(undo), dry_run=dry_run, json=json))
         else:
             assert span is not None
-            run_async(_retract(servers, source, span, said, as_, dry_run=dry_run, json=json))
+            run_async(_retract(servers, source, span, said, as_, seconds, dry_run=dry_run, json=json))
 
     @app.command(epilog=examples('pause ktz --reason "floods us with repeats" --at run/', "pause customs-kz --reason maintenance --dry-run --at run/"))
     def pause(
@@ -146,37 +193,48 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog=examples('reopen SABCDEFGHIJKL --reason "late release of the broker" --at run/', "reopen SABCDEFGHIJKL --dry-run --at run/"))
     def reopen(
         shipment: Annotated[str, typer.Argument(metavar="ID", help="Shipment id, as railclear status shows it.")],
-        reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
+        wait: Wait = "1m", reason: Reason = "", by: By = "", as_: As = "", dry_run: DryRun = False,
         at: At = None, bootstrap: Bootstrap = None, dsn: Dsn = None, config: Config = None, json: Json = False,
     ) -> None:
-        """Bring a retired shipment back to life from the ledger's facts: those that came after it retired count, too. Exit code 1: nothing known."""
+        """Bring a retired shipment back to life from the ledger's facts: those that came after it retired count, too.
+
+        Exit code 1: nothing known, or the ledger does not have everything up to now (it is waited for, see --wait).
+        """
+        seconds = parse_duration(wait)
         try:
             name = str(parse_shipment_id(shipment))
         except BadIdentifier as bad:
             raise CliError(f"{bad}; railclear status ANY-ID finds the shipment") from bad
         said = {} if dry_run else who(by, reason)
         servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
-        run_async(_reopen(servers, name, said, as_, dry_run=dry_run, json=json))
+        run_async(_reopen(servers, name, said, as_, seconds, dry_run=dry_run, json=json))
 
 
 # -- retract ---------------------------------------------------------------------------------------------------------------
 async def _retract(
-    servers: where.Servers, feed: str, span: tuple[datetime, datetime], said: dict[str, Any], party: str, *, dry_run: bool, json: bool
+    servers: where.Servers, feed: str, span: tuple[datetime, datetime], said: dict[str, Any], party: str, seconds: float, *, dry_run: bool, json: bool
 ) -> None:
     async with AsyncExitStack() as stack:
         d = await desk(stack, servers, party, ledger=True)
         what = Retraction(feed=d.feed(feed), since=span[0], until=span[1])
+        await d.complete(COUNTED, seconds, quiet=json)
         counts = await _reach(d.ledger, what)
         if dry_run:
             _shown("would be masked", "", what, counts, counts.resent, json=json)
             return
         name = act_id("R")
         await d.act(FeedRetracted(source=d.party, event_time=d.now, id=name, record=name, feed=what.feed, since=what.since, until=what.until, **said))
+        # The mask is in every partition now. What came before it may have been overwritten by what it masks, so the ledger must have all of that, too.
+        if found := await d.lacking(FOLDS, seconds, quiet=json):
+            raise CliError(f"{name} is in force, but the ledger is {listed(found)} after {seconds:g} s, so nothing was sent again yet: "
+                           f"railclear retract --resend {name} when it has caught up", 1)
         sent = await resend(d.ledger.pool, d.producer, what, name)
         _shown("are masked", name, what, counts, sent, json=json)
 
 
-async def _again(servers: where.Servers, name: str, said: dict[str, Any], party: str, *, undo: bool, dry_run: bool, json: bool) -> None:
+async def _again(
+    servers: where.Servers, name: str, said: dict[str, Any], party: str, seconds: float, *, undo: bool, dry_run: bool, json: bool
+) -> None:
     async with AsyncExitStack() as stack:
         d = await desk(stack, servers, party, ledger=True)
         act = next((a for a in await acts_of(d.consumer) if isinstance(a, FeedRetracted) and a.record == name), None)
@@ -185,6 +243,11 @@ async def _again(servers: where.Servers, name: str, said: dict[str, Any], party:
         if act.undone:
             raise CliError(f"{name} is lifted already, by {act.by} at {stamp(micros(act.event_time))}")
         what = Retraction(feed=act.feed, since=act.since, until=act.until)
+        short = 0
+        if undo:                                        # what comes back was kept by the folds: only the counts are the ledger's
+            short = sum((await d.lacking(COUNTED, 0, quiet=True)).values())
+        else:
+            await d.complete(COUNTED, seconds, quiet=json)
         counts, sent = await _reach(d.ledger, what), 0
         if undo and not dry_run:
             lifted = {**said, "id": act_id("U"), "record": name, "version": act.version + 1, "undone": True}
@@ -192,7 +255,7 @@ async def _again(servers: where.Servers, name: str, said: dict[str, Any], party:
         elif not undo:
             sent = counts.resent if dry_run else await resend(d.ledger.pool, d.producer, what, name)
         word = ("would count" if dry_run else "count") + " again" if undo else "stay masked"
-        _shown(word, name, what, counts, sent, json=json)
+        _shown(word, name, what, counts, sent, json=json, short=short)
 
 
 async def _reach(ledger: Ledger, what: Retraction) -> Reach:
@@ -202,14 +265,17 @@ async def _reach(ledger: Ledger, what: Retraction) -> Reach:
         raise CliError(f"the ledger does not answer in time: {error or type(error).__name__}", 1) from error
 
 
-def _shown(word: str, name: str, what: Retraction, counts: Reach, sent: int, *, json: bool) -> None:
+def _shown(word: str, name: str, what: Retraction, counts: Reach, sent: int, *, json: bool, short: int = 0) -> None:
+    """`short`: records that the ledger lacked when it counted."""
     if json:
         print_json({"id": name, "feed": what.feed, "since": what.since, "until": what.until, "events": counts.events, "keys": counts.keys,
-                    "shipments": counts.shipments, "resent": sent, "first": counts.first, "last": counts.last})
+                    "shipments": counts.shipments, "resent": sent, "first": counts.first, "last": counts.last, "ledger_behind": short})
         return
     out.print(f"{counts.events} events of {what.feed} from {stamp(micros(what.since))} to {stamp(micros(what.until))} {word}"
               f"{f' by {name}' if name else ''}", markup=False, soft_wrap=True)
     out.print(f"they reached {counts.keys} trains, containers and documents and {counts.shipments} shipments; sent again: {sent}", markup=False, soft_wrap=True)
+    if short:
+        out.print(f"the ledger is {short} records behind: there may be more of them")
     if name and word == "are masked":
         out.print(f"railclear retract --undo {name} brings them back", markup=False)
 
@@ -252,12 +318,16 @@ def _pause(source: str, paused: bool, reason: str, by: str, party: str, servers:
     run_async(work())
 
 
-async def _reopen(servers: where.Servers, shipment: str, said: dict[str, Any], party: str, *, dry_run: bool, json: bool) -> None:
+async def _reopen(servers: where.Servers, shipment: str, said: dict[str, Any], party: str, seconds: float, *, dry_run: bool, json: bool) -> None:
     async with AsyncExitStack() as stack:
         d = await desk(stack, servers, party, ledger=True)
-        state = await kept(d.consumer, shipment)
+        try:
+            state = await kept(d.consumer, shipment)
+        except NotThere as missing:
+            raise CliError(str(missing)) from missing
         if state is not None and state.retired_at is None:
             raise CliError(f"{shipment} is not retired: its facts count as they come")
+        await d.complete((CLEARANCE,), seconds, quiet=json)
         facts = await d.ledger.facts(shipment)
         if not facts:
             raise CliError(f"the ledger holds no fact of {shipment}", 1)

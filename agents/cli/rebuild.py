@@ -35,12 +35,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Make the states of a fold anew from the ledger beside the old ones, and show what differs. Changes nothing without --switch.
 
+        Two folds can be rebuilt: of clearance and documents the ledger has every input. The other four are refused, with what mends them instead: it lacks
+        positions between stations (trains), movements (custody), and all inputs of readiness and sources.
+
         After a switch the fold says exactly the difference. Exit code 0: nothing differs, or it was switched; 1: something differs.
         """
         if fold in making.REFUSED:
             raise CliError(f"{fold} cannot be rebuilt from the ledger: {making.REFUSED[fold]}")
         if fold not in FOLDS:
-            raise CliError(f"--fold {fold!r} is no fold; choose {' or '.join(FOLDS)}")
+            raise CliError(f"--fold {fold!r} is no fold; choose {' or '.join(FOLDS)} (the ledger lacks inputs of {', '.join(sorted(making.REFUSED))})")
         said = who(by, reason) if switch else {}
         servers = where.find(at, bootstrap=bootstrap, dsn=dsn, config=config, need="bootstrap")
         raise typer.Exit(run_async(_rebuild(servers, fold, said, as_, switch=switch, json=json)))

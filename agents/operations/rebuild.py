@@ -28,12 +28,16 @@ from topics.facts import DAY
 
 S = TypeVar("S")
 REFUSED: Final[Mapping[str, str]] = {
-    "trains": "positions between stations are not in the ledger, so a state made from it would know less than the one it replaces",
-    "custody": "movements are not in the ledger, so a state made from it would know less than the one it replaces",
-    "readiness": "it is worked out of what TRAINS, CUSTODY and CLEARANCE say, and heals with their next word",
-    "sources": "when a source last spoke is not in the ledger, and heals with its next word",
+    "trains": "of positions the ledger keeps arrivals, departures and passages only, and nothing of what a train takes over from the one it was formed from; a "
+              "state made from it would know less than the one it replaces. A train that is wrong comes right with what is reported of it next",
+    "custody": "the ledger keeps no movements (which train a box is on, as TRAINS says it), and when CUSTODY forgets a trip that is over depends on when they "
+               "came; a state made from it would lack trains and bring back old trips. A box that is wrong comes right with the next news of its train, and "
+               "what authorities and terminals said of it stands in CLEARANCE, which can be rebuilt",
+    "readiness": "the ledger keeps nothing of readiness.in. It is worked out of what TRAINS, CUSTODY and CLEARANCE say, and comes right with their next word "
+                 "of the run",
+    "sources": "the ledger keeps nothing of sources.in. When a source last spoke comes right with its next word",
 }
-"""Folds that cannot be made anew from the ledger, and why."""
+"""Folds that cannot be made anew from the ledger: which of their inputs it lacks, and what mends them instead."""
 QUERY_SECONDS_MAX: Final = 900.0
 CHUNK: Final = 2_000
 SHOWN_MAX: Final = 50

@@ -10,6 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.cli.rebuild import FOLDS
+from agents.ledger.rows import GENESIS, Rows
+from agents.ledger.rows import LogRecord as LedgerRecord
+from agents.ledger.writer import TOPICS
 from agents.operations import rebuild, shadow
 from agents.operations.acts import ActRefused, operator_of
 from agents.operations.holding import Holding, held_topics
@@ -21,6 +25,7 @@ from streams.clearance import ClearanceFold, Shipment
 from streams.documents import DocumentsFold
 from streams.effects import Ack, Await, Publish, PublishOutcomes, PutState, Send
 from streams.fold import World
+from tests.agents.ledger_world import movement
 from tests.streams.border_world import KZ_ENTRY, T0, demand
 from tests.streams.border_world import reference as border
 from tests.streams.folds_bench import NOW, SHIPMENT, TD, Bench, declared, filing, notice, reference
@@ -29,6 +34,7 @@ from tests.streams.test_clearance_more import FOLD, finished, step
 from topics import codec, registry
 from topics.events.operations import FeedPaused, InputDrained, OperatorAct
 from topics.facts import DAY, Fact
+from topics.registry import fold_topic
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KNOWN = load()
@@ -235,6 +241,24 @@ def test_a_document_made_anew_is_the_one_that_the_fold_keeps_and_a_lost_word_is_
 def test_a_fold_of_which_the_ledger_knows_too_little_is_refused_with_the_reason(fold: str) -> None:
     assert len(rebuild.REFUSED[fold]) > 20
     assert fold not in {rebuild.clearance_recipe(border()).fold, rebuild.documents_recipe(reference(), ()).fold}
+
+
+def test_the_ledger_lacks_what_the_refusals_say_and_has_what_can_be_rebuilt() -> None:
+    """Where it keeps more one day, a fold may be rebuilt that is refused today."""
+    kept = Rows()
+
+    def is_kept(topic: str, event: dict[str, Any]) -> bool:
+        before = kept.count()
+        kept.add(LedgerRecord(topic, 0, 1, 1_772_366_400_000, b"k", msgspec.json.encode(event)), GENESIS)
+        return kept.count() > before
+
+    position = {"type": "train.position", "source": "ktz", "id": "p-1", "event_time": "2026-03-01T00:00:00Z"}
+    assert [is_kept("trains.in", position | {"what": what}) for what in ("at", "arrived")] == [False, True]
+    assert not is_kept("trains.in", {"type": "train.inherited"})
+    assert not is_kept("custody.in", msgspec.to_builtins(movement("CSQU3054383", "R1", "K1", "123")))
+    assert not {fold_topic(fold) for fold in ("readiness", "sources")} & set(TOPICS)
+    assert {fold_topic(fold) for fold in FOLDS} <= set(TOPICS)
+    assert {*FOLDS, *rebuild.REFUSED} == set(registry.FOLDS), "every fold is one or the other"
 
 
 def test_every_act_has_a_type_that_the_registry_lets_operators_say() -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
 
 from agents import provisioning
 from agents.embedded import EmbeddedServers
-from agents.provisioning import Observed, ProvisioningError, compare
+from agents.provisioning import Observed, ProvisioningError, compare, safe
 from topics import registry
 from topics.registry import TopicSpec
 
@@ -39,9 +40,10 @@ def settled(admin: KafkaAdminClient, *specs: TopicSpec) -> None:
 def test_a_missing_topic_is_created_with_its_settings_and_then_nothing_is_left_to_do(admin: KafkaAdminClient, spec: TopicSpec) -> None:
     plan = provisioning.plan(admin, [spec], replication=1)
     assert [c.topic for c in plan.create] == [spec.name]
-    assert plan.lines() == [f"create {spec.name}: 2 partitions, 1 replicas, cleanup.policy=delete, retention.ms={DAY_MS}"]
+    assert plan.lines() == [f"create {spec.name}: 2 partitions, 1 replicas, cleanup.policy=delete, min.insync.replicas=1, retention.ms={DAY_MS}, "
+                            "unclean.leader.election.enable=false"]
     provisioning.apply(admin, plan)
-    assert provisioning.observe(admin, [spec.name]) == {spec.name: Observed(partitions=2, replication=1, config=spec.config)}
+    assert provisioning.observe(admin, [spec.name]) == {spec.name: Observed(partitions=2, replication=1, config=spec.config | safe(1))}
     after = provisioning.plan(admin, [spec], replication=1)
     assert after.empty
     assert after.lines() == []
@@ -62,7 +64,7 @@ def test_a_changed_setting_is_altered_and_one_that_the_registry_no_longer_names_
         f"unset  {spec.name}: cleanup.policy delete -> (default)",
     ]
     provisioning.apply(admin, plan)
-    assert provisioning.observe(admin, [spec.name])[spec.name].config == wanted.config
+    assert provisioning.observe(admin, [spec.name])[spec.name].config == wanted.config | safe(1)
     assert provisioning.plan(admin, [wanted], replication=1).empty
 
 
@@ -99,10 +101,39 @@ def test_a_fixed_topic_with_the_wanted_count_is_not_refused(admin: KafkaAdminCli
 
 
 def test_fewer_partitions_and_other_replicas_are_refused(spec: TopicSpec) -> None:
-    has = {spec.name: Observed(partitions=3, replication=1, config=spec.config)}
+    has = {spec.name: Observed(partitions=3, replication=1, config=spec.config | safe(1))}
     plan = compare([spec], has, replication=3)
     assert [(r.code, r.has, r.wants) for r in plan.refuse] == [("FEWER_PARTITIONS", 3, 2), ("REPLICATION", 1, 3)]
-    assert compare([spec], {spec.name: Observed(partitions=2, replication=3, config=spec.config)}, replication=3).empty
+    assert compare([spec], {spec.name: Observed(partitions=2, replication=3, config=spec.config | safe(3))}, replication=3).empty
+
+
+def test_what_is_acknowledged_is_on_all_replicas_but_one_and_no_other_ever_leads(spec: TopicSpec) -> None:
+    assert [safe(n)["min.insync.replicas"] for n in (1, 2, 3, 5)] == ["1", "1", "2", "4"]
+    (made,) = compare([spec], {}, replication=3).create
+    assert made.config == spec.config | {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
+    older = {spec.name: Observed(partitions=2, replication=3, config=spec.config | {"unclean.leader.election.enable": "true"})}
+    assert compare([spec], older, replication=3).lines() == [f"alter  {spec.name}: min.insync.replicas (default) -> 2",
+                                                              f"alter  {spec.name}: unclean.leader.election.enable true -> false"]
+    single = compare([spec], {spec.name: Observed(partitions=2, replication=1, config=spec.config)}, replication=3)
+    assert [a.after["min.insync.replicas"] for a in single.alter] == ["1"], "with two it would take no record any more"
+
+
+def test_a_topic_that_was_made_before_is_altered_to_what_is_safe_and_to_what_a_restore_needs(admin: KafkaAdminClient, spec: TopicSpec) -> None:
+    state = registry.build([], [], [], partitions=2).topics["trains.state"]
+    before = {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000", "max.message.bytes": state.config["max.message.bytes"]}
+    admin.create_topics([NewTopic(spec.name, 2, 1, topic_configs=before)], wait_for_metadata=True)
+    wanted = msgspec.structs.replace(state, name=spec.name)
+    plan = provisioning.plan(admin, [wanted], replication=1)
+    assert set(plan.alter[0].after) == {"segment.ms", "segment.bytes", "min.cleanable.dirty.ratio", "delete.retention.ms", "min.insync.replicas",
+                                        "unclean.leader.election.enable"}
+    provisioning.apply(admin, plan)
+    assert provisioning.observe(admin, [spec.name])[spec.name].config == wanted.config | safe(1)
+    assert provisioning.plan(admin, [wanted], replication=1).empty
+
+
+def test_topics_with_few_replicas_are_nobodys_surprise(admin: KafkaAdminClient, spec: TopicSpec) -> None:
+    settled(admin, spec)
+    assert provisioning.unsafe(admin, [spec.name, "no.such.topic"]) == {}
 
 
 def test_a_topic_that_the_registry_does_not_know_is_left_alone(admin: KafkaAdminClient, spec: TopicSpec) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faust
+import msgspec
 import pytest
 
 from agents import app
@@ -22,6 +24,17 @@ def test_production_alerts_when_it_refuses_and_a_shadow_does_not(tmp_path: Path)
     assert alert is not None
     assert alert("trains.in/0", "no").topic == ALERTS
     assert app.Worker(settings(tmp_path, shadow=True)).hub.alert is None
+
+
+def test_production_looks_after_its_state_topics_and_a_shadow_tells_nobody_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[str] = []
+    monkeypatch.setattr(faust.App, "task", lambda _, work: tasks.append(work.__name__))
+    app.Worker(settings(tmp_path))
+    assert tasks == ["_follow_acts", "_watch_safety"]
+    tasks.clear()
+    app.Worker(settings(tmp_path, shadow=True))
+    app.Worker(msgspec.structs.replace(settings(tmp_path), stages=("intake",)))
+    assert tasks == ["_follow_acts", "_follow_acts"], "nor does a worker without state"
 
 
 @pytest.mark.parametrize("shadow", [False, True])

@@ -238,8 +238,9 @@ def test_what_a_masked_word_had_overwritten_is_sent_again_from_the_ledger(system
     (("drain", "--wait", "soon", *WHY), "is not a duration"),
     (("drain", "--by", "x"), "--reason"),
     (("drain", "--reason", "y"), "--by"),
-    (("rebuild", "--fold", "trains"), "not in the ledger"),
-    (("rebuild", "--fold", "everything"), "is no fold"),
+    (("rebuild", "--fold", "trains"), "the ledger keeps arrivals, departures and passages only"),
+    (("rebuild", "--fold", "custody"), "the ledger keeps no movements"),
+    (("rebuild", "--fold", "everything"), "is no fold; choose clearance or documents"),
 ])
 def test_bad_input_is_refused_with_what_to_do(command: Callable[..., Any], arguments: tuple[str, ...], said: str) -> None:
     assert said in command(*arguments, code=2)

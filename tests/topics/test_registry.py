@@ -6,6 +6,7 @@ from itertools import product
 import msgspec
 import pytest
 
+from agents.transport import keeper
 from topics import registry
 from topics.registry import ACCEPTS, OPS, RAILCLEAR, BadRegistry, Registry
 
@@ -100,6 +101,16 @@ def test_folds_and_their_states_have_the_same_fixed_partitions(partitions: int) 
     assert built.topics["clearance.status"].partitions == partitions
     assert built.topics["clearance.status"].config["cleanup.policy"] == "compact"
     assert all(spec.partitions >= 1 for spec in built.topics.values())
+
+
+def test_what_a_restore_reads_is_compacted_soon_and_a_tombstone_outlives_every_image(built: Registry) -> None:
+    compacted = [spec for spec in built.topics.values() if spec.config["cleanup.policy"] == "compact"]
+    assert {spec.kind for spec in compacted} == {"state", "clearance_status", "restricted_status", "acts"}
+    for spec in compacted:
+        assert (spec.config["segment.ms"], spec.config["segment.bytes"]) == ("3600000", str(64 << 20)), "the segment that is written to is never compacted"
+        assert float(spec.config["min.cleanable.dirty.ratio"]) == 0.2
+        assert int(spec.config["segment.bytes"]) > spec.bytes_max
+        assert int(spec.config["delete.retention.ms"]) >= 4 * keeper.AGE_MAX_S * 1000, "a deleted key must not come back from an image"
 
 
 def test_settings_are_strings_and_say_the_record_limit(built: Registry) -> None:
