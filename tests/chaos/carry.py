@@ -116,7 +116,7 @@ class Run:
         try:
             await reader.drained(seconds_max=DRAIN_S)
         except NotDrained as error:
-            self.faults += [str(error), *await asyncio.to_thread(site.transactions)]
+            self.faults += [str(error), *[await asyncio.to_thread(w.verdict) for w in site.workers], *await asyncio.to_thread(site.transactions)]
         finally:
             supervising.cancel()
             await asyncio.gather(supervising, return_exceptions=True)
