@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ LEAVE_S: Final = 25.0
 """After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
 REFUSED: Final = ("AuthorizationFailed", "Not authorized", "not authorized", "is not granted", "may not be described")
 """How Kafka, its client, or a worker says that a right is missing."""
+STAMP: Final = re.compile(r"^(\[[^]]*\] )*")
 SAID_CHARS: Final = 240
 DONE_TO_THEM: Final = frozenset({"-9", "0"})
 """Exit codes of workers that somebody ended. With another one the ends of their logs are shown: it is not wrong, but wants to be understood."""
@@ -114,7 +116,7 @@ class Run:
         try:
             await reader.drained(seconds_max=DRAIN_S)
         except NotDrained as error:
-            self.faults += [str(error), *await asyncio.to_thread(site.transactions)]
+            self.faults += [str(error), *[await asyncio.to_thread(w.verdict) for w in site.workers], *await asyncio.to_thread(site.transactions)]
         finally:
             supervising.cancel()
             await asyncio.gather(supervising, return_exceptions=True)
@@ -263,7 +265,7 @@ class Run:
 
 def refusal(written: str, what: str) -> str:
     """The first line of a log that names what may not be read and says that it may not; empty when there is none."""
-    return next((line.strip()[:SAID_CHARS] for line in written.splitlines() if what in line and any(word in line for word in REFUSED)), "")
+    return next((STAMP.sub("", line)[:SAID_CHARS].strip() for line in written.splitlines() if what in line and any(word in line for word in REFUSED)), "")
 
 
 async def carry(scenario: Scenario, say: Say = print, keep: Path | None = None) -> Row:

@@ -35,6 +35,7 @@ USER: Final = "worker"
 SESSION_S: Final = 6.0
 READY_S: Final = 180.0
 WORDS_MAX: Final = 160
+VERDICT_MAX: Final = 400
 NUMBERS: Final = re.compile(r"\d+")
 STARTS_MAX: Final = 5
 """A worker that ends more often before any fault never comes up."""
@@ -63,11 +64,22 @@ class Worker:
             self.process.send_signal(number)
 
     def ready(self) -> bool:
+        return self._asked()[0] == 200
+
+    def verdict(self) -> str:
+        """Whether it runs, and what it says of itself."""
+        status, text = self._asked()
+        return f"{self.name}: {'runs' if self.running else 'does not run'}, /ready {status or 'does not answer'} {text[:VERDICT_MAX]}".strip()
+
+    def _asked(self) -> tuple[int, str]:
+        """Status and text of its readiness; 0: no answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
         except (urllib.error.URLError, OSError):
-            return False
+            return 0, ""
 
     def written(self) -> int:
         """Bytes of its log so far."""

@@ -160,7 +160,8 @@ def test_why_workers_ended_is_added_up_without_what_differs_every_time() -> None
 
 
 def test_only_a_line_that_names_what_is_refused_and_that_it_is_counts_as_noticed() -> None:
-    assert refusal("a\nNot authorized to read from topic clearance.in.\nb", "clearance.in") == "Not authorized to read from topic clearance.in."
+    said = "Not authorized to read from topic clearance.in."
+    assert refusal(f"a\n[21:46:28] [9] [WARNING] {said}\nb", "clearance.in") == said
     assert refusal("GroupAuthorizationFailedError: railclear-1", "railclear-1")
     assert not refusal("Not authorized to read from topic trains.in.", "clearance.in")
     assert not refusal("lane clearance.in/0 is not restored\nFATAL the broker is away", "clearance.in")
