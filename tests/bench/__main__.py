@@ -17,6 +17,7 @@ from agents.embedded.processes import EmbeddedError
 from streams.reference.model import Reference
 from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, transactions, whole
 from tests.bench import positions as load
+from tests.bench.beside import NOTE, Beside
 from tests.bench.figures import DOCS, Figure, figure
 from tests.bench.page import save
 from tests.bench.site import Failed
@@ -34,21 +35,19 @@ def positions(reference: Reference, options: argparse.Namespace) -> Found:
     """Through TRAINS, with and without intake, beside programs that keep the last value only."""
     say(f"making {2 * options.rounds} times {options.positions:,} positions of {TRAINS:,} trains")
     said = load.load_of(reference, trains=TRAINS, positions=2 * options.rounds * options.positions)
-    names = [name for name in on_kafka.COMMANDS if name != "Quix Streams" or on_kafka.QUIX.exists()]
     with on_kafka.broker() as broker:
         runs = on_kafka.Positions(broker.bootstrap, reference, said, options.positions, say)
         try:
-            beside = {name: t.per_second for name, t in on_kafka.references(runs, names, options.rounds).items()}
+            beside = Beside(broker.bootstrap, runs.admin, say).best("bench.positions", runs.rows, options.rounds, least=0)
             trains = on_kafka.through_trains(runs, options.rounds)
             intake = on_kafka.through_intake(runs, options.rounds)
         finally:
             runs.close()
     often = options.rounds
     ratios = {"stock Faust": 20.0, "Quix Streams": 1.0}
-    note = "the reference programs keep the last value of each key only: no route, milestone, ETA or account of every record"
     return {
         "positions through TRAINS": figure(trains.per_second, "/s", at_least=60_000, aim=100_000, references=beside,
-                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, note=note),
+                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, note=NOTE),
         "positions through TRAINS, CPU": figure(trains.us_cpu, "us", rounds=often),
         "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB", rounds=often),
         "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside, rounds=often),

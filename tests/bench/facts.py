@@ -11,7 +11,8 @@ from kafka import TopicPartition
 from streams.clearance.publish import HISTORY
 from streams.reference.model import Reference
 from tests.bench import clearance, stopwatch
-from tests.bench.figures import Figure, figure
+from tests.bench.beside import NOTE, Beside
+from tests.bench.figures import Figure, figure, now
 from tests.bench.on_kafka import Row
 from tests.bench.site import Failed, Say, Site
 from tests.bench.visible import offsets
@@ -120,14 +121,17 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         published = sum(site.ends(borders_of(site)).values())
         if not published:
             raise Failed("CLEARANCE has told no border anything")
+        when, programs = now(), Beside(site.bootstrap, site.admin, say)
+        other = {name: programs.best(f"bench.facts.{n}", rows, options.rounds) for n, (name, rows) in enumerate(
+            (("another shipment each", facts.one_each(1)), ("ten per shipment", facts.ten_each(1))))}
     note = f"{WORKERS} workers with CLEARANCE only; decoded cold, assessed, state and updates durable, offsets committed; {facts.cold:,} facts a round"
-    cold, ten = best["another shipment each"], best["ten per shipment"]
-    return {
-        "clearance facts on Kafka, another shipment each": figure(cold.per_second, "/s", at_least=1_500, aim=4_000, note=note),
-        "clearance facts on Kafka, another shipment each, CPU": figure(cold.us_cpu, "us"),
-        "clearance facts on Kafka, ten per shipment": figure(ten.per_second, "/s", at_least=8_000, aim=15_000, note=note),
-        "clearance facts on Kafka, ten per shipment, CPU": figure(ten.us_cpu, "us"),
-    }
+    note = f"{note}; {NOTE}; one process each"
+    found: dict[str, Figure] = {}
+    for name, least, aim in (("another shipment each", 1_500, 4_000), ("ten per shipment", 8_000, 15_000)):
+        found[f"clearance facts on Kafka, {name}"] = figure(
+            best[name].per_second, "/s", at_least=least, aim=aim, references=other[name], rounds=options.rounds, when=when, note=note)
+        found[f"clearance facts on Kafka, {name}, CPU"] = figure(best[name].us_cpu, "us", rounds=options.rounds, when=when)
+    return found
 
 
 def borders_of(site: Site) -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.reference.model import Reference
-from tests.bench import world
-from tests.bench.figures import Figure, figure, unpromised
+from tests.bench import hops, world
+from tests.bench.figures import Figure, figure, now, unpromised
+from tests.bench.hops import Floor, Hops
 from tests.bench.load import BorderReader, Mix, Sender, latencies, quantile, tempo
 from tests.bench.probes import Probes, in_mix
 from tests.bench.site import GROUPS, WORKERS, Failed, Say, Site
@@ -97,6 +98,10 @@ LIMITS = (("notice", "notice to border update", ((0.5, 60, 30), (0.99, 300, 150)
 """Kind of probe, name of its figures, (quantile, at least, aim)."""
 
 
+BARE = ("a bare hop reads every record of the same load, sends it on and commits, in two processes in place of railclear's workers, under the same sender and "
+        "reader")
+
+
 class Round(NamedTuple):
     """One play."""
 
@@ -122,6 +127,18 @@ def rounds(site: Site, mix: Mix, probes: Probes, options: argparse.Namespace, ov
     return plays[0], plays[1:]
 
 
+def bare(site: Site, mix: Mix, options: argparse.Namespace) -> tuple[Floor, list[Floor]]:
+    """The same rounds with bare hops in place of railclear: how late a record is on this machine when nothing is done with it."""
+    floors = []
+    with Hops(site) as running:
+        for n in range(options.rounds + 1):
+            rate = options.rate if n else options.rate * LIGHT
+            floors.append(asyncio.run(running.play(mix, rate, options.seconds, warm=not n)))
+            said = ", ".join(f"{name} p50 {floors[-1].beside(0.5)[name]:.0f} ms" for name in floors[-1].beside(0.5))
+            site.say(f"{rate:,.0f}/s, {said}, {floors[-1].unseen} not seen")
+    return floors[0], floors[1:]
+
+
 def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
     say("simulating the trains that are copied")
     live = world.live()
@@ -138,16 +155,21 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             site.worker(stages, *clock())
         say(f"ready after {site.wait():.1f} s, {'quiet' if site.settle(SETTLE_S) else 'not yet quiet'} after {SETTLE_S:.0f} s at most")
         light, full = rounds(site, Mix(live, copies, pace, stations=probes.stations, ids=probes.ids), probes, options, over)
+        when = now()
+        site.stop_workers()
+        light_floor, floors = bare(site, Mix(live, copies, pace, stations=probes.stations, ids=probes.ids), options)
     found: dict[str, Figure] = {}
     for name, title, limits in LIMITS:
         for share, least, aim in limits:
             best = min(full, key=lambda r: r.heard[name].quantile(share))
             found[f"{title}, p{share * 100:.0f}"] = figure(
-                best.heard[name].quantile(share), "ms", at_least=least, aim=aim, smaller_is_better=True, note=_note(best, name))
-            found[f"{title}, a quarter of the load, p{share * 100:.0f}"] = figure(light.heard[name].quantile(share), "ms", note=_note(light, name))
+                best.heard[name].quantile(share), "ms", at_least=least, aim=aim, smaller_is_better=True, references=hops.best(floors, share),
+                rounds=len(full), when=when, note=_note(best, name))
+            found[f"{title}, a quarter of the load, p{share * 100:.0f}"] = figure(
+                light.heard[name].quantile(share), "ms", smaller_is_better=True, references=light_floor.beside(share), when=when, note=_note(light, name))
     return found if options.rate >= RATE else unpromised(found, f"a small run, the promise is for {RATE:,.0f} events/s")
 
 
 def _note(play: Round, name: str) -> str:
     heard = play.heard[name]
-    return f"{heard.count} looked for, {heard.unseen} not seen within {LATE_S:.0f} s; {play.note}"
+    return f"{heard.count} looked for, {heard.unseen} not seen within {LATE_S:.0f} s; {play.note}; {BARE}"

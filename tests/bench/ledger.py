@@ -24,6 +24,7 @@ from tests.bench.latency import RATE, SETTLE_S, Heard, clock, copies_of, played,
 from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
 from tests.bench.probes import in_mix
+from tests.bench.reference import copy
 from tests.bench.site import GROUPS, LEDGER, WORKERS, Failed, Say, Site, Worker
 from tests.bench.world import Live
 from topics.registry import state_topic
@@ -32,6 +33,8 @@ WRITTEN = re.compile(r'^railclear_ledger_total\{what="rows_written"\} (\S+)', re
 DRAIN_S = 240.0
 """A backlog that takes longer is measured over what was written until then."""
 ROWS = 1_000_000
+COPY, COPIED = "bare COPY", 200_000
+"""The reference, and so many rows for it: seconds."""
 LOOK_S = 0.2
 COORDINATOR_S = 30.0
 PARTS = 3
@@ -48,7 +51,9 @@ class Backlog:
     def __init__(self, live: Live, rows: int) -> None:
         log = live.system.harness.log
         self.records = {topic: [(r.key or b"", r.value) for r in log.topic(topic) if r.value is not None] for topic in TOPICS}
-        self.each = _rows_of(self.records)
+        self.one = rows_of(self.records)
+        """Of one time over."""
+        self.each = self.one.count()
         self.times = max(1, -(-rows // self.each))
         self.rows = self.times * self.each
 
@@ -57,12 +62,13 @@ class Backlog:
             yield from ((topic, records) for topic, records in self.records.items() if records)
 
 
-def _rows_of(records: dict[str, list[Row]]) -> int:
+def rows_of(records: Mapping[str, Sequence[Row]]) -> Rows:
+    """What the ledger makes of them."""
     rows = Rows()
     for topic, of_topic in records.items():
         for n, (key, value) in enumerate(of_topic):
             rows.add(LogRecord(topic, 0, n, 1_700_000_000_000_000, key, value), GENESIS)
-    return rows.count()
+    return rows
 
 
 def skip(site: Site, groups: Sequence[Sequence[str]]) -> None:
@@ -132,6 +138,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     probes = in_mix(live, len(copies), pace, PARTS * options.rate * options.seconds)
     with Site(reference, say, postgres=True) as site:
         assert site.postgres is not None, "asked for"
+        times = max(1, min(backlog.times, -(-COPIED // backlog.each)))
+        copied = max(asyncio.run(copy.measured(site.postgres.dsn, backlog.one, times)) for _ in range(options.rounds))
+        say(f"bare COPY: {copied:,.0f} rows/s")
         for n, (topic, rows) in enumerate(backlog.parts()):
             site.fill(topic, rows)
             if n % 100 == 99:
@@ -159,9 +168,12 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     slower = (beside.quantile(0.5) / alone.quantile(0.5) - 1) * 100
     note = (f"beside {options.rate:,.0f} mixed events/s over {len(copies) * live.shipments:,} live shipments; a backlog of {backlog.rows:,} rows: what the "
             f"simulated trains have given the ledger, {backlog.times} times over, with the same shipments")
+    bare = (f"{COPY}: rows ready in memory into the same tables with the same indexes, before the load and with nothing beside it, best of {options.rounds}; "
+            "nothing read, decoded, hashed or looked up")
     found = {
-        "ledger, rows beside a steady load": figure(watch.per_second(until), "/s", at_least=20_000, aim=40_000, note=note),
-        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", note=note),
+        "ledger, rows beside a steady load": figure(
+            watch.per_second(until), "/s", at_least=20_000, aim=40_000, references={COPY: copied}, note=f"{note}; {bare}"),
+        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", references={COPY: copied}, note=f"{note}; {bare}"),
         "ledger, draining a backlog": figure(took, "s", note=f"{min(last, backlog.rows):,} of {backlog.rows:,} rows were in by then"),
         "ledger, statuses slower while it drains a backlog": figure(
             slower, "%", at_least=15, aim=5, smaller_is_better=True,

@@ -1,4 +1,4 @@
-"""Positions through TRAINS on the embedded Kafka, beside reference programs on the same bytes in the same run."""
+"""Positions through TRAINS on the embedded Kafka; the reference programs read the same bytes in the same run (tests/bench/beside.py)."""
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient
 
 from agents import provisioning
 from agents.embedded.jars import aot_file, cache_directory, class_path
@@ -24,14 +24,11 @@ from streams.effects import LogRecord, Publish
 from streams.reference.model import Reference
 from tests.bench import positions as load
 from tests.bench import stopwatch
-from tests.bench.reference import kafka_streams
 from topics import codec, registry
 from topics.events.rail import PositionReported
 
 PARTITIONS = 4
 ROOT = Path(__file__).resolve().parent.parent.parent
-QUIX = ROOT / ".venv-bench" / "bin" / "python"
-HERE = Path(__file__).resolve().parent / "reference"
 SESSION_S = 10
 SESSION = {"RAILCLEAR_SESSION_TIMEOUT_S": str(SESSION_S), "RAILCLEAR_COMMIT_INTERVAL_S": "0.5"}
 Row = tuple[bytes, bytes]
@@ -89,7 +86,6 @@ class Positions:
         at = said.begins
         self.before = rows_of(load.stamped(said.before, at))
         self.rows = rows_of(load.stamped(self.part(0), at + load.MINUTE))
-        self._runs = 0
 
     def close(self) -> None:
         self.admin.close()
@@ -100,20 +96,6 @@ class Positions:
 
     def partitions_of(self, topic: str) -> int:
         return self._partitions[topic]
-
-    def topic(self, name: str, rows: Sequence[Row]) -> str:
-        """A topic of its own with these records."""
-        self.admin.create_topics([NewTopic(name, PARTITIONS, 1)], wait_for_metadata=True)
-        asyncio.run(fill(self.bootstrap, name, rows))
-        return name
-
-    def reference_run(self, name: str, command: Callable[[str, str], Sequence[str]], topic: str, events: int) -> stopwatch.Timing:
-        """A reference program over the whole topic, in a new group."""
-        self._runs += 1
-        group = f"bench-{name}-{self._runs}"
-        timing = stopwatch.run(command(topic, group), self.bootstrap, topic, group, events, partitions=PARTITIONS, limit_s=20, cwd=str(ROOT))
-        self.say(f"{name}: {timing.per_second:,.0f}/s, {timing.us_cpu:.1f} us CPU")
-        return timing
 
     def handed_on(self, topic: str, rows: Sequence[Row]) -> int:
         """So many of these records intake gives to TRAINS: what lies far from everything is refused."""
@@ -137,31 +119,8 @@ class Positions:
         return timing
 
 
-COMMANDS: dict[str, Callable[[str], Callable[[str, str], Sequence[str]]]] = {
-    "raw": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.raw", b, topic, group],
-    "stock Faust": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.stock_faust", b, topic, group, str(PARTITIONS), "worker"],
-    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), str(HERE / "quix.py"), b, topic, group],
-    "Kafka Streams": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.kafka_streams", b, topic, group],
-}
 SINGLY = LOST_RECORDS_MAX * PARTITIONS
 """What a worker steps input by input after its start, because nobody knows how they were cut into batches before (agents.runner.partition)."""
-SLOW = {"stock Faust": 40_000}
-"""Programs that get a part of the input only: so many records."""
-
-
-def references(runs: Positions, names: Sequence[str], rounds: int) -> dict[str, stopwatch.Timing]:
-    """The best of so many rounds of each reference program on the same bytes."""
-    if "Kafka Streams" in names:
-        kafka_streams.prepare()
-    best: dict[str, stopwatch.Timing] = {}
-    whole = runs.topic("bench.positions", runs.rows)
-    topics = {name: runs.topic(f"bench.positions.{n}", runs.rows[: SLOW[name]]) if name in SLOW else whole for n, name in enumerate(names)}
-    for _ in range(rounds):
-        for name in names:
-            timing = runs.reference_run(name.lower().replace(" ", "-"), COMMANDS[name](runs.bootstrap), topics[name], SLOW.get(name, len(runs.rows)))
-            if name not in best or timing.per_second > best[name].per_second:
-                best[name] = timing
-    return best
 
 
 def through_trains(runs: Positions, rounds: int) -> stopwatch.Timing:

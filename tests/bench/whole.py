@@ -3,19 +3,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from agents.app import folds
 from streams.kept import instant
 from streams.reference.model import Reference
 from tests.bench import world
-from tests.bench.figures import Figure, figure, unpromised
+from tests.bench.beside import LEAST, NOTE, Beside
+from tests.bench.figures import Figure, figure, now, unpromised
 from tests.bench.latency import SETTLE_S, clock, common, copies_of
 from tests.bench.load import BorderReader, Copies, Message, Mix, Sender, tempo
-from tests.bench.on_kafka import Row
+from tests.bench.on_kafka import ROOT, Row
 from tests.bench.probes import notices
 from tests.bench.site import GROUPS, WORKERS, Failed, Say, Site, Worker
 from tests.bench.world import Live
@@ -49,6 +54,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shipments", type=int, default=SHIPMENTS, help="live: shipments; a hundredth and a tenth of them, too")
     parser.add_argument("--load-rate", type=float, default=RATE, help="live: outside events a second; then twice as many for a tenth of the time")
     parser.add_argument("--load-seconds", type=float, default=SECONDS, help="live: how long")
+
+
+class NothingLeft(Failed):
+    """Every notice has been played."""
+
+
+class Closure(NamedTuple):
+    """One round."""
+
+    ms: list[float]
+    """Of the notices, sorted."""
+    note: str
+    """What was closed, and what came of it."""
 
 
 class Whole:
@@ -101,12 +119,40 @@ class Whole:
             seen = [reader.seen.get(name, time.monotonic()) for name in sender.at]
         return max(seen, default=time.monotonic()) - begun
 
+    def read_bare(self) -> tuple[float, int]:
+        """(seconds, bytes): the same state topics by as many processes that only read, from their start until they have ended; the best of the rounds."""
+        topics = [fold.state_topic for stage, fold in folds().items() if any(stage in stages for stages in WORKERS)]
+        best, size = float("inf"), 0
+        for _ in range(self.options.rounds):
+            begun = time.monotonic()
+            running = [subprocess.Popen([sys.executable, "-m", "tests.bench.reference.read_all", self.site.bootstrap, str(n), str(len(WORKERS)), *topics],
+                                        cwd=ROOT, stdout=subprocess.PIPE, text=True) for n in range(len(WORKERS))]
+            said = [process.communicate()[0] for process in running]
+            if any(process.returncode for process in running):
+                raise Failed("the states cannot be read by bare aiokafka")
+            best, size = min(best, time.monotonic() - begun), sum(map(int, said))
+            self.say(f"bare getmany of the states: {best:.1f} s, {size / best / 2**20:,.0f} MB/s")
+        return best, size
+
     # -- a closure -------------------------------------------------------------------------------------------------------------
-    async def closure(self) -> tuple[list[float], str]:
-        """Milliseconds of notices that are sent in the first seconds after a closure, and what was closed."""
+    def closures(self) -> list[Closure]:
+        """As many rounds as were asked for, or as there are notices that nobody has seen; one at least. Raises Failed."""
+        found: list[Closure] = []
+        for n in range(self.options.rounds):
+            try:
+                found.append(asyncio.run(self.closure(n)))
+            except NothingLeft:
+                if not found:
+                    raise
+                break
+            self.say(f"notice during a sweep: {found[-1].ms[-1]:,.0f} ms; {found[-1].note}")
+        return found
+
+    async def closure(self, turn: int) -> Closure:
+        """Notices that are sent in the first seconds after a closure; then it is open again, and all is quiet. Raises NothingLeft."""
         crossing, journeys = self.live.ahead.most_common(1)[0]
         async with BorderReader(self.site) as reader, Sender(self.site) as sender:
-            await sender.run(iter([condition(self.site.reference, crossing, "closed", 0)]), 100.0, 0.01)
+            await sender.run(iter([condition(self.site.reference, crossing, "closed", 2 * turn)]), 100.0, 0.01)
             swept = reader.updates
             notices = self.probes(20)
             await sender.run(iter(notices), len(notices) / SPREAD_S, SPREAD_S)
@@ -114,13 +160,14 @@ class Whole:
             while time.monotonic() < end and not sender.at.keys() <= reader.seen.keys():
                 await asyncio.sleep(0.05)
             ended = time.monotonic()
-            await sender.run(iter([condition(self.site.reference, crossing, "open", 1)]), 100.0, 0.01)     # or the ETAs of all would move for minutes
+            # Open again, or the ETAs of all would move for minutes.
+            await sender.run(iter([condition(self.site.reference, crossing, "open", 2 * turn + 1)]), 100.0, 0.01)
             await asyncio.to_thread(self.site.settle, SWEEP_S)
             note = (f"{crossing} closed, {journeys * len(self.copies)} trains before it; {len(sender.at)} notices in the {SPREAD_S:.0f} s after it, "
                     f"{len(sender.at.keys() - reader.seen.keys())} not seen in {SWEEP_S:.0f} s; {reader.updates - swept:,} border updates")
         if not sender.at:
-            raise Failed("no notice is left that could be looked for")
-        return sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note
+            raise NothingLeft("no notice is left that could be looked for")
+        return Closure(sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note)
 
     # -- load ------------------------------------------------------------------------------------------------------------------
     async def sustained(self, mix: Iterator[Message]) -> float:
@@ -168,9 +215,15 @@ class Whole:
 def condition(reference: Reference, crossing: str, state: Literal["open", "closed"], seconds: int) -> Message:
     """The network's control closes it both ways, or opens it again so many seconds later."""
     party = next(p.id for p in reference.parties.values() if p.role == "network")
-    event = CrossingCondition(source=party, id=f"bench-{state}", event_time=instant(world.NOW + seconds * 1_000_000), crossing=crossing, state=state,
+    event = CrossingCondition(source=party, id=f"bench-{state}-{seconds}", event_time=instant(world.NOW + seconds * 1_000_000), crossing=crossing, state=state,
                               reason="BORDER_CLOSED" if state == "closed" else "", expected_until=instant(world.NOW + 2 * DAY) if state == "closed" else None)
     return Message(registry.inbound_topic("network", party), None, codec.encode(event))
+
+
+def mixed_rows(live: Live, copies: Sequence[int], rate: float) -> list[Row]:
+    """The mix as one topic, for programs that read one."""
+    mix = Mix(live, copies, tempo(rate, len(copies) * world.TRAINS), seed=3)
+    return [(message.key or b"", message.value) for message in islice(mix, LEAST)]
 
 
 async def work(site: Site, live: Live, copies: Sequence[int], options: argparse.Namespace) -> float:
@@ -235,40 +288,51 @@ def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int)
     say(f"{shipments:,} shipments on {trains:,} trains")
     starts = whole.start()
     restore = min(starts)
+    restored = now()
     site.settle(SETTLE_S)
+    bare, read = whole.read_bare()
     us[1] = asyncio.run(work(site, live, few, options))
     say(f"{shipments:,} live shipments: {us[1]:,.0f} us CPU per event")
     failover = max(asyncio.run(whole.failover(worker)) for worker in site.workers)
+    over_again = now()
     say(f"failover: {failover:.1f} s")
     site.wait()
     site.settle(SETTLE_S)
-    sweep, swept = asyncio.run(whole.closure())
-    say(f"notice during a sweep: {sweep[-1]:,.0f} ms; {swept}")
+    closures = whole.closures()
+    swept = now()
+    sweep = min(closures, key=lambda one: one.ms[-1])
     mix = Mix(live, whole.copies, tempo(options.load_rate, trains), seed=2)
     every = iter(mix)
     best = asyncio.run(whole.sustained(every))
+    sustained = now()
     real, behind, rest, took, most = asyncio.run(whole.load(every))
     say(f"{real:,.0f}/s sent, {behind:,} records unread after it, {'none' if took is not None else f'{rest:,}'} after "
         f"{DRAIN_S if took is None else took:.0f} s; {most:,.0f} MB")
+    loaded = now()
+    site.stop_workers()
+    mixed = Beside(site.bootstrap, site.admin, say).best("bench.mix", mixed_rows(live, whole.copies, options.load_rate), options.rounds)
     late = took if took is not None else DRAIN_S * behind / max(1, behind - rest)
     load = (f"{over}; {real:,.0f} events/s for {options.load_seconds:.0f} s, then {2 * options.load_rate:,.0f}/s for {options.load_seconds / 10:.0f} s: "
             f"{behind:,} records unread at the end{mix.said()}")
     spread = (max(us.values()) / max(1.0, min(us.values())) - 1) * 100
     found = {
         "live: events a second that are kept up with": figure(
-            best, "/s", at_least=4_000, aim=10_000, note=f"{over}; doubling from {RUNG_LEAST:.0f}/s to {options.load_rate:,.0f}/s, each "
+            best, "/s", at_least=4_000, aim=10_000, references=mixed, when=sustained,
+            note=f"{over}; {NOTE}, and read the same mix, one process each; doubling from {RUNG_LEAST:.0f}/s to {options.load_rate:,.0f}/s, each "
             f"{RUNG_S:.0f} s, everything read {RUNG_DRAIN_S:.0f} s later; 0: not even the first"),
         "live: nothing unread after the load": figure(
-            late, "s", at_least=60, aim=30, smaller_is_better=True,
+            late, "s", at_least=60, aim=30, smaller_is_better=True, when=loaded,
             note=load + ("" if took is not None else f"; {rest:,} still unread after {DRAIN_S:.0f} s, the rest reckoned from the rate until then")),
-        "live: memory of all workers": figure(most / 1024, "GB", at_least=1.5, aim=1, smaller_is_better=True, note=load),
+        "live: memory of all workers": figure(most / 1024, "GB", at_least=1.5, aim=1, smaller_is_better=True, when=loaded, note=load),
         "live: restore from compacted topics": figure(
-            restore, "s", at_least=6, aim=3, smaller_is_better=True,
-            note=f"from the start of the processes until all partitions are ready, best of {', '.join(f'{s:.1f}' for s in starts)}; {size >> 20:,} MB; {over}"),
+            restore, "s", at_least=6, aim=3, smaller_is_better=True, references={"bare getmany": bare}, rounds=len(starts), when=restored,
+            note=f"from the start of the processes until all partitions are ready, best of {', '.join(f'{s:.1f}' for s in starts)}; {size >> 20:,} MB; {over}; "
+            f"bare getmany: as many processes read the same topics and decode nothing, {read / bare / 2**20:,.0f} MB/s"),
         "live: failover after kill -9, restarted in place": figure(
-            failover, "s", at_least=10, aim=5, smaller_is_better=True,
+            failover, "s", at_least=10, aim=5, smaller_is_better=True, when=over_again,
             note=f"until all notices sent at that moment are at their borders; the slower of {len(WORKERS)} workers, static members; {over}"),
-        "live: notice that arrives during a sweep": figure(sweep[-1], "ms", at_least=1_000, aim=300, smaller_is_better=True, note=f"the slowest; {swept}"),
+        "live: notice that arrives during a sweep": figure(
+            sweep.ms[-1], "ms", at_least=1_000, aim=300, smaller_is_better=True, rounds=len(closures), when=swept, note=f"the slowest; {sweep.note}"),
         "live: CPU per event, spread over a hundredth, a tenth and all shipments": figure(
             spread, "%", at_least=25, aim=10, smaller_is_better=True, note=f"events of the same {len(few) * world.TRAINS} trains each time; {over}"),
     }
