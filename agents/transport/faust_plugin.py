@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from agents.transport.apart import apart
 from agents.transport.batch import BATCH_RECORDS_MAX, Batch
 from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, GONE_S, Observer, TopicSeen
 from agents.transport.claim import Claims, Fence, fencing
@@ -101,7 +102,7 @@ class Consumer(driver.Consumer):
         return {**settings, "retry_backoff_ms": self.hub.transaction_retry_ms}
 
     def producer(self) -> Any:
-        return fencing(self.guard.over(self.app.producer._producer))
+        return fencing(self.guard.over(apart(self.app.producer._producer)))
 
     def lease(self) -> bool:
         return self._thread.lease()
@@ -304,7 +305,8 @@ class Consumer(driver.Consumer):
                 log.warning("not all snapshots could be written in %.0f s", SNAPSHOTS_AT_EXIT_S)
         self.observer.close()
         await self.claims.close()
-        await super().on_stop()
+        # Faust commits once more: there is nothing, but a commit that was under way before may wait for a broker, and this one for that.
+        await _in_time(super().on_stop(), "a commit is not answered")
 
     # -- background ------------------------------------------------------------------------------------------------------------
     @Service.task
@@ -388,7 +390,7 @@ async def _in_time(stopping: Awaitable[None], otherwise: str) -> None:
     try:
         await asyncio.wait_for(stopping, STOP_S)
     except TimeoutError:
-        log.warning("%s in %.0f s, and is left", otherwise, STOP_S)
+        log.warning("%s in %.0f s and is left", otherwise, STOP_S)
 
 
 class Producer(driver.Producer):

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
@@ -108,11 +108,25 @@ def test_a_refusal_is_an_alert_before_it_ends_the_process(cluster: str, worker: 
     assert run.process.wait(LONG) == 0
     group, tp = group_of("other", STAGES), TopicPartition("sources.in", 1)
     admin = KafkaAdminClient(bootstrap_servers=cluster)
-    admin.alter_group_offsets(group, {tp: OffsetAndMetadata(7, "", -1)})
+
+    def refused(committed: int) -> list[Alert]:
+        """All alerts of refusals, when a worker was started with this committed offset and has ended."""
+        admin.alter_group_offsets(group, {tp: OffsetAndMetadata(committed, "", -1)})
+        again = worker(GROUP="other")
+        assert again.process.wait(LONG) == EXIT_REFUSED, again.log.read_text()[-3000:]
+        said = [msgspec.json.decode(r.value, type=Alert) for r in records(cluster, "ops.alerts")]
+        return [alert for alert in said if alert.name == "TransportRefused"]
+
+    found = refused(7)
+    assert [(a.key, a.severity, a.state) for a in found] == [("TransportRefused/sources.in/1", "critical", "open")]
+    assert "the group has committed offset 7 of sources.in/1, which ends at 0" in found[0].detail
+    producer = KafkaProducer(bootstrap_servers=cluster)
+    for _ in range(3):
+        producer.send(tp.topic, b"{}", key=b"k", partition=tp.partition).get(LONG)
+    producer.close()
+    admin.delete_records({tp: 2})
+    found = refused(1)
     admin.close()
-    again = worker(GROUP="other")
-    assert again.process.wait(LONG) == EXIT_REFUSED, again.log.read_text()[-3000:]
-    said = [msgspec.json.decode(r.value, type=Alert) for r in records(cluster, "ops.alerts")]
-    refused = [alert for alert in said if alert.name == "TransportRefused"]
-    assert [(a.key, a.severity, a.state) for a in refused] == [("TransportRefused/sources.in/1", "critical", "open")]
-    assert "the group has committed offset 7 of sources.in/1, which ends at 0" in refused[0].detail
+    assert [(a.key, a.severity, a.state) for a in found] == [("TransportRefused/sources.in/1", "critical", "open")] * 2
+    assert "sources.in/1 begins at offset 2" in found[1].detail
+    assert "offsets 1 to 1 were deleted before they were read" in found[1].detail
