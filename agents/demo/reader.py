@@ -11,7 +11,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from agents.places import ends
+from agents.places import ends, places
 from streams.audit import Account, Auditor
 from topics.events.outputs import BatchOutcomes, DeadLetter
 from topics.registry import Registry
@@ -51,8 +51,9 @@ class Reader:
             await consumer.start()
             await admin.start()
             limit, steady, before = time.monotonic() + seconds_max, 0, -1
+            inputs = await places(consumer, stage_of(self.registry))
             while steady < STEADY_ROUNDS:
-                wanted = await ends(consumer, stage_of(self.registry))
+                wanted: dict[TopicPartition, int] = await consumer.end_offsets(inputs)
                 committed: dict[TopicPartition, int] = {}
                 for group in self.groups:
                     committed |= {tp: meta.offset for tp, meta in (await admin.list_consumer_group_offsets(group)).items()}
