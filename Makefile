@@ -42,7 +42,7 @@ bench: $(STAMP) .venv-bench/.setup  ## benchmarks against reference programs (do
 	@.venv-bench/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r tests/bench/requirements-quix.lock
 	@touch $@
 
-soak: $(STAMP)  ## hours: 10,000 simulated clusters (ARGS="--from K" goes on), 300,000 histories against the oracle
+soak: $(STAMP)  ## hours: 10,000 simulated clusters (goes on where it was; ARGS=--again), 300,000 histories against the oracle
 	$(BIN)/python -m tests.sim --soak 10000 --jobs 2 --report docs/reliability.json $(ARGS)
 	$(BIN)/python -m tests.sim.oracle 300000
 

@@ -155,15 +155,18 @@ def _holds(agreement: Agreement, assessment: Assessment) -> bool:
 
 
 def _reading(update: ClearanceUpdate, assessment: Assessment, reference: Reference) -> set[tuple[str, str]]:
-    """(authority, its topic): the side's own, and each other authority's border topic, at the same crossing where it has one, else its first."""
+    """(authority, its topic): the side's own, and each other authority's border topic, at the same crossing where it has one, else its first. A side
+    inside a customs territory has none: what lies behind it counts."""
     found = {(update.authority, topic)} if (topic := authority_topic(update, reference)) else set()
     if update.kind not in ("EXIT", "ENTRY") or not topic:
         return found
-    others: dict[str, SideCase] = {}
+    others: dict[str, str] = {}
     for other in (say.side for say in assessment.says):
-        if other.authority != update.authority and (other.authority not in others or other.crossing == update.crossing):
-            others[other.authority] = other
-    return found | {(a, t) for a, other in others.items() if other.kind in ("EXIT", "ENTRY") and (t := authority_topic(other, reference))}
+        if other.kind not in ("EXIT", "ENTRY") or other.authority == update.authority:
+            continue
+        if (other.authority not in others or other.crossing == update.crossing) and (its := authority_topic(other, reference)):
+            others[other.authority] = its
+    return found | set(others.items())
 
 
 def authority_topic(update: ClearanceUpdate | SideCase, reference: Reference) -> str:

@@ -1,15 +1,14 @@
 """`python -m tests.sim`: plays one seed, or many.
 
     python -m tests.sim --seed 17 [--trace] [--only crash,zombie] [--trains 1]   one seed, exactly as it always is
-    python -m tests.sim --soak 10000 [--from 2000] [--report FILE] [--jobs 2]     seeds up to 10000; go on from the last line's number
+    python -m tests.sim --soak 10000 [--report FILE [--again]] [--jobs 2]         seeds up to 10000, from where the report ends
 
-The exit code is 1 when a seed fails. A report is a JSON file whose `simulation` is replaced, or with --from added to; what else it holds stays.
+The exit code is 1 when a seed fails. A report is a JSON file whose `simulation` says what all seeds so far came to, which version played which of them,
+and the next seed; what else it holds stays. The same command goes on there; --again forgets it and begins anew.
 """
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ import msgspec
 
 from agents.app import rarely
 from tests.sim.plan import KINDS, WORLDS, plan_of
+from tests.sim.report import Course, OutOfStep, course, version
 from tests.sim.simulate import Tally, Verdict, judge, judged, told
 
-SECTION = "simulation"
 LINE_EVERY = 40
 
 
@@ -36,13 +35,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--transactions", choices=("yes", "no"), help="with --seed: whether CLEARANCE publishes in transactions")
     parser.add_argument("--trace", action="store_true", help="with --seed: what happened, line by line")
     parser.add_argument("--soak", type=int, default=200, metavar="N", help="seeds up to N")
-    parser.add_argument("--from", dest="first", type=int, default=0, metavar="K", help="begin with seed K")
+    parser.add_argument("--from", dest="first", type=int, metavar="K", help="begin with seed K; with a report only where that ends (default), else 0")
+    parser.add_argument("--again", action="store_true", help="forget what the report holds of the simulation")
     parser.add_argument("--report", type=Path, help="JSON file for docs/reliability.json")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     chosen = parser.parse_args(arguments)
     if chosen.seed is not None:
         return _one(chosen)
-    return _many(chosen.first, chosen.soak, chosen.report, chosen.jobs)
+    try:
+        begun = course(chosen.report, chosen.first, again=chosen.again, version=version())
+    except OutOfStep as error:
+        print(error, file=sys.stderr)
+        return 2
+    return _many(begun, chosen.soak, chosen.jobs)
 
 
 def _one(chosen: argparse.Namespace) -> int:
@@ -70,9 +75,10 @@ def _one(chosen: argparse.Namespace) -> int:
     return 0 if verdict.well else 1
 
 
-def _many(first: int, end: int, report: Path | None, jobs: int) -> int:
-    kept = _read(report).get(SECTION) if report is not None and first else None
-    tally = Tally.of(kept) if kept else Tally()
+def _many(course: Course, end: int, jobs: int) -> int:
+    tally, first = course.tally, course.first
+    if first >= end:
+        print(f"seeds up to {first} are played; --again begins anew")
     began, done = time.monotonic(), first
     for verdicts in _verdicts(first, end, jobs):
         for verdict in verdicts:
@@ -82,9 +88,8 @@ def _many(first: int, end: int, report: Path | None, jobs: int) -> int:
         done += len(verdicts)
         if (done - first) % LINE_EVERY < WORLDS or done >= end:
             pace = (done - first) / (time.monotonic() - began)
-            print(f"{done} of {end}: {len(tally.failures)} failures, {pace:.1f} seeds/s; go on with --from {done}", flush=True)
-            if report is not None:
-                _write(report, tally)
+            print(f"{done} of {end}: {len(tally.failures)} failures, {pace:.1f} seeds/s", flush=True)
+            course.write(done)
     print(tally.table())
     return 1 if tally.failures else 0
 
@@ -98,16 +103,6 @@ def _verdicts(first: int, end: int, jobs: int) -> Iterator[list[Verdict]]:
         return
     with get_context("spawn").Pool(jobs, initializer=rarely, maxtasksperchild=100) as pool:
         yield from pool.imap(judged, blocks)
-
-
-def _read(report: Path) -> dict[str, dict[str, object]]:
-    return json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-
-
-def _write(report: Path, tally: Tally) -> None:
-    load = [round(x, 2) for x in os.getloadavg()]
-    section = {**tally.report(), "machine": {"cores": os.cpu_count(), "load_average": load, "python": sys.version.split()[0]}}
-    report.write_text(json.dumps({**_read(report), SECTION: section}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ BACK = 40
 """So many earlier moments are tried: a status was worked out from what had been read when it was published, which may be less than what was there."""
 
 
-def explained(run: Run, doubtful: set[str]) -> list[str]:
+def explained(run: Run) -> list[str]:
     """6. For some instants T and sides, the ledger's status as of T is the one last published until T, with its evidence in the ledger; and folding
     the shipment's facts again, up to some point before it was published, gives the same status with the same rule pack."""
     rng = run.plan.rng("explained")
@@ -40,7 +40,7 @@ def explained(run: Run, doubtful: set[str]) -> list[str]:
     for _, update in chosen:
         faults += _as_of(update, [u for _, u in history], kept)
         faults += _without_evidence(update, events)
-    certain = [(born, u) for born, u in chosen if u.shipment not in doubtful and u.state != "CANCELLED"]
+    certain = [(born, u) for born, u in chosen if u.state != "CANCELLED"]
     faults += [f for born, u in certain[:FOLDED] if (f := _not_again(run, born, u, rng))]
     return faults
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from agents.runner.cells import BadState
-from tests.sim.checkers import findings, hole
+from tests.sim.checkers import findings
 from tests.sim.cluster.lane import GOOD, Semantics
 from tests.sim.plan import Plan, plan_of, without
 from tests.sim.run import Run, calm_of, play
@@ -31,8 +31,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     states: Counter[str] = Counter()
     published: int = 0
     records: int = 0
-    hole: dict[str, int] = {}
-    """Where a former owner spoke after the takeover: what it spoilt (tests/sim/checkers.py, hole)."""
     seconds: float = 0.0
     """Process CPU."""
 
@@ -52,7 +50,7 @@ def judge(plan: Plan, semantics: Semantics = GOOD, trace: list[str] | None = Non
         said = traceback.format_exception(error)
         return Verdict(plan=plan, findings={RAISED: ["".join(said[-4:])]}, seconds=time.process_time() - began)
     return Verdict(plan=plan, findings=found, seen=_seen(run), states=Counter(u.state for u in run.updates()),
-                   published=len(run.log.topic("clearance.history")), records=run.log.births, hole=hole(run, calm), seconds=time.process_time() - began)
+                   published=len(run.log.topic("clearance.history")), records=run.log.births, seconds=time.process_time() - began)
 
 
 def judged(seeds: range) -> list[Verdict]:
@@ -119,7 +117,6 @@ class Tally:
         self.seen: Counter[str] = Counter()
         self.states: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
-        self.hole: Counter[str] = Counter()
         self.failures: list[int] = []
 
     def add(self, verdict: Verdict) -> None:
@@ -129,7 +126,6 @@ class Tally:
         self.records += verdict.records
         self.seen += verdict.seen
         self.states += verdict.states
-        self.hole += Counter(verdict.hole)
         self.kinds.update(f"runs with {kind}" for kind in verdict.plan.kinds)
         self.kinds["runs with transactions"] += verdict.plan.transactional
         if not verdict.well:
@@ -138,8 +134,7 @@ class Tally:
     def report(self) -> dict[str, object]:
         """For docs/reliability.json."""
         return {"seeds": self.seeds, "failures": sorted(self.failures), "records": self.records, "statuses_published": self.published,
-                "cpu_seconds": round(self.seconds, 1), "faults": dict(sorted((self.kinds + self.seen).items())), "states": dict(sorted(self.states.items())),
-                "former_owners_after_takeover": dict(sorted(self.hole.items()))}
+                "cpu_seconds": round(self.seconds, 1), "faults": dict(sorted((self.kinds + self.seen).items())), "states": dict(sorted(self.states.items()))}
 
     @classmethod
     def of(cls, report: dict[str, object]) -> Tally:
@@ -148,7 +143,7 @@ class Tally:
         kept = msgspec.convert(report, _Report)
         tally.seeds, tally.published, tally.records, tally.seconds = kept.seeds, kept.statuses_published, kept.records, kept.cpu_seconds
         tally.seen, tally.states = Counter(kept.faults), Counter(kept.states)
-        tally.hole, tally.failures = Counter(kept.former_owners_after_takeover), list(kept.failures)
+        tally.failures = list(kept.failures)
         return tally
 
     def table(self) -> str:
@@ -157,8 +152,6 @@ class Tally:
                  "faults that really happened and what came of them:"]
         lines += [f"  {name:58} {count:>10}" for name, count in sorted((self.kinds + self.seen).items())]
         lines += ["states reached:", "  " + ", ".join(f"{state} {count}" for state, count in sorted(self.states.items()))]
-        lines += ["former owners that spoke after the takeover (at least once only; transactions fence them):"]
-        lines += [*(f"  {k:58} {v:>10}" for k, v in sorted(self.hole.items()))]
         return "\n".join(lines)
 
 
@@ -170,4 +163,3 @@ class _Report(msgspec.Struct):
     cpu_seconds: float
     faults: dict[str, int]
     states: dict[str, int]
-    former_owners_after_takeover: dict[str, int]

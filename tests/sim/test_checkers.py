@@ -138,6 +138,66 @@ def a_status_rests_on_nothing(run: Run, _: Essence) -> None:
             part.records[i] = msgspec.structs.replace(record, value=codec.encode(msgspec.structs.replace(update, counts={"ARRIVED": 77})))
 
 
+def drop(run: Run, topic: str, value: bytes | None = None) -> ClearanceUpdate:
+    """Take a status of a topic out of the log, every copy of it; the last, if none is named."""
+    gone = value or [r.value for r in run.log.topic(topic) if b'"type":"clearance.status"' in (r.value or b"")][-1] or b""
+    for n in range(run.log.partitions(topic)):
+        part = run.log.part(topic, n)
+        for at in [at for at, r in enumerate(part.records) if r.value == gone][::-1]:
+            del part.records[at], part.offsets[at], part.born[at]
+    return msgspec.json.decode(gone, type=ClearanceUpdate)
+
+
+def named(run: Run, start: str) -> str:
+    return next(n for n in run.log.names() if n.startswith(start) and any(b'"type":"clearance.status"' in (r.value or b"") for r in run.log.topic(n)))
+
+
+def a_border_never_hears(run: Run, _: Essence) -> None:
+    drop(run, named(run, "border."))
+
+
+def a_carrier_never_hears(run: Run, _: Essence) -> None:
+    drop(run, named(run, "status."))
+
+
+def the_history_lacks_a_status(run: Run, _: Essence) -> None:
+    drop(run, "clearance.history")
+
+
+def a_border_hears_of_another_state(run: Run, _: Essence) -> None:
+    records, i = first_of(run, named(run, "border."))
+    update = msgspec.json.decode(records[i].value or b"", type=ClearanceUpdate)
+    records[i] = msgspec.structs.replace(records[i], value=codec.encode(msgspec.structs.replace(update, movable=not update.movable)))
+
+
+def a_border_hears_what_was_never_published(run: Run, _: Essence) -> None:
+    records, i = first_of(run, topic := named(run, "border."))
+    update = msgspec.json.decode(records[i].value or b"", type=ClearanceUpdate)
+    told(run, msgspec.structs.replace(update, revision=update.revision + 10**15), topic)
+
+
+def a_border_hears_late(run: Run, _: Essence) -> None:
+    """Its first status comes after all others of the shipment."""
+    records, i = first_of(run, topic := named(run, "border."))
+    told(run, drop(run, topic, records[i].value), topic)
+
+
+def a_border_hears_of_another_crossing(run: Run, _: Essence) -> None:
+    records, i = first_of(run, topic := named(run, "border."))
+    told(run, msgspec.json.decode(records[i].value or b"", type=ClearanceUpdate), next(n for n in run.log.names() if n.startswith("border.") and n != topic))
+
+
+def an_authority_never_sees_its_restricted_view(run: Run, _: Essence) -> None:
+    """Nobody ever wrote to it what the view's revision says."""
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1), "restricted.revisions")
+
+
+def a_commit_falls_back(run: Run, _: Essence) -> None:
+    topic, partition, at, births = run.cluster.commits[-1]
+    run.cluster.commits.append((topic, partition, at - 1, births))
+
+
 def a_secret_shows(run: Run, _: Essence) -> None:
     last = max(run.statuses().values(), key=lambda u: u.revision)
     told(run, msgspec.structs.replace(last, revision=last.revision + 1, document="COVERT-MARK"))
@@ -178,6 +238,10 @@ def a_sweep_never_ends(run: Run, _: Essence) -> None:
 SPOILT: tuple[tuple[str, Callable[[Run, Essence], None]], ...] = (
     ("1 nothing lost", outcomes_vanish), ("1 nothing lost", a_dead_letter_differs), ("1 nothing lost", a_commit_comes_early),
     ("1 nothing lost", the_ledger_lacks_a_row), ("1 nothing lost", the_ledger_has_a_row_too_many), ("1 nothing lost", a_state_is_not_restored),
+    ("1 nothing lost", a_commit_falls_back), ("1 nothing lost", a_border_never_hears), ("1 nothing lost", a_carrier_never_hears),
+    ("1 nothing lost", the_history_lacks_a_status), ("1 nothing lost", a_border_hears_of_another_state),
+    ("1 nothing lost", a_border_hears_what_was_never_published), ("1 nothing lost", a_border_hears_late),
+    ("1 nothing lost", a_border_hears_of_another_crossing), ("1 nothing lost", an_authority_never_sees_its_restricted_view),
     ("2 order does not matter", a_last_word_differs), ("3 pure core", a_step_is_impure),
     ("4 positive evidence", a_release_is_invented), ("4 positive evidence", a_hold_without_authority),
     ("4 positive evidence", a_blocked_side_may_move), ("4 positive evidence", a_pre_clearance_lacks_a_proof),

@@ -285,6 +285,15 @@ def test_an_authority_sees_its_own_side_and_another_only_by_an_exchange_agreemen
     assert shared["border.cn-kz-alashankou-dostyk.cn"] == {CN_EXIT}, "directional: KZ tells CN nothing"
 
 
+def test_an_authority_whose_first_side_lies_inside_a_customs_territory_hears_at_its_border() -> None:
+    row = Agreement(source="D", id="x", kind="exchange", parties=("KZ", "BY"), in_force="2020-01-01", scope=("status",))
+    ref = reference(agreements={"x": row})
+    inside = msgspec.structs.replace(ref.crossings["KZ-RU-ZHAISAN-ILETSK"], b_authority="BY")
+    shown = borders(msgspec.structs.replace(ref, crossings={**ref.crossings, inside.id: inside}))
+    assert shown["border.by-pl-brest-malaszewicze.by"] == {"BY-PL-BREST-MALASZEWICZE:BY:EXIT", KZ_ENTRY}
+    assert shown["border.cn-kz-alashankou-dostyk.kz"] == {KZ_ENTRY, "BY-PL-BREST-MALASZEWICZE:BY:EXIT"}
+
+
 @pytest.mark.parametrize(("limit", "shown"), [
     ({"routes": ("west-a",)}, True), ({"routes": ("east",)}, False), ({"enrolment": "gtt"}, True), ({"enrolment": "green_lane"}, False),
     ({"goods": ("84",)}, True), ({"goods": ("01",)}, False)], ids=str)

@@ -12,11 +12,12 @@ from agents.runner.cells import Cells, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.memory import Process
 from agents.runner.partition import Partition
-from streams.effects import Ack, Await, LogRecord, Send
+from streams.effects import Ack, Await, LogRecord
 from streams.fold import Fold
 from streams.reference.model import Reference
 from tests.sim.cluster.broker import Log
 from tests.sim.cluster.lane import GOOD, IN_FLIGHT_MAX, Lane, Publication, Semantics, Worker, land, ordered, sends_of
+from tests.sim.cluster.owners import Owners
 
 BATCH_MAX = 60
 ROUNDS_MAX = 20_000
@@ -59,11 +60,8 @@ class Cluster:
         self.ghosts: list[Lane] = []
         """Lanes of the paused worker that were taken over while it could not know it."""
         self.paused: Worker | None = None
-        self.late_keys: set[tuple[str, str]] = set()
-        """(stage, key) of what a former owner published after the new one had taken over."""
-        self.late = False
-        """Something of a former owner came after the takeover."""
         self.seen: Counter[str] = Counter()
+        self.owners = Owners(log, rng, self.seen, semantics)
         self.steps = 0
         self.generation = 0
         self.cache = ObjectCache(4 << 20)
@@ -99,10 +97,8 @@ class Cluster:
             pass
         if lane.queue:
             self.seen["batches left to the next owner"] += 1
-            self._die(lane)
+        self.owners.end(lane)
         self.commit(lane)
-        if lane.work is not None:
-            lane.work.close()
 
     def _fetched_before(self) -> None:
         """A fetch asked for before a rebalance returns records of the new assignment, with the position moved (H1)."""
@@ -118,9 +114,9 @@ class Cluster:
     def crash(self, worker: Worker, *, in_place: bool) -> None:
         """kill -9. Restarted in place it keeps its lanes (static membership); else the others are given them."""
         mine = [lane for lane in self.lanes if lane.worker is worker]
-        self.ghosts = [g for g in self.ghosts if g.worker is not worker]
+        self._end_ghosts(worker)
         for lane in mine:
-            self._die(lane)
+            self.owners.end(lane)
         worker.lives += 1
         self.tell(f"worker {worker.number} is killed{' and restarted in place' if in_place else ''}")
         if in_place:
@@ -140,14 +136,8 @@ class Cluster:
             if lane.worker is not worker:
                 self._revoke(lane)
         for lane in mine:
-            if lane.transactional:
-                self.seen["former owners fenced by their transactional id"] += 1
-                if lane.queue:
-                    self.seen["publications refused by the fence"] += 1
-                self._close(lane)
-            else:
-                lane.late = True
-                self.ghosts.append(lane)
+            lane.late = True
+            self.ghosts.append(lane)
         self.paused = worker
         self._assign_anew(f"worker {worker.number} is paused")
 
@@ -157,27 +147,26 @@ class Cluster:
             for lane in list(self.ghosts):
                 if lane in self.ghosts and self._busy(lane):
                     self._turn(lane)
-        self.paused = None
         for lane in self.ghosts:
             self.commit(lane)
-            self._close(lane)
-        self.ghosts = []
+        if self.paused is not None:
+            self._end_ghosts(self.paused)
+        self.paused = None
 
-    def _die(self, lane: Lane) -> None:
-        """Of what was handed to the producer a beginning reaches the broker; the rest is gone."""
-        if lane.queue and not lane.transactional:
-            landed, _ = land(self.log, lane.queue[0].waiting, self.rng)
-            self._landed(lane, landed)
-        self._close(lane)
+    def _end_ghosts(self, worker: Worker) -> None:
+        for lane in [lane for lane in self.ghosts if lane.worker is worker]:
+            self.owners.end(lane)
+        self.ghosts = [lane for lane in self.ghosts if lane.worker is not worker]
 
-    def _close(self, lane: Lane) -> None:
-        lane.queue.clear()
-        if lane.work is not None:
-            lane.work.close()
+    def _shut_out(self, lane: Lane) -> bool:
+        """The process hears that it has written what is another's, and ends itself (agents/transport/batch.py, `_publish`)."""
+        self.seen["former owners fenced by their transactional id" if lane.transactional else "former owners that ended when a claim shut them out"] += 1
+        self._end_ghosts(lane.worker)
+        return True
 
     # -- a lane's life -----------------------------------------------------------------------------------------------------
     def prepare(self, lane: Lane) -> bool:
-        """Restore from the log. In transactions the former owner is fenced first, which has been done, then the offset is read."""
+        """Shut the former owner out, restore from the log. In transactions the offset to read from is asked for after that."""
         stage = self.stages[lane.stage]
         if stage.fold is None:
             lane.process, lane.ready = stage.process, True
@@ -185,6 +174,7 @@ class Cluster:
         topics = (stage.fold.state_topic, *stage.fold.revision_topics)
         if not all(self.log.reachable(topic, lane.partition) for topic in topics):
             return False
+        self.owners.claim(lane, topics)
         if lane.transactional:
             lane.position = lane.acked = self.committed.get(lane.place, 0)
         work = lane.work = Partition(stage.fold, self.reference, lane.partition, clock=Clock(), cache=self.cache, rule_pack=lane.worker.pack)
@@ -222,6 +212,7 @@ class Cluster:
     def round(self) -> bool:
         """Every lane that has something to do does a little of it; whether anything moved."""
         moved = False
+        self.owners.carry_out(0.1)
         busy = [lane for lane in self.lanes if self._busy(lane)]
         self.rng.shuffle(busy)
         for lane in busy:
@@ -303,8 +294,9 @@ class Cluster:
                 return self._lease_lost(lane)
         effect = publication.effects[publication.at] if publication.at < len(publication.effects) else Await()
         if isinstance(effect, Await | Ack):
-            landed, publication.waiting = land(self.log, publication.waiting)
-            self._landed(lane, landed)
+            landed = self.owners.write(lane, publication)
+            if publication.refused:
+                return self._shut_out(lane)
             if publication.waiting:
                 self.seen["publications that wait for a broker"] += 1
                 return bool(landed)
@@ -317,8 +309,7 @@ class Cluster:
             self.steps += 1
             publication.waiting += sends_of(effect)
             if self.rng.random() < 0.3:
-                landed, publication.waiting = land(self.log, publication.waiting, self.rng)
-                self._landed(lane, landed)
+                self.owners.write(lane, publication, self.rng)
         self.tell(f"{lane.name} {'(late) ' if lane.late else ''}{type(effect).__name__} {publication.end or ''}")
         publication.at += 1
         if publication.at >= len(publication.effects) and not publication.waiting:
@@ -327,7 +318,7 @@ class Cluster:
 
     def _lease_lost(self, lane: Lane) -> bool:
         self.seen["publications stopped by the lease"] += 1
-        self._close(lane)
+        self.owners.end(lane)
         self.ghosts.remove(lane)
         return True
 
@@ -336,6 +327,9 @@ class Cluster:
         publication.at += 1
         if publication.at < len(publication.effects):
             return True
+        if self.owners.shut_out(lane):
+            self.seen["publications refused by the fence"] += 1
+            return self._shut_out(lane)
         sends = [s for e in ordered(publication.effects, self.semantics) for s in sends_of(e)]
         places = {place for send in sends for place in self.log.places(send)}
         if GROUP_BROKER in self.log.away or not all(self.log.reachable(*place) for place in places):
@@ -345,7 +339,7 @@ class Cluster:
         self.steps += 1
         landed, _ = land(self.log, sends)
         self.log.mark(sorted(places))
-        self._landed(lane, landed)
+        self.owners.note(lane, landed)
         if publication.end is not None:
             lane.ack(publication.end)
             self.committed[lane.place] = lane.acked
@@ -353,12 +347,6 @@ class Cluster:
         self.seen["transactions"] += 1
         lane.queue.popleft()
         return True
-
-    def _landed(self, lane: Lane, sends: Sequence[Send]) -> None:
-        if lane.late and sends:
-            self.seen["records of a former owner after the takeover"] += len(sends)
-            self.late = True
-            self.late_keys |= {(lane.stage, (s.key or b"").decode(errors="replace").partition("|")[0]) for s in sends}
 
     # -- time --------------------------------------------------------------------------------------------------------------
     def settle(self, most: int = ROUNDS_MAX) -> None:
@@ -372,10 +360,16 @@ class Cluster:
         """Let time pass up to an instant, stopping wherever something falls due."""
         self.settle()
         while (due := self._next_due()) is not None and due <= to:
-            self.log.now = due
+            self.skip(due)
             self.settle()
-        self.log.now = max(self.log.now, to)
+        self.skip(to)
         self.settle()
+
+    def skip(self, to: int) -> None:
+        """Time jumps, never back. No request lies in a socket for as long as that."""
+        if to > self.log.now:
+            self.owners.carry_out()
+            self.log.now = to
 
     def _next_due(self) -> int | None:
         """What is due later than now: what is due already and not done waits for a broker."""

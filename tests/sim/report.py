@@ -1,0 +1,86 @@
+"""`docs/reliability.json`, the part `simulation`: what many seeds came to, which version played which of them, and where to go on."""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.sim.simulate import Tally
+
+SECTION = "simulation"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class OutOfStep(ValueError):
+    """The seeds asked for do not follow what the report holds; says what to do."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Seeds from `first` up to `end`, not included, played in one go by one version."""
+
+    first: int
+    end: int
+    version: str
+    at: str
+    """When its last seed was done, UTC."""
+
+
+class Course:
+    """The seeds played so far. Without a file nothing is kept."""
+
+    def __init__(self, path: Path | None, tally: Tally, parts: list[Part], first: int, version: str) -> None:
+        self.path, self.tally, self.first, self.version = path, tally, first, version
+        self._earlier = parts
+
+    def parts(self, end: int, at: str) -> list[Part]:
+        """All parts when this one has come up to `end`; what the same version goes on with is one part."""
+        if end <= self.first:
+            return self._earlier
+        last = self._earlier[-1] if self._earlier else None
+        if last is not None and last.version == self.version and last.end == self.first:
+            return [*self._earlier[:-1], msgspec.structs.replace(last, end=end, at=at)]
+        return [*self._earlier, Part(self.first, end, self.version, at)]
+
+    def write(self, end: int) -> None:
+        """Seeds below `end` are done. What else the file holds stays; a crash leaves the old file or the new one."""
+        if self.path is None:
+            return
+        parts = self.parts(end, datetime.now(UTC).isoformat(timespec="seconds"))
+        machine = {"cores": os.cpu_count(), "load_average": [round(x, 2) for x in os.getloadavg()], "python": platform.python_version()}
+        section = {**self.tally.report(), "next": end, "parts": [msgspec.to_builtins(part) for part in parts], "machine": machine}
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(json.dumps({**_read(self.path), SECTION: section}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(self.path)
+
+
+def course(path: Path | None, first: int | None, *, again: bool, version: str) -> Course:
+    """Where a run begins and what it adds to: where the report ends, or anew. Raises OutOfStep when `first` is anywhere else, because seeds would be
+    counted twice or left out."""
+    kept = None if again or path is None else _read(path).get(SECTION)
+    if kept is None:
+        return Course(path, Tally(), [], first or 0, version)
+    if "next" not in kept:
+        raise OutOfStep(f"{path} does not say which seeds it holds: begin anew with --again")
+    following = int(kept["next"])
+    if first is not None and first != following:
+        what = f"seeds {first} to {following - 1} are in it already" if first < following else f"seeds {following} to {first - 1} would be left out"
+        raise OutOfStep(f"{path} ends before seed {following}, so {what}: leave --from out to go on there, or begin anew with --again")
+    return Course(path, Tally.of(kept), msgspec.convert(kept["parts"], list[Part]), following, version)
+
+
+def version() -> str:
+    """Of the code that is played; the report itself and other documents make no difference."""
+    told, changed = (subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+                     for command in (("describe", "--always"), ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")))
+    return f"{told}-dirty" if changed else told or "unknown"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return held

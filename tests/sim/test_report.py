@@ -1,0 +1,74 @@
+"""A soak that is broken off goes on where its report ends, and counts no seed twice and none it has not played."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.sim import __main__ as command
+from tests.sim.plan import plan_of
+from tests.sim.report import OutOfStep, course
+from tests.sim.simulate import Verdict
+
+pytestmark = pytest.mark.sim
+
+
+def judged(seeds: range) -> list[Verdict]:
+    return [Verdict(plan=plan_of(seed), findings={"5 revisions": ["x"]} if seed == 6 else {}, records=10) for seed in seeds]
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(command, "judged", judged)
+    monkeypatch.setattr(command, "told", lambda verdict: f"seed {verdict.plan.seed} fails")
+    monkeypatch.setattr(command, "version", lambda: "v1")
+    path = tmp_path / "reliability.json"
+    path.write_text('{"chaos": {"well": true}}')
+    return path
+
+
+def held(report: Path) -> dict[str, object]:
+    whole = json.loads(report.read_text())
+    assert whole["chaos"] == {"well": True}
+    section: dict[str, object] = whole["simulation"]
+    return section
+
+
+def test_the_same_command_goes_on_where_the_report_ends(report: Path) -> None:
+    assert command.main(["--soak", "6", "--report", str(report)]) == 0
+    assert command.main(["--soak", "10", "--report", str(report)]) == 1, "seed 6 fails"
+    section = held(report)
+    assert (section["seeds"], section["records"], section["failures"], section["next"]) == (10, 100, [6], 10)
+    assert [(p["first"], p["end"], p["version"]) for p in section["parts"]] == [(0, 10, "v1")]  # type: ignore[attr-defined]
+
+
+def test_what_another_version_has_played_is_a_part_of_its_own(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.main(["--soak", "4", "--report", str(report)])
+    monkeypatch.setattr(command, "version", lambda: "v2")
+    command.main(["--soak", "6", "--from", "4", "--report", str(report)])
+    assert [(p["first"], p["end"], p["version"]) for p in held(report)["parts"]] == [(0, 4, "v1"), (4, 6, "v2")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("first", "said"), [("2", "seeds 2 to 3 are in it already"), ("5", "seeds 4 to 4 would be left out")])
+def test_no_seed_is_counted_twice_or_left_out(report: Path, first: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["--soak", "4", "--report", str(report)])
+    before = report.read_text()
+    assert command.main(["--soak", "8", "--from", first, "--report", str(report)]) == 2
+    assert said in capsys.readouterr().err
+    assert report.read_text() == before
+
+
+def test_again_begins_anew_and_a_soak_that_is_done_changes_nothing(report: Path) -> None:
+    command.main(["--soak", "8", "--report", str(report)])
+    before = report.read_text()
+    assert command.main(["--soak", "8", "--report", str(report)]) == 1, "it still knows of the failure"
+    assert report.read_text() == before
+    assert command.main(["--soak", "4", "--again", "--report", str(report)]) == 0
+    assert (held(report)["seeds"], held(report)["next"], held(report)["failures"]) == (4, 4, [])
+
+
+def test_a_report_that_does_not_say_where_it_ends_is_not_added_to(report: Path) -> None:
+    report.write_text('{"simulation": {"seeds": 200}}')
+    with pytest.raises(OutOfStep, match="--again"):
+        course(report, None, again=False, version="v1")
