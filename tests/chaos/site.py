@@ -37,6 +37,8 @@ READY_S: Final = 180.0
 WORDS_MAX: Final = 160
 VERDICT_MAX: Final = 400
 NUMBERS: Final = re.compile(r"\d+")
+LAST: Final = re.compile(r"(?:\[CRITICAL\]|^CRITICAL .* -) ((?:FATAL|REFUSED) .*)")
+"""As `agents.transport.fatal` says it, before and after Faust has set up its log."""
 STARTS_MAX: Final = 5
 """A worker that ends more often before any fault never comes up."""
 
@@ -305,7 +307,7 @@ class Site:
 
 def last_words(written: str) -> list[str]:
     """The reasons in a worker's log for which it ended itself, without what is different every time."""
-    return [NUMBERS.sub("N", line[at:])[:WORDS_MAX].strip() for line in written.splitlines() if (at := max(line.find("FATAL "), line.find("REFUSED "))) >= 0]
+    return [NUMBERS.sub("N", found[1])[:WORDS_MAX].strip() for found in map(LAST.search, written.splitlines()) if found]
 
 
 def right(operation: ACLOperation, kind: ResourceType, name: str) -> ACL:

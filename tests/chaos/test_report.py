@@ -154,8 +154,8 @@ def test_a_report_that_has_changed_makes_it_no_other_version(tmp_path: Path) -> 
 
 
 def test_why_workers_ended_is_added_up_without_what_differs_every_time() -> None:
-    log = ("[2026-11-29 21:17:03,230] [3508] [CRITICAL] FATAL publish clearance.in/1: ProducerFenced('newer')\n[INFO] all well\n"
-           "[2026-11-29 21:18:03,231] [9] [CRITICAL] REFUSED to start: clearance.in: topic clearance.in does not exist")
+    log = ("[2026-11-29 21:17:03,230] [3508] [CRITICAL] FATAL publish clearance.in/1: ProducerFenced('newer')\n[INFO] 111 ECONNREFUSED (backoff)\n"
+           "CRITICAL - 2026-11-29 21:18:03,231 - agents.transport.fatal - fatal - REFUSED to start: clearance.in: topic clearance.in does not exist")
     assert last_words(log) == ["FATAL publish clearance.in/N: ProducerFenced('newer')", "REFUSED to start: clearance.in: topic clearance.in does not exist"]
 
 
