@@ -1,9 +1,10 @@
-"""`make bench`: railclear beside reference programs in the same run, best of three, into docs/benchmarks.json, .md and .svg.
+"""`make bench`: railclear beside reference programs in the same run, into docs/benchmarks.json, .md and .svg.
 
     python -m tests.bench [--only assess,pure,positions,facts] [--rounds 3] [--seconds 20] [--shipments 720] ...
 
 Small numbers make a small run: it shows that a benchmark works, not how fast railclear is.
-Figures of sections that are left out stay as they were. Exit code 1: a promised figure was not reached; 130: interrupted.
+Figures of sections that are left out stay as they were; each figure says of how many rounds it is the best.
+Exit code 1: a promised figure was not reached; 130: interrupted.
 """
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Times are CPU times of this process, the best of several rounds. `python -m test
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.partition import Partition
 from streams.assess import Assessment, Previous, assess
+from streams.assess.memo import by_slot
 from streams.clearance import ClearanceFold
 from streams.effects import LogRecord
 from streams.reference.model import Reference
@@ -97,6 +98,11 @@ def boxes(count: int) -> list[str]:
     return found
 
 
+def in_slots(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    """As a state holds them."""
+    return tuple(sorted(facts, key=by_slot))
+
+
 class Told:
     """A message of any shipment, as bytes."""
 
@@ -108,7 +114,7 @@ class Told:
 
     def facts(self, shipment: str, box: str) -> tuple[Fact, ...]:
         event = msgspec.json.decode(self.of(shipment, box), type=ShipmentFacts)
-        return tuple(sorted(event.facts, key=lambda f: (f.side, f.key, f.scope, f.source, f.record)))
+        return in_slots(event.facts)
 
 
 def name_of(n: int) -> str:
@@ -133,7 +139,7 @@ def assessments(reference: Reference, shipments: int = 40) -> tuple[float, dict[
     before = [assess(s, facts, reference, (), NOW, pack, in_order=True) for s, facts in each]
     more: dict[str, float] = {}
     for name, fact in news(reference).items():
-        after = [_with(facts, fact, box) for (_, facts), box in zip(each, boxes(shipments), strict=True)]
+        after = [with_one(facts, fact, box) for (_, facts), box in zip(each, boxes(shipments), strict=True)]
 
         def again(after: list[tuple[Fact, ...]] = after) -> list[Assessment]:
             return [assess(s, facts, reference, (), NOW, pack, Previous(due_first=was.due_first), was.memo, in_order=True)
@@ -143,11 +149,11 @@ def assessments(reference: Reference, shipments: int = 40) -> tuple[float, dict[
     return whole, more
 
 
-def _with(facts: tuple[Fact, ...], fact: Fact, box: str) -> tuple[Fact, ...]:
+def with_one(facts: tuple[Fact, ...], fact: Fact, box: str) -> tuple[Fact, ...]:
     """The facts with one more, or with a newer word in its slot."""
     new = msgspec.structs.replace(fact, scope=box) if fact.scope else fact
     kept = [f for f in facts if (f.side, f.key, f.scope, f.source, f.record) != (new.side, new.key, new.scope, new.source, new.record)]
-    return tuple(sorted([*kept, new], key=lambda f: (f.side, f.key, f.scope, f.source, f.record)))
+    return in_slots([*kept, new])
 
 
 class Desk:

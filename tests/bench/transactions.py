@@ -33,13 +33,14 @@ MODES = {PLAIN: {"RAILCLEAR_EXACTLY_ONCE": "false"}, EXACTLY: {"RAILCLEAR_EXACTL
 RATE, SECONDS = 100.0, 10.0
 """Notices a second, each of another shipment that is cold: an eighth of what two workers can do."""
 LATE_S = 60.0
-FEW = 400
+FEW = 1_000
 """Facts among which a worker is killed: enough for a transaction that can be caught open."""
 TRIES = 8
 """Of two workers one is in the transaction, and it may end before the kill."""
 IN_TRANSACTION_S = 1.0
 """Whoever stands still for so long stands behind a transaction that its owner has not ended."""
-QUIET_S = 60.0
+QUIET_S = 120.0
+"""A killed worker's partitions are taken over, and everything is read, within that."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

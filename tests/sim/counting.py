@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
+from agents import reference as reference_files
+from streams.assess import Previous, assess
 from streams.effects import Effect, Publish, PutState
-from streams.rules import RULES
+from streams.rules import RULES, pack_of
 from streams.simulate import Sent, SimOptions
+from tests.bench import clearance
 from tests.sim.system import HOUR, PARTITIONS, System
 from tests.sim.worlds import world
+from tests.streams.test_assess_story import KEY
 
 FOLDS = ("trains", "custody", "documents", "clearance", "readiness", "sources")
 INBOUND = ("rail.", "trade.", "customs.", "terminal.", "seals.", "agency.", "network.", "risk.")
@@ -61,50 +66,62 @@ WATCHED: tuple[tuple[str, str, Note], ...] = (
 """Module, function, what is counted of a call."""
 
 
-class Counting:
-    """A world is played once, with everything counted, on a system whose cache of decoded states holds so many bytes."""
+class Calls:
+    """Counts while it watches."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+
+    @contextmanager
+    def watching(self, folds: Sequence[Any] = ()) -> Iterator[None]:
+        """CLEARANCE's functions, the checks of all rules, and what these folds decode and encode."""
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name, note in WATCHED:
+                self._watch(patch, importlib.import_module(module), name, note)
+            for fold in folds:
+                self._watch(patch, fold, "decode", _times("inputs decoded"))
+                self._watch(patch, fold, "encode_state", _times("states encoded"))
+            checks = [rule.check for rule in RULES]
+            for rule in RULES:
+                msgspec.structs.force_setattr(rule, "check", self._noting(rule.check, _times("rules asked")))
+            try:
+                yield
+            finally:
+                for rule, check in zip(RULES, checks, strict=True):
+                    msgspec.structs.force_setattr(rule, "check", check)
+
+    def _watch(self, patch: pytest.MonkeyPatch, holder: Any, name: str, note: Note) -> None:
+        patch.setattr(holder, name, self._noting(getattr(holder, name), note))
+
+    def _noting(self, function: Callable[..., Any], note: Note) -> Callable[..., Any]:
+        def noting(*given: Any, **more: Any) -> Any:
+            result = function(*given, **more)
+            note(self.counted, given, result)
+            return result
+
+        return noting
+
+
+class Played:
+    """A world that is played once, with everything counted, on a system whose cache of decoded states holds so many bytes."""
 
     def __init__(self, cache_bytes: int) -> None:
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls()
         self.system = System(crash=self._effect)
         self.system.harness.cache.bytes_max = cache_bytes
 
     def play(self, messages: Sequence[Sent]) -> dict[str, float]:
         """Per message from outside."""
-        with pytest.MonkeyPatch.context() as patch:
-            for module, name, note in WATCHED:
-                self._watch(patch, importlib.import_module(module), name, note)
-            for name in FOLDS:
-                fold = self.system.harness.partition(name, 0).fold
-                self._watch(patch, fold, "decode", _times("inputs decoded"))
-                self._watch(patch, fold, "encode_state", _times("states encoded"))
-            checks = [rule.check for rule in RULES]
-            for rule in RULES:
-                msgspec.structs.force_setattr(rule, "check", self._counted(rule.check, _times("rules asked")))
-            try:
-                self.system.play(messages)
-                self.system.end(messages[-1].at + 24 * HOUR)
-            finally:
-                for rule, check in zip(RULES, checks, strict=True):
-                    msgspec.structs.force_setattr(rule, "check", check)
-        return {name: n / len(messages) for name, n in (self.calls + self._log() + self._counters()).items()}
+        with self.calls.watching([self.system.harness.partition(name, 0).fold for name in FOLDS]):
+            self.system.play(messages)
+            self.system.end(messages[-1].at + 24 * HOUR)
+        return {name: n / len(messages) for name, n in (self.calls.counted + self._log() + self._counters()).items()}
 
     def _effect(self, _: str, effect: Effect) -> bool:
         """The harness asks before each effect whether the stage crashes: never."""
-        self.calls["publishes"] += isinstance(effect, Publish)
-        self.calls["state writes"] += isinstance(effect, PutState)
+        self.calls.counted["publishes"] += isinstance(effect, Publish)
+        self.calls.counted["state writes"] += isinstance(effect, PutState)
         return False
-
-    def _watch(self, patch: pytest.MonkeyPatch, holder: Any, name: str, note: Note) -> None:
-        patch.setattr(holder, name, self._counted(getattr(holder, name), note))
-
-    def _counted(self, function: Callable[..., Any], note: Note) -> Callable[..., Any]:
-        def counted(*given: Any, **more: Any) -> Any:
-            result = function(*given, **more)
-            note(self.calls, given, result)
-            return result
-
-        return counted
 
     def _log(self) -> Counter[str]:
         """Records and bytes of everything that railclear wrote."""
@@ -135,7 +152,28 @@ ROOM = 1.03
 
 def measured() -> dict[str, float]:
     """What the fixed world costs per message from outside."""
-    return Counting(CACHE_BYTES).play(world(OPTIONS))
+    return Played(CACHE_BYTES).play(world(OPTIONS))
+
+
+TOLD = ("sides proven", "sides assessed", "rules asked", "whole assessments", "updates written out")
+
+
+def of_news() -> dict[str, tuple[int, ...]]:
+    """What one more fact costs a shipment of the customs-rail link that has just arrived, by kind of news, in the order of TOLD; first what the whole costs."""
+    known = reference_files.load(None)
+    pack, facts = pack_of(known), clearance.in_slots(clearance.west_a(known))
+    calls = Calls()
+    with calls.watching():
+        before = assess(KEY, facts, known, (), clearance.NOW, pack, in_order=True)
+        written = len(before.updates)
+    found = {"whole": tuple(calls.counted[name] for name in TOLD)}
+    for kind, fact in clearance.news(known).items():
+        after, calls = clearance.with_one(facts, fact, fact.scope), Calls()
+        with calls.watching():
+            step = assess(KEY, after, known, (), clearance.NOW, pack, Previous(due_first=before.due_first), before.memo, in_order=True)
+            assert len(step.updates) == written, "no side comes or goes"
+        found[kind] = tuple(calls.counted[name] for name in TOLD)
+    return found
 
 
 def bound_of(count: float) -> float:
@@ -146,3 +184,5 @@ def bound_of(count: float) -> float:
 if __name__ == "__main__":
     for name, count in sorted(measured().items()):
         print(f'    "{name}": {bound_of(count):g},')
+    for name, calls in of_news().items():
+        print(f'    "{name}": {calls},')

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from tests.sim.counting import measured
+from tests.sim.counting import TOLD, measured, of_news
 
 pytestmark = pytest.mark.sim
 
@@ -39,3 +39,20 @@ def test_every_cost_has_a_bound_that_is_not_slack() -> None:
     assert costs().keys() == BOUNDS.keys()
     slack = {name: (costs()[name], bound) for name, bound in BOUNDS.items() if costs()[name] < SLACK * bound}
     assert not slack, "cheaper by far than its bound: lower the bound, or it guards nothing"
+
+
+NEWS = {
+    "whole": (5, 5, 50, 1, 11), "notice": (3, 2, 40, 0, 2), "presence": (2, 1, 19, 0, 1), "ahead": (1, 1, 9, 0, 1), "hold": (1, 1, 9, 0, 1),
+    "eta": (0, 0, 0, 0, 1), "position": (0, 0, 0, 0, 0), "seal": (5, 5, 49, 1, 11), "filing": (1, 1, 9, 0, 1),
+}
+"""Of a shipment of the customs-rail link, by kind of news: sides proven, sides assessed, rules asked, whole assessments, updates written out. At the link two
+sides are proven where one of them is touched, and the other is not assessed as long as the link says the same of it."""
+
+
+def test_one_more_fact_makes_no_more_sides_be_assessed_and_no_more_rules_be_asked_than_it_touches() -> None:
+    found = of_news()
+    assert found.keys() == NEWS.keys()
+    more = {f"{kind}: {name}": (count, bound) for kind, counts in found.items() for name, count, bound in zip(TOLD, counts, NEWS[kind], strict=True)
+            if count > bound}
+    assert not more, "(now, bound)"
+    assert found == NEWS, "cheaper than its bound: lower the bound, or it guards nothing"
