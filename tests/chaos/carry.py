@@ -5,7 +5,9 @@ import asyncio
 import re
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -45,13 +47,15 @@ KINDS: Final[tuple[Kind, ...]] = (
 class Run:
     """One scenario on one site."""
 
-    def __init__(self, scenario: Scenario, say: Say = print, keep: Path | None = None) -> None:
+    def __init__(self, scenario: Scenario, say: Say = print, keep: Path | None = None, site: Site | None = None) -> None:
         self.scenario, self.say, self.keep = scenario, say, keep
-        self.site = Site(workers=scenario.workers, exactly_once=scenario.exactly_once, secured=scenario.secured, static=scenario.static)
+        self.site = site or Site(workers=scenario.workers, exactly_once=scenario.exactly_once, secured=scenario.secured, static=scenario.static)
         self.instants: list[int] = []
         """When waiting counts from, ms UTC: of a kill when it is done, of what has an end when it is over."""
         self.faults: list[str] = []
         self.noticed: list[str] = []
+        self._acted_on = defaultdict[int, asyncio.Lock](asyncio.Lock)
+        """By broker: on a busy machine one that starts again may be meant by the next act already, which waits for it."""
 
     async def row(self) -> Row:
         """Raises EmbeddedError, TimeoutError when the site does not come up."""
@@ -214,6 +218,12 @@ class Run:
         self.site.hire(worker)
 
     async def _brokers(self, act: Act, nodes: list[int]) -> None:
+        async with AsyncExitStack() as stack:
+            for node in sorted(nodes):
+                await stack.enter_async_context(self._acted_on[node])
+            await self._away(act, nodes)
+
+    async def _away(self, act: Act, nodes: list[int]) -> None:
         brokers = [self.site.quorum.broker(n) for n in nodes]
         self.say(f"  {act.do} {act.whom}: {', '.join(f'broker {n}' for n in nodes)} for {act.seconds:.0f} s")
         begin = {"kill": lambda b: b.kill(), "freeze": lambda b: b.freeze(), "stop": lambda b: b.stop()}[act.do]
