@@ -13,18 +13,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from aiokafka.errors import KafkaError as ClientError
+from kafka.errors import KafkaError as BrokerError
+
 from agents import reference as reference_files
 from agents.embedded.processes import EmbeddedError
 from streams.reference.model import Reference
 from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, transactions, whole
 from tests.bench import positions as load
 from tests.bench.beside import NOTE, Beside
-from tests.bench.figures import DOCS, Figure, figure
+from tests.bench.figures import DOCS, Figure, figure, now
 from tests.bench.page import save
 from tests.bench.site import Failed
 from topics import registry
 
 TRAINS = 1_300
+FAILURES = (Failed, stopwatch.NoProgress, EmbeddedError, BrokerError, ClientError, TimeoutError)
+"""What ends a section and not the run: a process, a server or the machine did not do its part in time."""
 Found = dict[str, Figure]
 
 
@@ -40,7 +45,7 @@ def positions(reference: Reference, options: argparse.Namespace) -> Found:
         runs = on_kafka.Positions(broker.bootstrap, reference, said, options.positions, say)
         try:
             beside = Beside(broker.bootstrap, runs.admin, say).best("bench.positions", runs.rows, options.rounds, least=0)
-            trains = on_kafka.through_trains(runs, options.rounds)
+            trains, then = on_kafka.through_trains(runs, options.rounds), now()
             intake = on_kafka.through_intake(runs, options.rounds)
         finally:
             runs.close()
@@ -48,9 +53,9 @@ def positions(reference: Reference, options: argparse.Namespace) -> Found:
     ratios = {"stock Faust": 20.0, "Quix Streams": 1.0}
     return {
         "positions through TRAINS": figure(trains.per_second, "/s", at_least=60_000, aim=100_000, references=beside,
-                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, note=NOTE),
-        "positions through TRAINS, CPU": figure(trains.us_cpu, "us", rounds=often),
-        "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB", rounds=often),
+                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, when=then, note=NOTE),
+        "positions through TRAINS, CPU": figure(trains.us_cpu, "us", rounds=often, when=then),
+        "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB", rounds=often, when=then),
         "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside, rounds=often),
         "positions from the railway's topic, CPU": figure(intake.us_cpu, "us", rounds=often),
     }
@@ -112,8 +117,8 @@ def main(arguments: Sequence[str]) -> int:
         say(f"{name} ({chosen.index(name) + 1} of {len(chosen)})")
         try:
             found = SECTIONS[name](reference, options)
-        except (Failed, stopwatch.NoProgress, EmbeddedError) as error:   # the other sections' figures are worth having all the same
-            say(f"{name} has no figures: {error}")
+        except FAILURES as error:   # the other sections' figures are worth having all the same
+            say(f"{name} has no figures: {error!r}")
             missed.append(name)
             continue
         except KeyboardInterrupt:

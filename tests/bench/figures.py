@@ -49,7 +49,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     met: bool = True
     """Is everything promised reached?"""
     rounds: int = 1
-    """It is the best of so many."""
+    """Of so many: the best of them, or what the note says."""
     at: str = ""
     """When it was measured, UTC. Empty: before that was kept."""
     load_average: float = 0.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from streams.reference.model import Reference
 from tests.bench import hops, world
-from tests.bench.figures import Figure, figure, now, unpromised
+from tests.bench.figures import Figure, Moment, figure, now, unpromised
 from tests.bench.hops import Floor, Hops
 from tests.bench.load import BorderReader, Mix, Sender, latencies, quantile, tempo
 from tests.bench.probes import Probes, in_mix
@@ -107,6 +107,7 @@ class Round(NamedTuple):
 
     heard: dict[str, Heard]
     note: str
+    when: Moment
 
 
 def rounds(site: Site, mix: Mix, probes: Probes, options: argparse.Namespace, over: str) -> tuple[Round, list[Round]]:
@@ -122,7 +123,7 @@ def rounds(site: Site, mix: Mix, probes: Probes, options: argparse.Namespace, ov
             site.say(f"{rate:,.0f}/s, {name}: {one}")
         rest = sum(site.lag(GROUPS).values())
         plays.append(Round(heard, f"{rate:,.0f} mixed events/s for {options.seconds:.0f} s over {over}; sender at the worst {sender.behind_s * 1000:.0f} ms "
-                                  f"behind; {rest} records unread at the end{mix.said()}"))
+                                  f"behind; {rest} records unread at the end{mix.said()}", now()))
         site.settle(SETTLE_S)
     return plays[0], plays[1:]
 
@@ -155,7 +156,6 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             site.worker(stages, *clock())
         say(f"ready after {site.wait():.1f} s, {'quiet' if site.settle(SETTLE_S) else 'not yet quiet'} after {SETTLE_S:.0f} s at most")
         light, full = rounds(site, Mix(live, copies, pace, stations=probes.stations, ids=probes.ids), probes, options, over)
-        when = now()
         site.stop_workers()
         light_floor, floors = bare(site, Mix(live, copies, pace, stations=probes.stations, ids=probes.ids), options)
     found: dict[str, Figure] = {}
@@ -164,9 +164,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             best = min(full, key=lambda r: r.heard[name].quantile(share))
             found[f"{title}, p{share * 100:.0f}"] = figure(
                 best.heard[name].quantile(share), "ms", at_least=least, aim=aim, smaller_is_better=True, references=hops.best(floors, share),
-                rounds=len(full), when=when, note=_note(best, name))
+                rounds=len(full), when=best.when, note=_note(best, name))
             found[f"{title}, a quarter of the load, p{share * 100:.0f}"] = figure(
-                light.heard[name].quantile(share), "ms", smaller_is_better=True, references=light_floor.beside(share), when=when, note=_note(light, name))
+                light.heard[name].quantile(share), "ms", smaller_is_better=True, references=light_floor.beside(share), when=light.when, note=_note(light, name))
     return found if options.rate >= RATE else unpromised(found, f"a small run, the promise is for {RATE:,.0f} events/s")
 
 

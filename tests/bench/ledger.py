@@ -19,7 +19,7 @@ from agents.settings import group_of
 from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
 from streams.reference.model import Reference
 from tests.bench import world
-from tests.bench.figures import Figure, figure, unpromised
+from tests.bench.figures import Figure, figure, now, unpromised
 from tests.bench.latency import RATE, SETTLE_S, Heard, clock, copies_of, played, prepare
 from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
@@ -160,6 +160,7 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         site.wait()
         watch = Watch(writer)
         beside, until = asyncio.run(_beside(site, mix, options, watch, backlog.rows))
+        when = now()
         say(f"notice to border update beside the draining ledger: {beside}")
         if not watch.looks or not alone.ms or not beside.ms:
             raise Failed("the ledger has written nothing, or no notice was sent: give it more seconds")
@@ -172,11 +173,11 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
             "nothing read, decoded, hashed or looked up")
     found = {
         "ledger, rows beside a steady load": figure(
-            watch.per_second(until), "/s", at_least=20_000, aim=40_000, references={COPY: copied}, note=f"{note}; {bare}"),
-        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", references={COPY: copied}, note=f"{note}; {bare}"),
-        "ledger, draining a backlog": figure(took, "s", note=f"{min(last, backlog.rows):,} of {backlog.rows:,} rows were in by then"),
+            watch.per_second(until), "/s", at_least=20_000, aim=40_000, references={COPY: copied}, when=when, note=f"{note}; {bare}"),
+        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", references={COPY: copied}, when=when, note=f"{note}; {bare}"),
+        "ledger, draining a backlog": figure(took, "s", when=when, note=f"{min(last, backlog.rows):,} of {backlog.rows:,} rows were in by then"),
         "ledger, statuses slower while it drains a backlog": figure(
-            slower, "%", at_least=15, aim=5, smaller_is_better=True,
+            slower, "%", at_least=15, aim=5, smaller_is_better=True, when=when,
             note=f"p50 of notice to border update: {alone.quantile(0.5):.0f} ms without, {beside.quantile(0.5):.0f} ms beside; {note}"),
     }
     promised = options.rate >= RATE and options.rows >= ROWS

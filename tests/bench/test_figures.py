@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import RequestTimedOutError
+from kafka.errors import KafkaTimeoutError
 
 from agents.embedded.jars import kafka_version
 from streams.simulate import SimOptions
@@ -13,7 +15,7 @@ from streams.simulate.sent import sent
 from streams.simulate.world import _World
 from tests.bench import machine as of_machine
 from tests.bench.__main__ import SECTIONS, main
-from tests.bench.figures import Moment, figure, merged, read, unpromised
+from tests.bench.figures import Figure, Moment, figure, merged, read, unpromised
 from tests.bench.machine import quix_version, revision
 from tests.bench.names import Names, Recorder
 from tests.bench.page import page, save
@@ -145,3 +147,17 @@ def test_a_copied_message_has_none_of_the_numbers_of_the_first(names: Names) -> 
         copied = names.template(message.value).filled(filled, 7)
         assert len(copied) == len(message.value)
         assert not [number for number in old if number in copied]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), KafkaTimeoutError("topics not ready"), RequestTimedOutError()])
+def test_a_section_that_fails_leaves_the_others_their_figures(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(*_: object) -> dict[str, Figure]:
+        raise error
+
+    monkeypatch.setitem(SECTIONS, "assess", failing)
+    monkeypatch.setitem(SECTIONS, "pure", lambda *_: {"rate": figure(1, "/s")})
+    assert main(["--only", "assess,pure", "--directory", str(tmp_path)]) == 1
+    assert list(read(tmp_path)[0]) == ["rate"]
+    assert "assess has no figures" in capsys.readouterr().err
