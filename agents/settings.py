@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 24
     """Partitions of `*.in` and state topics, fixed at creation; 4 in the demo."""
     group: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = "railclear"
-    """Consumer group prefix; also the prefix of transactional ids."""
+    """Consumer group prefix. Transactional ids begin with `railclear-`, whatever it is."""
     session_timeout_s: Annotated[float, msgspec.Meta(ge=2, le=300)] = 10.0
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.2, le=60)] = 1.0
     commit_interval_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 0.5

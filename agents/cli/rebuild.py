@@ -16,6 +16,7 @@ from agents.ledger.rows import micros
 from agents.operations import rebuild as making
 from agents.operations.acts import act_id
 from agents.operations.drain import Gauge, NotThere, committed
+from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
 from streams.documents import DocumentsFold
 from topics import codec
 from topics.events.operations import FoldRebuilt
@@ -67,10 +68,11 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
             else:
                 recipe = making.documents_recipe(servers.reference, await making.masks(d.ledger.pool))
                 ledger = await making.events(d.ledger.pool, "documents.in", DocumentsFold().decode)
-            kept: dict[str, making.Kept[Any]] = await making.states(d.consumer, f"{fold}.state", recipe)
+            found: tuple[dict[str, making.Kept[Any]], set[int]] = await making.states(d.consumer, f"{fold}.state", recipe)
+            kept, nameless = found
             compared, better = making.compare(recipe, kept, ledger, now)
             if switch and better:
-                await _switch(d, fold, making.records(recipe, kept, better, now), said)
+                await _switch(d, fold, making.records(recipe, kept, better, now), nameless, said)
         except NotThere as missing:
             raise CliError(str(missing)) from missing
         except KafkaError as error:
@@ -95,7 +97,10 @@ async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behi
         raise CliError(f"nobody has ever read {topic} in the groups of {prefix}: is this the right deployment?")
 
 
-async def _switch(d: Desk, fold: str, records: list[tuple[str, bytes]], said: dict[str, Any]) -> None:
+async def _switch(d: Desk, fold: str, records: list[tuple[str, bytes]], nameless: set[int], said: dict[str, Any]) -> None:
+    """A state topic that was lost and made anew does not say its input, and workers would refuse it: that is said first, without an id, which they add."""
+    for partition in sorted(nameless):
+        await d.producer.send_and_wait(f"{fold}.state", record_of(InputIdentity(f"{fold}.in", "")), key=INPUT_KEY, partition=partition)
     for key, value in records:
         await d.producer.send_and_wait(f"{fold}.state", value, key=key.encode())
     act = FoldRebuilt(source=d.party, event_time=d.now, id=act_id("B"), fold="clearance" if fold == "clearance" else "documents", keys=len(records), **said)

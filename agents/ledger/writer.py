@@ -37,9 +37,10 @@ COMMIT_EVERY_S: Final = 2.0
 AWAY: Final = (
     OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.exceptions.OperatorInterventionError,
     asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.ReadOnlySQLTransactionError, asyncpg.exceptions.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.LockNotAvailableError, asyncpg.InternalClientError,
 )
-"""PostgreSQL is away, overloaded or being reconfigured: wait. Everything else is a bug or a value that it cannot hold."""
+"""PostgreSQL is away, overloaded or being reconfigured, or the client lost track of a connection that was cut off: wait. Everything else is a bug or a
+value that it cannot hold."""
 
 
 class LedgerRefused(Exception):
@@ -239,6 +240,8 @@ class LedgerWriter:
         """Everything handed over is written by now, so the consumer's position counts: transaction markers behind the last record are no lag."""
         lag = 0
         for tp in consumer.assignment() - self.unplaced:
+            if tp not in consumer.assignment():  # a rebalance came in while another one was asked for
+                return
             end = consumer.highwater(tp)
             if end is not None:
                 try:

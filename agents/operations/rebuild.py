@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from agents.ledger.queries import fact_of
 from agents.places import places
-from agents.runner.cells import RESERVED, Header, pack, unpack
+from agents.runner.cells import INPUT_KEY, RESERVED, Header, pack, unpack
 from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
 from streams.documents.inputs import State as Document
@@ -191,17 +191,20 @@ def records(recipe: Recipe[S], kept: Mapping[str, Kept[S]], better: Mapping[str,
 
 
 # -- reading -------------------------------------------------------------------------------------------------------------------
-async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> dict[str, Kept[S]]:
-    """Every state of the fold's topic as a restore would see it. Raises NotThere."""
+async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> tuple[dict[str, Kept[S]], set[int]]:
+    """Every state of the fold's topic as a restore would see it, and the partitions that do not say what they were made from. Raises NotThere."""
     parts = await places(consumer, [topic])
     consumer.assign(parts)
     await consumer.seek_to_beginning(*parts)
     ends = await consumer.end_offsets(parts)
     found: dict[str, tuple[Header, bytes]] = {}
+    nameless = {tp.partition for tp in parts}
     while any([await consumer.position(tp) < end for tp, end in ends.items()]):
         for batch in (await consumer.getmany(timeout_ms=500)).values():
             for record in batch:
                 key = (record.key or b"").decode()
+                if key == INPUT_KEY and record.value is not None:
+                    nameless.discard(record.partition)
                 if key.startswith(RESERVED):
                     continue
                 if record.value is None:
@@ -210,7 +213,7 @@ async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> d
                 cell = unpack(record.value)
                 if key not in found or (found[key][0].offset, found[key][0].seq) <= (cell[0].offset, cell[0].seq):
                     found[key] = cell
-    return {key: Kept(header, recipe.decode(data)) for key, (header, data) in found.items()}
+    return {key: Kept(header, recipe.decode(data)) for key, (header, data) in found.items()}, nameless
 
 
 async def facts(pool: asyncpg.Pool) -> dict[str, list[Any]]:

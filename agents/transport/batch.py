@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
 
@@ -31,6 +31,7 @@ PUBLISH_TIMEOUT_S = 60.0
 """A producer that has not answered by then will not: the process ends and the batch is read again."""
 
 
+UNKNOWN_AGAIN_S = 0.2
 BATCH_RECORDS_MAX = 4000
 """Records fetched at once. Also bounds the outcomes record: 4,000 exceptions of at most 230 bytes stay below 1 MiB."""
 BULK_SENDS = 64
@@ -205,14 +206,24 @@ Known = dict[str, list[int]]
 
 async def _partitions(producer: Any, send: Send, known: Known) -> Sequence[int | None]:
     """Where it goes; None: anywhere."""
+    parts = known.get(send.topic)
+    if parts is None:
+        parts = known[send.topic] = await _known(producer, send.topic)
     if send.partition is None and send.key is None:
         return (None,)
     if send.partition is not None and send.partition != EVERY_PARTITION:
         return (send.partition,)
-    parts = known.get(send.topic)
-    if parts is None:
-        parts = known[send.topic] = sorted(await producer.partitions_for(send.topic))
     return parts if send.partition == EVERY_PARTITION else (parts[_place(send.key or b"") % len(parts)],)
+
+
+async def _known(producer: Any, topic: str) -> list[int]:
+    """Its partitions. A broker that has just come back may not have heard of any topic yet; asked for as long as the publication may take."""
+    while True:
+        try:
+            return sorted(await producer.partitions_for(topic))
+        except UnknownTopicOrPartitionError:
+            log.warning("no broker knows topic %s; asked again", topic)
+            await asyncio.sleep(UNKNOWN_AGAIN_S)
 
 
 async def _send(producer: Any, lane: Lane, send: Send, known: Known) -> list[Written]:

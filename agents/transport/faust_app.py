@@ -25,7 +25,7 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the transport needs to know of a deployment."""
 
     group: str
-    """Consumer group, client id, prefix of transactional ids."""
+    """Consumer group, client id."""
     bootstrap: str
     """`host:port,host:port`"""
     session_timeout_s: float = 10.0

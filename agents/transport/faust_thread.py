@@ -7,7 +7,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -71,7 +71,22 @@ class Thread(driver.AIOKafkaConsumerThread):
                     self._replaced()
                 raise
 
-        coordinator._do_heartbeat, coordinator._do_commit_offsets = heartbeat, commit_offsets
+        def push(error: Exception) -> Awaitable[Any]:
+            # aiokafka's coordinator now waits until a fetch takes the error, and a member without partitions fetches nothing: it would wait for ever.
+            self._ends(f"no part in group {coordinator.group_id}", error)
+            return pushed(error)
+
+        pushed = coordinator._push_error_to_user
+        coordinator._do_heartbeat, coordinator._do_commit_offsets, coordinator._push_error_to_user = heartbeat, commit_offsets, push
+
+    def _ends(self, why: str, error: BaseException) -> None:
+        """The process ends from its main thread, which can still ask this one to leave the group."""
+        self.parent_loop.call_soon_threadsafe(fatal, why, error)
+
+    async def crash(self, exc: BaseException) -> None:
+        """Faust would stop step by step, and some steps wait for answers from this thread."""
+        self._ends("the consumer's thread", exc)
+        await super().crash(exc)
 
     async def on_thread_stop(self) -> None:
         """aiokafka leaves the group before its consumer stops, and waits for the answer: with brokers away, not for long."""

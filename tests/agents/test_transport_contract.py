@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
-from aiokafka.producer.sender import Sender
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
@@ -63,7 +63,9 @@ def test_the_versions_are_those_that_were_read_and_measured() -> None:
         (driver.Producer, "_settings_extra", ["self"]),
         (group_coordinator.GroupCoordinator, "_do_heartbeat", ["self"]),
         (group_coordinator.GroupCoordinator, "_do_commit_offsets", ["self", "assignment", "offsets"]),
+        (group_coordinator.GroupCoordinator, "_push_error_to_user", ["self", "exc"]),
         (group_coordinator.GroupCoordinator, "_send_req", ["self", "request"]),
+        (ServiceThread, "crash", ["self", "exc"]),
         (group_coordinator.GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
         (LeaveGroupRequest, "__init__", ["self", "group", "member_id"]),
         (subscription_state.Assignment, "state_value", ["self", "tp"]),
@@ -182,9 +184,9 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
 
 PINNED = {
     # aiokafka
-    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_commit_offsets", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher", "_isolation_level",
-    "_max_poll_records", "_message_accumulator", "_partition_records", "_pop_batch", "_proc_fetch_request", "_records", "_send_produce_req", "_send_req",
-    "_sender", "_subscription", "_subscriptions", "_txn_manager",
+    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_commit_offsets", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher",
+    "_isolation_level", "_max_poll_records", "_message_accumulator", "_muted_partitions", "_partition_records", "_pop_batch", "_proc_fetch_request",
+    "_push_error_to_user", "_records", "_retry_backoff", "_send_produce_req", "_send_req", "_sender", "_subscription", "_subscriptions", "_txn_manager",
     # Faust
     "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer",
     "_read_offset", "_settings_auth", "_settings_default", "_settings_extra", "_thread", "_update_channels",
@@ -339,9 +341,17 @@ def test_a_member_that_the_broker_does_not_know_forgets_its_id() -> None:
     assert "self.reset_generation()" in heartbeat
     assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in inspect.getsource(group_coordinator.GroupCoordinator.reset_generation)
     assert "self._do_heartbeat()" in inspect.getsource(group_coordinator.GroupCoordinator._heartbeat_routine)
+    assert inspect.getsource(group_coordinator.GroupCoordinator).count("await self._push_error_to_user(exc)") == 2, "and waits until a fetch takes it"
     commit = inspect.getsource(group_coordinator.GroupCoordinator._do_commit_offsets)
     assert "errored[tp] = error\n" in commit
     assert "raise first_error" in commit
+
+
+def test_a_sender_leaves_muted_partitions_alone_and_sleeps_before_it_tries_again() -> None:
+    """What `agents.transport.apart` relies on; `test_transport_apart.py` shows it at work."""
+    assert "muted_partitions = self._muted_partitions" in inspect.getsource(Sender._sender_routine)
+    assert "self._muted_partitions.remove(tp)" in inspect.getsource(Sender._send_produce_req)
+    assert "self._default_backoff = sender._retry_backoff" in inspect.getsource(SendProduceReqHandler.__mro__[1].__init__)
 
 
 def test_without_a_reset_strategy_an_offset_that_the_log_lacks_is_an_error_and_a_seek_clears_it() -> None:

@@ -1,14 +1,16 @@
 """How a worker ends: when a service of Faust's crashes, with the code of any other crash, after its own cleaning up; and when another has its name."""
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import UnknownMemberIdError
+from aiokafka.errors import GroupAuthorizationFailedError, UnknownMemberIdError
 from faust.transport.drivers import aiokafka as driver
 
 from agents.embedded.processes import free_ports
@@ -58,7 +60,7 @@ async def test_a_replaced_static_member_that_hears_of_it_at_a_commit_ends_instea
 
     monkeypatch.setattr(faust_thread, "fatal", ended)
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", nothing)
-    coordinator = SimpleNamespace(member_id="m", _do_heartbeat=None, _do_commit_offsets=unknown)
+    coordinator = SimpleNamespace(member_id="m", _do_heartbeat=None, _do_commit_offsets=unknown, _push_error_to_user=None)
     thread = object.__new__(faust_thread.Thread)
     thread.app = SimpleNamespace(client_only=False, conf=SimpleNamespace(consumer_group_instance_id=instance, broker_session_timeout=10))
     thread._consumer = SimpleNamespace(_coordinator=coordinator)
@@ -66,3 +68,27 @@ async def test_a_replaced_static_member_that_hears_of_it_at_a_commit_ends_instea
     await faust_thread.Thread.on_start(thread)
     with pytest.raises(Ended if instance else UnknownMemberIdError, match="another process runs under this name" if instance else "g"):
         await coordinator._do_commit_offsets(None, {})
+
+
+async def test_an_error_that_only_a_fetch_would_take_and_a_crash_of_its_thread_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member without partitions never fetches, and a worker that stops step by step asks a thread that is gone."""
+    ended: list[tuple[str, str, int]] = []
+
+    async def nothing(*_: Any) -> None: ...
+
+    monkeypatch.setattr(faust_thread, "fatal", lambda what, error: ended.append((what, repr(error), threading.get_ident())))
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", nothing)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "crash", nothing)
+    coordinator = SimpleNamespace(group_id="g", member_id="", _do_heartbeat=None, _do_commit_offsets=None, _push_error_to_user=nothing)
+    thread = object.__new__(faust_thread.Thread)
+    thread.app = SimpleNamespace(client_only=False, conf=SimpleNamespace(consumer_group_instance_id="", broker_session_timeout=10))
+    thread._consumer, thread.parent_loop = SimpleNamespace(_coordinator=coordinator), asyncio.get_running_loop()
+
+    async def elsewhere() -> None:
+        await faust_thread.Thread.on_start(thread)
+        await coordinator._push_error_to_user(GroupAuthorizationFailedError("g"))
+        await thread.crash(RuntimeError("broken"))
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    main = threading.get_ident()
+    assert ended == [("no part in group g", "GroupAuthorizationFailedError('g')", main), ("the consumer's thread", "RuntimeError('broken')", main)]

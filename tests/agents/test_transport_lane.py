@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.errors import NoOffsetForPartitionError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from agents.transport import batch as batch_module
@@ -423,3 +423,22 @@ def test_registering_a_flow_makes_an_agent_on_all_its_topics() -> None:
     agent = register(app, flow("intake", "a", "b"))
     assert sorted(agent.channel.topics) == ["a", "b"]
     assert hub_of(app).wanted_topics() == {"a", "b"}
+
+
+async def test_a_topic_that_no_broker_knows_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that has just come back answers before it has heard of any topic."""
+    monkeypatch.setattr(batch_module, "UNKNOWN_AGAIN_S", 0.0)
+    answers: list[Any] = [UnknownTopicOrPartitionError(), UnknownTopicOrPartitionError(), {1, 0}]
+
+    class Fresh(Recorder):
+        async def partitions_for(self, topic: str) -> set[int]:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return set(answer)
+
+    assert await batch_module._known(Fresh(), "out") == [0, 1]
+    assert answers == []
+    answers.append(TopicAuthorizationFailedError())
+    with pytest.raises(TopicAuthorizationFailedError):
+        await batch_module._known(Fresh(), "out")

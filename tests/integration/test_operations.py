@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from kafka import KafkaAdminClient
 
 from agents import reference as reference_files
 from agents.cli import root
@@ -36,7 +37,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 LONG = 90.0
 """Patience on a busy machine."""
 FORWARDER, RAILWAY, CUSTOMS, TERMINAL = "forwarder-alpha", "ktz", "customs-kz", "terminal-dostyk"
-BOX, OLD_BOX, THIRD_BOX, FOURTH_BOX = "CSQU3054383", "MZWU2146680", "TCLU4265789", "HLXU1234561"
+BOX, OLD_BOX, THIRD_BOX, FOURTH_BOX, FIFTH_BOX = "CSQU3054383", "MZWU2146680", "TCLU4265789", "HLXU1234561", "MSKU1234565"
 NOW = datetime.now(UTC).replace(microsecond=0)
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -369,6 +370,28 @@ def test_a_damaged_state_is_found_switched_only_while_workers_stand_still_and_sa
     assert json.loads(system.until("the act is in the ledger", lambda: system.query(act)))["keys"] == 1
     assert before is not None
     assert held(system, ship)
+
+
+def test_a_state_topic_that_was_lost_comes_back_from_the_ledger(system: System, command: Callable[..., Any]) -> None:
+    """Workers refuse a state that does not say its input in a group that has read on: the switch says it."""
+    ship = system.declare("71000006", FIFTH_BOX, 20)
+    system.send("customs.notice", CUSTOMS, 18, authority="KZ", system="GENERIC", code="HOLD", reference="H6", document=document("71000006"))
+    system.until("the hold", lambda: held(system, ship))
+    assert command("drain", "--wait", "80s", *WHY)["drained"]
+    system.crew.stop()
+    admin = KafkaAdminClient(bootstrap_servers=system.servers.bootstrap)
+    admin.delete_topics(["clearance.state"])
+    system.until("the topic is gone", lambda: "clearance.state" not in admin.list_topics())
+    admin.close()
+    command("topics", "apply")
+    found = command("rebuild", "--fold", "clearance", code=1)
+    assert (ship, "missing") in [(d["key"], d["kind"]) for d in found["differences"]]
+    system.until("the group is empty", lambda: root.run(["rebuild", "--fold", "clearance", "--switch", *WHY]) == 0)
+    system.crew.start()
+    system.crew.wait()
+    command("drain", "--resume", *WHY)
+    system.send("customs.notice", CUSTOMS, 1, authority="KZ", system="GENERIC", code="LIFT", reference="H6", document=document("71000006"))
+    system.until("the hold is lifted", lambda: not held(system, ship))
 
 
 async def damage(system: System, ship: str) -> None:
