@@ -18,6 +18,9 @@ APPLIED = "applied"
 REPEATED = (APPLIED, "waiting", "duplicate")
 """Said of one offset, these are one outcome, the first of them: what was applied before a crash is a repeat after it; and what waits for a word that
 follows it is applied at once when, after a crash, both come in one batch."""
+BY_OTHERS = "POSITION_JUMP"
+"""A position is believed or not by those around it (`streams.trains.line`). What was applied before a crash may be refused after it, when more of them
+come in one batch: then it is refused, and a dead letter keeps it. Its train ends the same either way."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -123,7 +126,7 @@ class Auditor:
             if said.stage != stage:
                 faults.append(f"{place[0]}/{place[1]}: outcome by stage {said.stage!r}, expected {stage!r}")
                 continue
-            special = {e.offset: e.fate for e in said.exceptions}
+            special = {e.offset: BY_OTHERS if e.reason == BY_OTHERS else e.fate for e in said.exceptions}
             for offset in range(said.first, said.last + 1):
                 if (fate := special.get(offset, APPLIED)) != "redelivered":
                     fates[offset].add(fate)
@@ -135,6 +138,8 @@ class Auditor:
         if not fates:
             faults.append(f"{where}: no outcome")
             return "unaccounted"
+        if BY_OTHERS in fates:
+            fates = {"refused"} if fates <= {APPLIED, BY_OTHERS} else fates
         if len(fates) > 1 and not fates.issubset(REPEATED):
             faults.append(f"{where}: two outcomes that differ, {', '.join(sorted(fates))}")
             return "unaccounted"

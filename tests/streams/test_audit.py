@@ -66,6 +66,18 @@ def test_waiting_before_a_crash_and_applied_after_it_in_a_longer_batch_is_one_ou
     assert (made.account().unaccounted, made.account().applied, made.account().waiting) == (0, 5, 0)
 
 
+def test_a_position_that_is_no_longer_believed_after_a_crash_is_refused_once_and_needs_its_dead_letter() -> None:
+    """Positions are judged by those around them, and after a crash more of them come in one batch. Any other refusal of what was applied is a fault."""
+    for reason, lettered, faults in (("POSITION_JUMP", True, 0), ("POSITION_JUMP", False, 1), ("POSITION_OFF_ROUTE", True, 1)):
+        made = auditor()
+        said = (ExceptionalOutcome(offset=1, fate="refused", reason=reason),)
+        made.outcome(BatchOutcomes(stage="intake", topic="rail.trains.ktz", partition=0, first=1, last=1, count=1, exceptions=said))
+        if lettered:
+            made.dead_letter(DeadLetter(stage="intake", topic="rail.trains.ktz", partition=0, offset=1, timestamp=0, key=b"k", value=b"x", code=reason))
+        account = made.account()
+        assert (account.unaccounted, account.refused) == (faults, 1 - faults), reason
+
+
 def test_a_refusal_needs_a_dead_letter_with_the_original_bytes() -> None:
     assert auditor(refused=True).account().unaccounted == 0
     assert auditor(refused=True, letter=None).account().unaccounted == 1
