@@ -44,8 +44,8 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     revision_floors: bool = True
     """Restore reads the revision topic, too."""
     lease: bool = True
-    """A worker that may have lost its partitions publishes nothing more after the next await. No invariant rests on it any more, as every other run shows
-    (tests/sim/plan.py): it spares the world most of what a former owner would still say."""
+    """A worker that may have lost its partitions publishes nothing more after the next await. No invariant rests on it, as the runs without show
+    (`leased` in tests/sim/plan.py): it spares the world most of what a former owner would still say."""
     state_durable: bool = True
     """State is written at all before the acknowledgement."""
     kept_when_clean: bool = True
