@@ -58,6 +58,7 @@ def nothing_lost(run: Run) -> list[str]:
     faults += _ledger(run)
     faults += outward(run)
     faults += [f"{key}: the state restored is not the one that was in memory" for key in run.unrestored]
+    faults += run.cluster.misrestored
     return faults
 
 

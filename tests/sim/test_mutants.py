@@ -45,14 +45,16 @@ CALM = frozenset[str]()
 CRASHES, ZOMBIES = frozenset({"crash", "rebalance"}), frozenset({"zombie", "rebalance"})
 MUTANTS = (
     Mutant(name="state is written before the outputs", broken=Semantics(outputs_before_state=False), seeds=(1, 0, 3)),
-    Mutant(name="nothing is awaited", broken=Semantics(awaits=False), seeds=(0, 1, 3)),
-    Mutant(name="a fetch that survived a rebalance is dropped (H1)", broken=Semantics(fetch_seeks_back=False), seeds=(0, 1, 3)),
+    Mutant(name="nothing is awaited", broken=Semantics(awaits=False), seeds=(7, 12, 13)),
+    Mutant(name="a fetch that survived a rebalance is dropped (H1)", broken=Semantics(fetch_seeks_back=False), seeds=(3, 0, 1)),
     Mutant(name="what the state holds is applied again", broken=Semantics(offset_check=False), seeds=(2, 4, 3, 7)),
     Mutant(name="more is committed than is acknowledged", broken=Semantics(acked_prefix=False), seeds=(0, 1, 2), kinds=CRASHES),
     Mutant(name="the revision topic is not read at restore", broken=Semantics(revision_floors=False), seeds=(23, 30, 0), kinds=frozenset({"crash", "reorder"})),
     Mutant(name="restore takes the last record instead of the highest", broken=Semantics(highest_wins=False, claimed=False), seeds=(1, 0), kinds=ZOMBIES,
            leased=False),
     Mutant(name="nobody is shut out by a claim", broken=Semantics(claimed=False), seeds=(4, 6, 9), kinds=ZOMBIES, leased=False, breaks="5 revisions"),
+    Mutant(name="a lane is kept before all it said is durable", broken=Semantics(kept_when_clean=False), seeds=(7, 9, 5), kinds=frozenset({"rebalance"}),
+           breaks="1 nothing lost"),
     Mutant(name="a commit of an old generation counts", broken=Semantics(commits_fenced=False), seeds=(1, 0), kinds=ZOMBIES, breaks="1 nothing lost"),
     Mutant(name="state is never written", broken=Semantics(state_durable=False), seeds=(1,), kinds=CALM, breaks="1 nothing lost"),
     Mutant(name="no outcomes are published", broken=Semantics(outcomes=False), seeds=(1,), kinds=CALM, breaks="1 nothing lost"),

@@ -16,11 +16,14 @@ pytestmark = pytest.mark.sim
 
 SEEDS, BLOCK = 200, 10
 HAPPENED = (
-    "crashes between two effects", "lanes restored", "batches left to the next owner", "fetches that survived a rebalance", "publications stopped by the lease",
-    "records of a former owner after the takeover", "commits of an old generation refused", "former owners fenced by their transactional id", "transactions",
-    "publications that wait for a broker", "commits without the group's broker", "partitions led by another broker", "workers that ended themselves",
-    "ledger waits for the database", "ledger transactions broken off", "sweeps", "ticks", "sweep slices beside batches in flight", "records compacted away",
-    "messages: delay", "messages: duplicate", "messages: poison", "messages: redeliver", "messages: reorder", "steps probed for purity")
+    "crashes between two effects", "lanes restored", "batches left to the next owner", "fetches that survived a rebalance",
+    "publications stopped by the lease", "records of a former owner after the takeover", "records of a former owner that its successor's claim shut out",
+    "former owners that ended when a claim shut them out", "records written after their worker was gone", "commits of an old generation refused",
+    "former owners fenced by their transactional id", "transactions", "publications that wait for a broker", "commits without the group's broker",
+    "partitions led by another broker", "workers that ended themselves", "ledger waits for the database", "ledger transactions broken off", "sweeps", "ticks",
+    "sweep slices beside batches in flight", "records compacted away", "lanes restored from memory", "lanes restored from disk",
+    "lanes restored from topic, revisions from where the states have them", "messages: delay", "messages: duplicate", "messages: poison",
+    "messages: redeliver", "messages: reorder", "steps probed for purity")
 """What two hundred seeds must really have gone through."""
 EFFECTS = ("Publish", "PublishOutcomes", "PutState", "Await", "Ack")
 STATES = ("EXPECTED", "FILED", "FILING_REJECTED", "ACCEPTED", "PRE_CLEARED", "ARRIVED", "CONTROL_ORDERED", "UNDER_CONTROL", "INFO_REQUESTED", "HELD", "REFUSED",

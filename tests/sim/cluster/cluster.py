@@ -12,16 +12,22 @@ from agents.runner.cells import Cells, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.memory import Process
 from agents.runner.partition import Partition
-from streams.effects import Ack, Await, LogRecord
+from agents.transport.lane import Lane as TransportLane
+from streams.effects import Ack, Await
 from streams.fold import Fold
 from streams.reference.model import Reference
 from tests.sim.cluster.broker import Log
-from tests.sim.cluster.lane import GOOD, IN_FLIGHT_MAX, Lane, Publication, Semantics, Worker, land, ordered, sends_of
+from tests.sim.cluster.lane import GOOD, IN_FLIGHT_MAX, Lane, Publication, Semantics, Worker, land, ordered
 from tests.sim.cluster.owners import Owners
+from tests.sim.cluster.restoring import Keep, difference, flow_of, lane_of, restored
 
 BATCH_MAX = 60
 ROUNDS_MAX = 20_000
 """A system that is not quiet after so many rounds never will be."""
+SNAPSHOTS = 0.02
+"""How often a lane at rest is written to its worker's disk when it has its turn."""
+COMPARED = 0.4
+"""Share of the lanes that did not read everything which are compared with one that does."""
 GROUP_BROKER = 0
 """Leads the group's offsets."""
 
@@ -65,6 +71,9 @@ class Cluster:
         self.steps = 0
         self.generation = 0
         self.cache = ObjectCache(4 << 20)
+        self.flows = {s.name: flow_of(s.fold, exactly_once=s.name in transactional) for s in stages if s.fold is not None}
+        self.misrestored: list[str] = []
+        """Lanes that had something else than one that reads everything."""
         self._assign()
 
     # -- group -------------------------------------------------------------------------------------------------------------
@@ -97,8 +106,15 @@ class Cluster:
             pass
         if lane.queue:
             self.seen["batches left to the next owner"] += 1
+        self._keep(lane)
         self.owners.end(lane)
         self.commit(lane)
+
+    def _keep(self, lane: Lane) -> None:
+        """What a lane had stays in its worker's memory."""
+        real = lane.settled(self.semantics)
+        if real is not None and lane.worker.keep.keep(real):
+            self.seen["lanes kept in memory"] += 1
 
     def _fetched_before(self) -> None:
         """A fetch asked for before a rebalance returns records of the new assignment, with the position moved (H1)."""
@@ -117,7 +133,7 @@ class Cluster:
         self._end_ghosts(worker)
         for lane in mine:
             self.owners.end(lane)
-        worker.lives += 1
+        worker.killed()
         self.tell(f"worker {worker.number} is killed{' and restarted in place' if in_place else ''}")
         if in_place:
             self.generation += 1
@@ -148,6 +164,7 @@ class Cluster:
                 if lane in self.ghosts and self._busy(lane):
                     self._turn(lane)
         for lane in self.ghosts:
+            self._keep(lane)
             self.commit(lane)
         if self.paused is not None:
             self._end_ghosts(self.paused)
@@ -177,23 +194,35 @@ class Cluster:
         self.owners.claim(lane, topics)
         if lane.transactional:
             lane.position = lane.acked = self.committed.get(lane.place, 0)
-        work = lane.work = Partition(stage.fold, self.reference, lane.partition, clock=Clock(), cache=self.cache, rule_pack=lane.worker.pack)
-        for record in self._states(stage.fold.state_topic, lane.partition):
-            work.restore(record.key or b"", record.value)
-        for topic in stage.fold.revision_topics if self.semantics.revision_floors else ():
-            for record in self.log.part(topic, lane.partition).records:
-                work.restore_revision(record.headers)
-        again = self.semantics.again_singly and not lane.transactional
-        work.restored(self.log.part(lane.topic, lane.partition).next if again else 0)
+        work, real = self._restored(lane, lane.worker.keep)
+        lane.work, lane.real = work, real
+        if real.progress.source != "topic" or any(real.marked.values()):
+            self.seen[f"lanes restored from {real.progress.source}" + (", revisions from where the states have them" if any(real.marked.values()) else "")] += 1
+            if self.rng.random() < COMPARED:
+                self._compare(lane, work, real)
+        if not self.semantics.again_singly:
+            work._below = 0
         if not self.semantics.offset_check:
             _forget_offsets(work.cells)
         lane.ready = True
         self.seen["lanes restored"] += 1
         return True
 
-    def _states(self, topic: str, partition: int) -> Sequence[LogRecord]:
-        records = self.log.part(topic, partition).records
-        return records if self.semantics.highest_wins else list({r.key: r for r in records}.values())
+    def _restored(self, lane: Lane, keep: Keep, *, whole: bool = False) -> tuple[Partition[Any, Any], TransportLane]:
+        """`whole`: from all records of all topics, whatever is said of them."""
+        flow, stage = self.flows[lane.stage], self.stages[lane.stage]
+        assert stage.fold is not None
+        work = Partition(stage.fold, self.reference, lane.partition, clock=Clock(), cache=self.cache, rule_pack=lane.worker.pack)
+        real = lane_of(flow, lane.partition, lane.generation, work)
+        restored(self.log, real, keep, last_only=() if self.semantics.highest_wins else (flow.state_topic,),
+                 skipped=() if self.semantics.revision_floors else flow.revision_topics, blind=whole)
+        return work, real
+
+    def _compare(self, lane: Lane, work: Partition[Any, Any], real: TransportLane) -> None:
+        """Whatever it began from: the same as from all records."""
+        whole, _ = self._restored(lane, Keep({}, lane.worker.pack), whole=True)
+        if wrong := difference(work, whole):
+            self.misrestored.append(f"{lane.name}: from {real.progress.source} {wrong} differs")
 
     def commit(self, lane: Lane) -> None:
         """Tell the group how far a lane is. An old generation is refused; without the group's broker nothing happens."""
@@ -232,6 +261,8 @@ class Cluster:
     def _turn(self, lane: Lane) -> bool:
         if not lane.ready:
             return self.prepare(lane)
+        if not lane.queue and not lane.pending and self.rng.random() < SNAPSHOTS and (real := lane.settled(self.semantics)) is not None:
+            self.seen["lanes written to disk"] += lane.worker.keep.store(real)
         if lane.queue and (self.rng.random() < 0.75 or len(lane.pending) >= IN_FLIGHT_MAX):
             return self._effects(lane)
         if len(lane.pending) < IN_FLIGHT_MAX and self.log.reachable(lane.topic, lane.partition) and self._fetch(lane):
@@ -286,6 +317,8 @@ class Cluster:
     def _effect(self, lane: Lane) -> bool:
         """Carry out the next effect of a lane's first publication; False = it must wait."""
         publication = lane.queue[0]
+        if not publication.began and lane.real is not None:
+            lane.real.durable = dict(lane.real.sure)
         if lane.transactional:
             return self._transaction(lane, publication)
         if publication.at == 0 and not publication.began:
@@ -307,7 +340,7 @@ class Cluster:
             self.steps += 1
         else:
             self.steps += 1
-            publication.waiting += sends_of(effect)
+            publication.waiting += lane.sends_of(effect)
             if self.rng.random() < 0.3:
                 self.owners.write(lane, publication, self.rng)
         self.tell(f"{lane.name} {'(late) ' if lane.late else ''}{type(effect).__name__} {publication.end or ''}")
@@ -318,6 +351,7 @@ class Cluster:
 
     def _lease_lost(self, lane: Lane) -> bool:
         self.seen["publications stopped by the lease"] += 1
+        self.commit(lane)    # which a timer does, whatever the lane may still say
         self.owners.end(lane)
         self.ghosts.remove(lane)
         return True
@@ -330,7 +364,7 @@ class Cluster:
         if self.owners.shut_out(lane):
             self.seen["publications refused by the fence"] += 1
             return self._shut_out(lane)
-        sends = [s for e in ordered(publication.effects, self.semantics) for s in sends_of(e)]
+        sends = [s for e in ordered(publication.effects, self.semantics) for s in lane.sends_of(e)]
         places = {place for send in sends for place in self.log.places(send)}
         if GROUP_BROKER in self.log.away or not all(self.log.reachable(*place) for place in places):
             publication.at -= 1

@@ -11,8 +11,11 @@ import msgspec
 
 from agents.runner.memory import Process
 from agents.runner.partition import Partition
+from agents.transport.batch import Reach, _reached
+from agents.transport.lane import Lane as TransportLane
 from streams.effects import Ack, Await, Effect, Publish, PublishOutcomes, PutState, Record, Send
 from tests.sim.cluster.broker import Log, Place, by_place
+from tests.sim.cluster.restoring import Disk, Keep, reaching, settled
 
 IN_FLIGHT_MAX = 2
 """Batches of a lane handed over and not yet acknowledged (agents/transport/lane.py)."""
@@ -41,10 +44,12 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     revision_floors: bool = True
     """Restore reads the revision topic, too."""
     lease: bool = True
-    """A worker that may have lost its partitions publishes nothing more after the next await. No invariant rests on it any more, as every other run shows
-    (tests/sim/plan.py): it spares the world most of what a former owner would still say."""
+    """A worker that may have lost its partitions publishes nothing more after the next await. No invariant rests on it, as the runs without show
+    (`leased` in tests/sim/plan.py): it spares the world most of what a former owner would still say."""
     state_durable: bool = True
     """State is written at all before the acknowledgement."""
+    kept_when_clean: bool = True
+    """An image of a lane is kept only when all that it has said is durable."""
     outcomes: bool = True
     dead_letters: bool = True
     border_records: bool = True
@@ -61,12 +66,19 @@ class Worker:
         self.number, self.skew = number, skew
         self.pack = ""
         self.lives = 1
+        self.disk: Disk = {}
+        self.keep = Keep(self.disk, self.pack)
+
+    def killed(self) -> None:
+        """What it kept in memory is gone, what lies on its disk is not."""
+        self.lives += 1
+        self.keep = Keep(self.disk, self.pack)
 
 
 class Publication:
     """The effects of one piece of work, and how far they are carried out."""
 
-    def __init__(self, effects: Sequence[Effect], end: int | None) -> None:
+    def __init__(self, effects: Sequence[Effect | Reach], end: int | None) -> None:
         self.effects, self.end = tuple(effects), end
         self.at = 0
         self.waiting: list[Send] = []
@@ -92,6 +104,8 @@ class Lane:
         self.ready = self.late = self.transactional = False
         self.claim, self.own = 0, frozenset[str]()
         self.work: Partition[Any, Any] | None = None
+        self.real: TransportLane | None = None
+        """Production's lane of a fold, which knows how far the log has what is in memory."""
         self.process: Process | None = None
         self.pending: dict[int, bool] = {}
         """End of each delivered batch -> acknowledged."""
@@ -111,10 +125,11 @@ class Lane:
         self.position = end
         self.pending[end] = False
         if self.process is not None:
-            effects: Sequence[Effect] = self.process(records)
+            effects: Sequence[Effect | Reach] = self.process(records)
         else:
             assert self.work is not None
-            effects = self.work.batch(records)
+            assert self.real is not None
+            effects = reaching(self.real, self.work.batch(records))
         self.queue.append(Publication(effects, end))
 
     def ack(self, end: int) -> None:
@@ -137,12 +152,24 @@ class Lane:
             effects, what = work.sweep(more), "sweep"
         else:
             return ""
-        if effects:
-            self.queue.append(Publication(effects, None))
+        if effects and self.real is not None:
+            self.queue.append(Publication(reaching(self.real, effects), None))
         return what
 
+    def settled(self, semantics: Semantics) -> TransportLane | None:
+        """Production's lane with what is in flight; None of a stage without state."""
+        flies = semantics.kept_when_clean
+        return settled(self.real, self.pending if flies else {}, len(self.queue) if flies else 0) if self.real is not None and self.ready else None
 
-def ordered(effects: Sequence[Effect], semantics: Semantics) -> list[Effect]:
+    def sends_of(self, effect: Effect | Reach) -> list[Send]:
+        """The records that an effect writes."""
+        if isinstance(effect, Reach):
+            put = _reached(self.real, effect.floors) if self.real is not None else None
+            return sends_of(put) if put is not None else []
+        return sends_of(effect)
+
+
+def ordered(effects: Sequence[Effect | Reach], semantics: Semantics) -> list[Effect | Reach]:
     """The effects as this transport carries them out."""
     found = list(effects)
     if not semantics.outputs_before_state:

@@ -14,7 +14,7 @@ import msgspec
 
 from streams.effects import Send
 from tests.sim.cluster.broker import Log
-from tests.sim.cluster.lane import Landed, Lane, Publication, Semantics, land, sends_of
+from tests.sim.cluster.lane import Landed, Lane, Publication, Semantics, land
 
 IN_SOCKETS = 0.4
 """Of what a lane had handed over when it ended: how often the brokers still carry it out a while later, instead of never."""
@@ -63,7 +63,10 @@ class Owners:
         return left
 
     def note(self, lane: Lane, landed: Sequence[Landed]) -> None:
-        """Remember what came after the successor's claim."""
+        """Tell production's lane what is durable, and remember what came after the successor's claim."""
+        for _, (topic, partition), offset in landed if lane.real is not None else ():
+            if topic in lane.own and partition == lane.partition:
+                lane.real.wrote(topic, offset, 1)
         if landed and self._succeeded(lane):
             self.seen["records of a former owner after the takeover"] += len(landed)
             self.late |= {(*place, offset) for _, place, offset in landed}
@@ -78,7 +81,7 @@ class Owners:
                 self._sockets.append((lane, publication.waiting))
             else:
                 self.lost += publication.waiting
-            rest = [send for effect in publication.effects[publication.at:] for send in sends_of(effect)]
+            rest = [send for effect in publication.effects[publication.at:] for send in lane.sends_of(effect)]
             self.lost += [s for s in rest if _step_of(s) in publication.told] if publication.refused else rest
         lane.queue.clear()
         if lane.work is not None:
