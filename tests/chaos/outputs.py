@@ -140,11 +140,13 @@ def _readers(p: Publication) -> set[tuple[str, str]]:
         return set()
     found = {(p.update.authority, own)}
     if p.update.kind in BORDERS:
-        others: dict[str, ClearanceUpdate] = {}
+        others: dict[str, str] = {}
         for other in p.route:
-            if other.authority != p.update.authority and (other.authority not in others or other.crossing == p.update.crossing):
-                others[other.authority] = other
-        found |= {(a, t) for a, other in others.items() if other.kind in BORDERS and (t := publish.authority_topic(other, reference()))}
+            if other.kind not in BORDERS or other.authority == p.update.authority:
+                continue
+            if (other.authority not in others or other.crossing == p.update.crossing) and (topic := publish.authority_topic(other, reference())):
+                others[other.authority] = topic
+        found |= set(others.items())
     return found
 
 
