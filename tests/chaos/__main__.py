@@ -13,8 +13,9 @@ from typing import Any
 from tests.chaos import stock_faust
 from tests.chaos.carry import carry
 from tests.chaos.plan import Row, Scenario
-from tests.chaos.report import crashed, merge, prune, version
+from tests.chaos.report import crashed, merge, prune
 from tests.chaos.scenarios import SHORT, SHORT_EXACTLY, full
+from tests.version import code_version
 
 STOCK = "stock Faust"
 
@@ -35,7 +36,7 @@ def main() -> int:
         print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
         return 0
     try:
-        code = version()  # as loaded, whatever changes in the files meanwhile
+        code = code_version()  # as loaded, whatever changes in the files meanwhile
         well = _run_all(chosen, arguments.report, arguments.keep, code, stock=arguments.only in STOCK)
         if arguments.report is not None and not arguments.only:
             prune(arguments.report, code)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,15 +29,6 @@ NOTHING: Final = {
     "revisions said twice": ("repeated_revisions", "records")}
 """Figures that must be 0 in either mode."""
 STOCK: Final = "stock Faust"
-
-
-def version(root: Path = ROOT) -> str:
-    """Of the code that runs, as git names it; that only the report itself has changed makes it no other code."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){REPORT}")
-    return (git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
 
 
 def merge(path: Path, rows: list[Row], stock: dict[str, Any] | None, code: str) -> None:

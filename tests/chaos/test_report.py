@@ -1,7 +1,6 @@
 """Rows, their bounds, what the report keeps of them, and which scenarios there are."""
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.chaos.carry import refusal
 from tests.chaos.logs import Logs
 from tests.chaos.plan import Row
 from tests.chaos.progress import progress
-from tests.chaos.report import REPORT, crashed, merge, prune, version
+from tests.chaos.report import crashed, merge, prune
 from tests.chaos.scenarios import KILLS, TRANSACTION_S, exactly, full
 from tests.chaos.site import last_words
 from topics.events.outputs import BatchOutcomes
@@ -133,24 +132,6 @@ def test_every_single_figure_is_an_entry_of_its_own(tmp_path: Path) -> None:
         "output duplicates, exactly once": (4, 0, False), "longest wait for progress after an act": (3, 50, True),
         "messages lost in the crash test that stock Faust fails": (0, 0, True)}
     assert found["messages lost in the crash test that stock Faust fails"]["references"] == {"stock Faust": 14}
-
-
-def test_a_report_that_has_changed_makes_it_no_other_version(tmp_path: Path) -> None:
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *words], cwd=tmp_path, check=True, capture_output=True)
-
-    (tmp_path / REPORT).parent.mkdir()
-    (tmp_path / REPORT).write_text("{}")
-    (tmp_path / "code.py").write_text("")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    clean = version(tmp_path)
-    (tmp_path / REPORT).write_text('{"chaos":{}}')
-    assert version(tmp_path) == clean
-    assert "dirty" not in clean
-    (tmp_path / "code.py").write_text("x = 1")
-    assert version(tmp_path) == f"{clean}-dirty"
 
 
 def test_why_workers_ended_is_added_up_without_what_differs_every_time() -> None:

@@ -19,8 +19,9 @@ import msgspec
 
 from agents.app import rarely
 from tests.sim.plan import KINDS, WORLDS, plan_of
-from tests.sim.report import Course, OutOfStep, course, version
+from tests.sim.report import Course, OutOfStep, course
 from tests.sim.simulate import Tally, Verdict, judge, judged, told
+from tests.version import code_version
 
 LINE_EVERY = 40
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     if chosen.seed is not None:
         return _one(chosen)
     try:
-        begun = course(chosen.report, chosen.first, again=chosen.again, version=version())
+        begun = course(chosen.report, chosen.first, again=chosen.again, version=code_version())
     except OutOfStep as error:
         print(error, file=sys.stderr)
         return 2

@@ -4,16 +4,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tests.bench.figures import Figure, figure
 from tests.sim.simulate import Tally
 
 SECTION = "simulation"
+PROMISED = 10_000
+"""Seeds of `make soak`."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,10 +55,18 @@ class Course:
             return
         parts = self.parts(end, datetime.now(UTC).isoformat(timespec="seconds"))
         machine = {"cores": os.cpu_count(), "load_average": [round(x, 2) for x in os.getloadavg()], "python": platform.python_version()}
-        section = {**self.tally.report(), "next": end, "parts": [msgspec.to_builtins(part) for part in parts], "machine": machine}
+        section = {**self.tally.report(), "figures": msgspec.to_builtins(figures(self.tally)), "next": end,
+                   "parts": [msgspec.to_builtins(part) for part in parts], "machine": machine}
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps({**_read(self.path), SECTION: section}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         fresh.replace(self.path)
+
+
+def figures(tally: Tally) -> dict[str, Figure]:
+    """One entry per single figure."""
+    over = f"{tally.records} records, {tally.published} statuses"
+    return {"seeds played": figure(tally.seeds, "seeds", at_least=PROMISED, aim=PROMISED, note=over),
+            "seeds with a failure": figure(len(tally.failures), "seeds", at_least=0, aim=0, smaller_is_better=True, note=f"of {tally.seeds}; {over}")}
 
 
 def course(path: Path | None, first: int | None, *, again: bool, version: str) -> Course:
@@ -72,13 +82,6 @@ def course(path: Path | None, first: int | None, *, again: bool, version: str) -
         what = f"seeds {first} to {following - 1} are in it already" if first < following else f"seeds {following} to {first - 1} would be left out"
         raise OutOfStep(f"{path} ends before seed {following}, so {what}: leave --from out to go on there, or begin anew with --again")
     return Course(path, Tally.of(kept), msgspec.convert(kept["parts"], list[Part]), following, version)
-
-
-def version() -> str:
-    """Of the code that is played; the report itself and other documents make no difference."""
-    told, changed = (subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-                     for command in (("describe", "--always"), ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")))
-    return f"{told}-dirty" if changed else told or "unknown"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def judged(seeds: range) -> list[Verdict]:
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "judged", judged)
     monkeypatch.setattr(command, "told", lambda verdict: f"seed {verdict.plan.seed} fails")
-    monkeypatch.setattr(command, "version", lambda: "v1")
+    monkeypatch.setattr(command, "code_version", lambda: "v1")
     path = tmp_path / "reliability.json"
     path.write_text('{"chaos": {"well": true}}')
     return path
@@ -45,7 +45,7 @@ def test_the_same_command_goes_on_where_the_report_ends(report: Path) -> None:
 
 def test_what_another_version_has_played_is_a_part_of_its_own(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command.main(["--soak", "4", "--report", str(report)])
-    monkeypatch.setattr(command, "version", lambda: "v2")
+    monkeypatch.setattr(command, "code_version", lambda: "v2")
     command.main(["--soak", "6", "--from", "4", "--report", str(report)])
     assert [(p["first"], p["end"], p["version"]) for p in held(report)["parts"]] == [(0, 4, "v1"), (4, 6, "v2")]  # type: ignore[attr-defined]
 
@@ -72,3 +72,10 @@ def test_a_report_that_does_not_say_where_it_ends_is_not_added_to(report: Path) 
     report.write_text('{"simulation": {"seeds": 200}}')
     with pytest.raises(OutOfStep, match="--again"):
         course(report, None, again=False, version="v1")
+
+
+def test_the_report_says_in_single_figures_what_was_promised_and_what_failed(report: Path) -> None:
+    assert command.main(["--soak", "10", "--report", str(report)]) == 1
+    found = held(report)["figures"]
+    assert {name: (f["value"], f["at_least"], f["met"]) for name, f in found.items()} == {  # type: ignore[attr-defined]
+        "seeds played": (10, 10_000, False), "seeds with a failure": (1, 0, False)}
