@@ -20,6 +20,7 @@ from agents.cli import root
 from agents.embedded import EmbeddedServers
 from agents.operations import shadow
 from agents.settings import STAGES, group_of
+from agents.transport.claim import OWNERS
 from agents.transport.fatal import EXIT_REFUSED
 from tests.agents.test_cli_kafka import records
 from tests.integration.test_operations import BOX, CUSTOMS, FORWARDER, ago, document
@@ -101,7 +102,7 @@ def test_a_shadow_that_refuses_and_is_refused_writes_nothing_of_productions(clus
     assert {listed["group_id"] for listed in admin.list_groups()} == {GROUP}
     ids = {one.transactional_id for some in admin.list_transactions().values() for one in some}
     assert len(ids) >= 10, "every keyed lane has one"
-    assert {name for name in ids if not name.startswith(f"{GROUP}-")} == set()
+    assert {name for name in ids if not name.startswith(f"{OWNERS}{shadow.PREFIX}")} == set()
     assert asyncio.run(_tables(cluster.dsn)) == []
 
 
