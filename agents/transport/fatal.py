@@ -20,6 +20,8 @@ class Refuses(Exception):
     """The worker must not start on this: the text says what is wrong and what to do."""
 
 
+REFUSALS = (Refuses, BadState)
+"""What no restart mends, and people are told of."""
 _last_words: list[Callable[[], None]] = []
 
 
@@ -30,7 +32,7 @@ def before_exit(say: Callable[[], None]) -> None:
 
 def fatal(why: str, error: BaseException | None = None) -> NoReturn:
     """Log one clear line and end the process at once, without cleaning up: a clean-up could acknowledge what is not done."""
-    refused = isinstance(error, (Refuses, BadState))
+    refused = isinstance(error, REFUSALS)
     if refused:
         log.critical("REFUSED to start: %s: %s", why, error)
     else:

@@ -24,7 +24,7 @@ from agents.transport.apart import apart
 from agents.transport.batch import BATCH_RECORDS_MAX, Batch
 from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, GONE_S, Observer, TopicSeen
 from agents.transport.claim import Claims, Fence, fencing
-from agents.transport.fatal import Refuses, before_exit, fatal
+from agents.transport.fatal import REFUSALS, Refuses, before_exit, fatal
 from agents.transport.faust_thread import STOP_S, Thread
 from agents.transport.flow import START_TIMEOUT_S, Flow
 from agents.transport.guard import Guard
@@ -250,7 +250,7 @@ class Consumer(driver.Consumer):
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, a lane that cannot be restored ends the process
             if lane.open and not self.app.should_stop and self.hub.lanes.get(lane.tp) is lane:
-                if isinstance(error, Refuses):
+                if isinstance(error, REFUSALS):
                     await self._alert(f"{lane.tp.topic}/{lane.tp.partition}", str(error))
                 fatal(f"restore {lane.tp}", error)
 

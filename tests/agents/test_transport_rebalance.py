@@ -14,6 +14,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
+from agents.runner.cells import BadState
 from agents.transport import faust_plugin
 from agents.transport import keeper as keeper_module
 from agents.transport.census import Observer, TopicSeen
@@ -180,6 +181,28 @@ async def test_without_a_lane_that_wants_records_nothing_is_asked_of_aiokafka(mo
     assert await waited is None
     consumer.hub.lanes.clear()
     assert await anext(aiter(consumer.getmany(0.1)), None) is None
+
+
+@pytest.mark.parametrize(("error", "alerts"), [(BadState("a state of a later version"), 1), (ArithmeticError("a bug"), 0)], ids=repr)
+async def test_a_state_that_cannot_be_read_is_an_alert_and_a_bug_is_none(monkeypatch: pytest.MonkeyPatch, error: Exception, alerts: int) -> None:
+    sent: list[Any] = []
+
+    async def send_and_wait(topic: str, value: bytes, key: bytes) -> None:
+        sent.append((topic, key, value))
+
+    async def prepare(link: Any, lane: Any) -> None:
+        raise error
+
+    consumer = a_consumer(monkeypatch)
+    monkeypatch.setattr(type(consumer), "producer", lambda self: SimpleNamespace(send_and_wait=send_and_wait))
+    consumer.hub.alert = lambda where, why: Send("alerts", where.encode(), why.encode())
+    lane = a_stateless_lane()
+    lane.ready, lane.flow = False, SimpleNamespace(prepare=prepare)
+    consumer.hub.lanes[lane.tp] = lane
+    with pytest.raises(Ended) as ended:
+        await consumer._prepare(lane)
+    assert ended.value.__cause__ is error
+    assert sent == [("alerts", b"in/0", str(error).encode())] * alerts
 
 
 async def test_a_topic_without_a_flow_is_refused_with_an_alert(monkeypatch: pytest.MonkeyPatch) -> None:
