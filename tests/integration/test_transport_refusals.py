@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,21 @@ async def totals(bench: Bench, wanted: dict[str, int]) -> None:
         return {k: s.total for k, s in (await bench.states()).items()} == wanted
 
     await bench.until(there, f"the totals {wanted}")
+
+
+async def committed(bench: Bench, tp: TopicPartition, offset: int) -> bool:
+    """Has the group committed just this?"""
+    asked = bench.admin()
+    try:
+        return bool((await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]}))[bench.name][tp].offset == offset)
+    finally:
+        asked.close()
+
+
+def delete_records(bench: Bench, tp: TopicPartition, before: int) -> None:
+    asked = bench.admin()
+    asked.delete_records({tp: before})
+    asked.close()
 
 
 async def worked(bench: Bench) -> None:
@@ -95,9 +111,7 @@ async def test_records_that_were_deleted_before_they_were_read_are_never_skipped
 
 async def test_records_that_were_read_and_then_deleted_are_no_gap(bench: Bench) -> None:
     await worked(bench)
-    asked = bench.admin()
-    asked.delete_records({TopicPartition(f"{bench.name}.in", 0): 3})
-    asked.close()
+    delete_records(bench, TopicPartition(f"{bench.name}.in", 0), 3)
     worker = bench.worker()
     await bench.send(f"{bench.name}.in", "a", Add(id=10, n=1), 0)
     await totals(bench, {"a": 4})
@@ -114,17 +128,10 @@ async def test_the_marker_of_a_transaction_at_the_end_of_a_log_that_was_deleted_
         await upstream.send(tp.topic, codec.encode(Add(id=1, n=1)), key=b"a", partition=0)
     worker = bench.worker(exactly_once=exactly_once)
     await totals(bench, {"a": 1})
-    asked = bench.admin()
-
-    async def passed() -> bool:
-        committed = await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]})
-        return bool(committed[bench.name][tp].offset == 2)
-
-    await bench.until(passed, "the committed offset behind the marker")
+    await bench.until(partial(committed, bench, tp, 2), "the committed offset behind the marker")
     worker.terminate()
     assert worker.wait(LONG) == 0
-    asked.delete_records({tp: 2})
-    asked.close()
+    delete_records(bench, tp, 2)
     bench.worker(exactly_once=exactly_once)
     async with upstream.transaction():
         await upstream.send(tp.topic, codec.encode(Add(id=2, n=1)), key=b"a", partition=0)
@@ -184,20 +191,13 @@ async def test_in_transactions_too_a_quiet_input_whose_records_are_deleted_is_to
     """Where a lane begins is committed at once, not only with its first batch."""
     tp = TopicPartition(f"{bench.name}.in", 0)
     worker = bench.worker(exactly_once=True)
-    asked = bench.admin()
-
-    async def begun() -> bool:
-        committed = await asyncio.to_thread(asked.list_group_offsets, {bench.name: [tp]})
-        return bool(committed[bench.name][tp].offset == 0)
-
-    await bench.until(begun, "the committed beginning")
+    await bench.until(partial(committed, bench, tp, 0), "the committed beginning")
     worker.terminate()
     assert worker.wait(LONG) == 0
     for number in range(2):
         await bench.send(tp.topic, "a", Add(id=number, n=1), 0)
     await bench.producer.flush()
-    asked.delete_records({tp: 2})
-    asked.close()
+    delete_records(bench, tp, 2)
     worker = bench.worker(exactly_once=True)
     assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
     assert "offsets 0 to 1 were deleted before they were read" in bench.logged()
