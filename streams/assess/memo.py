@@ -4,7 +4,7 @@ A memo is no state: it is never written, changes no result, and whoever has none
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -169,10 +169,21 @@ def _same_shape(memo: Memo, living: Sequence[Fact], new: Sequence[Fact], gone: S
     if lost and not lost <= {f.source for f in living if f.rank is Rank.RAILWAY}:
         return False
     left = {f.side for f in gone} & trip.reached
-    if left and not left <= {f.side for f in living if f.key[0] in REACHED}:
+    if not _all_in(left, (f.side for f in (*new, *living) if f.key[0] in REACHED)):
         return False                                    # a side that was there only because the goods reached it
     offices = {f.side for f in new if "/office/" in f.side} ^ {f.side for f in gone if "/office/" in f.side}
-    return not offices or (offices <= {f.side for f in memo.facts} and offices <= {f.side for f in living})
+    return _all_in(offices, (f.side for f in memo.facts)) and _all_in(offices, (f.side for f in living))
+
+
+def _all_in(wanted: set[str], sides: Iterable[str]) -> bool:
+    """Does each of them come up? Looks no further than it must."""
+    missing = set(wanted)
+    if missing:
+        for side in sides:
+            missing.discard(side)
+            if not missing:
+                break
+    return not missing
 
 
 def _otherwise(memo: Memo, events: set[str], now: int) -> set[str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 
 import pytest
 
-from tests.sim.plan import KINDS, Plan, plan_of, without
+from agents.app import rarely
+from tests.sim.plan import KINDS, WORLDS, Plan, plan_of, without
 from tests.sim.run import play
-from tests.sim.simulate import Tally, judge, replay, told
+from tests.sim.simulate import Tally, Verdict, judged, replay, told
 
 pytestmark = pytest.mark.sim
 
-SEEDS, BLOCK = 200, 10
+SEEDS, BLOCK, PROCESSES = 200, 2 * WORLDS, 2
 HAPPENED = (
     "crashes between two effects", "lanes restored", "batches left to the next owner", "fetches that survived a rebalance",
     "publications stopped by the lease", "records of a former owner after the takeover", "records of a former owner that its successor's claim shut out",
@@ -38,11 +40,20 @@ def tally() -> Iterator[Tally]:
     print("\n" + counted.table())
 
 
+@pytest.fixture(scope="module")
+def verdicts(request: pytest.FixtureRequest) -> Iterator[Callable[[int], list[Verdict]]]:
+    """Of the seeds of a block; all blocks that were chosen are played side by side."""
+    chosen = [item.callspec.params["first"] for item in request.session.items
+              if isinstance(item, pytest.Function) and item.originalname == test_the_eight_invariants_hold_whatever_goes_wrong.__name__]
+    with get_context("spawn").Pool(PROCESSES, initializer=rarely) as pool:
+        played = {first: pool.apply_async(judged, (range(first, first + BLOCK),)) for first in chosen}
+        yield lambda first: played[first].get()
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
-def test_the_eight_invariants_hold_whatever_goes_wrong(first: int, tally: Tally) -> None:
+def test_the_eight_invariants_hold_whatever_goes_wrong(first: int, tally: Tally, verdicts: Callable[[int], list[Verdict]]) -> None:
     failed = []
-    for seed in range(first, first + BLOCK):
-        verdict = judge(plan_of(seed))
+    for verdict in verdicts(first):
         tally.add(verdict)
         if not verdict.well:
             failed.append(told(verdict))
