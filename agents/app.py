@@ -252,9 +252,12 @@ class Worker:
         rarely()
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT. Ends the process. Raises SettingsError when the cluster lacks topics."""
-        self.health.start()
+        """Until SIGTERM or SIGINT. Ends the process. Raises SettingsError when the port of its health is taken or the cluster lacks topics."""
         s = self.settings
+        try:
+            self.health.start()
+        except OSError as error:
+            raise SettingsError(f"http_port {s.http_port} on {s.http_host}: {error.strerror or error}. Name another one with --http-port") from error
         try:
             asyncio.run(self._await_topics())
             log.info("worker with %s: health on http://%s:%d, rule pack %s", ", ".join(s.stages), s.http_host, self.health.port, self.pack[:12])

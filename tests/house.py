@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LINES_MAX = 450
+WAIT_FOR = "asyncio.wait_for("
+"""Until Python 3.12 it forgets that its task was cancelled when what it waits for is done in the same moment: the task runs on for ever."""
 HOSTS = re.compile(r"https?://", re.IGNORECASE)
 REGISTRIES = re.compile(
     "|".join((r"pypi\.org", r"pythonhosted", r"registry\.npmjs", r"repo1?\.maven", r"crates\.io", r"proxy\.golang", r"deb\.debian")), re.IGNORECASE)
@@ -36,6 +38,8 @@ def faults() -> list[str]:
             found += [f"{name}: a lock file names a host" for _ in HOSTS.findall(text)[:1]]
         found += [f"{name}: names a package registry's host" for _ in REGISTRIES.findall(text)[:1]]
         found += [f"{name}: names a path of one machine" for _ in MACHINE_PATHS.findall(text)[:1]]
+        if name.startswith("agents/") and WAIT_FOR in text:
+            found.append(f"{name}: {WAIT_FOR}...) may lose a cancellation; write asyncio.timeout")
         if path.suffix == ".py" and text.count("\n") > LINES_MAX:
             found.append(f"{name}: {text.count(chr(10))} lines, more than {LINES_MAX}")
     return found

@@ -198,11 +198,13 @@ async def consumer(servers: Servers) -> AsyncIterator[AIOKafkaConsumer]:
 @asynccontextmanager
 async def _started(client: AIOKafkaProducer | AIOKafkaConsumer, servers: Servers) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(client.start(), REACH_S)
+        async with asyncio.timeout(REACH_S):
+            await client.start()
     except (TimeoutError, OSError, ValueError, KafkaError, ClientError) as error:
         await client.stop()
         raise CliError(f"Kafka at {servers.settings.bootstrap} does not answer: {error or type(error).__name__}") from error
     try:
         yield
     finally:
-        await asyncio.wait_for(client.stop(), REACH_S)
+        async with asyncio.timeout(REACH_S):
+            await client.stop()

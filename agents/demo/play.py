@@ -143,7 +143,8 @@ class Demo:
             for task in (playing, following):
                 task.cancel()
             await asyncio.gather(playing, following, return_exceptions=True)
-            await asyncio.wait_for(producer.stop(), 3)
+            async with asyncio.timeout(3):
+                await producer.stop()
 
     async def _show(self, driver: Driver, watch: Watch, playing: asyncio.Task[None], following: asyncio.Task[None], begin: float) -> None:
         """The live table, or a line now and then where there is no terminal, until all is played."""

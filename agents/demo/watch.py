@@ -96,6 +96,7 @@ class Watch:
                             self.take(tp.topic, record.value)
                 await asyncio.sleep(0)
         finally:
-            await asyncio.wait_for(consumer.stop(), 5)
+            async with asyncio.timeout(5):
+                await consumer.stop()
 
 

@@ -31,6 +31,7 @@ TOPICS: Final = ("trains.in", "documents.in", "custody.in", "clearance.in", "cle
 RECORDS_A_TRANSACTION_MAX: Final = 4000
 CONNECT_SECONDS_MAX: Final = 10.0
 POSITION_SECONDS_MAX: Final = 1.0
+STOP_SECONDS_MAX: Final = 10.0
 BACKOFF_SECONDS_MAX: Final = 10.0
 COMMIT_EVERY_S: Final = 2.0
 """Kafka's own offsets only show others how far we are; the database's decide."""
@@ -100,8 +101,8 @@ class LedgerWriter:
                 await self._measure_lag(consumer)
         finally:
             self._hang_up()
-            await asyncio.wait_for(consumer.stop(), 10)
-            await asyncio.wait_for(self._producer.stop(), 10)
+            for client in (consumer, self._producer):
+                await _stopped(client)
 
     # -- PostgreSQL --------------------------------------------------------------------------------------------------------
     async def _connect(self) -> asyncpg.Connection:
@@ -245,7 +246,8 @@ class LedgerWriter:
             end = consumer.highwater(tp)
             if end is not None:
                 try:
-                    lag += max(0, end - await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS_MAX))
+                    async with asyncio.timeout(POSITION_SECONDS_MAX):
+                        lag += max(0, end - await consumer.position(tp))
                 except (TimeoutError, KafkaError, IllegalStateError):  # a rebalance under way: the next round measures again
                     return
         self.lag = lag
@@ -262,6 +264,14 @@ class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         self.writer.unplaced = set(assigned)
+
+
+async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await client.stop()
+    except (TimeoutError, KafkaError) as error:
+        log.warning("a client of the ledger's does not stop and is left: %r", error)
 
 
 async def _nothing(_: asyncpg.Connection) -> None:

@@ -103,6 +103,7 @@ class Observer:
         self._settings, self.group = settings, group
         self._admin: KafkaAdminClient | None = None
         self._asking = threading.Lock()
+        self._closed = False
         self._said, self._said_at = "", 0.0
 
     async def topics(self, names: Iterable[str], timeout_s: float) -> dict[str, TopicSeen]:
@@ -144,6 +145,8 @@ class Observer:
         return await answer
 
     def _answer(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        if self._closed:
+            return None
         try:
             self._admin = self._admin or admin(self._settings())
             return question(self._admin)
@@ -162,6 +165,7 @@ class Observer:
 
     def close(self) -> None:
         """Ask nothing more. A question that is under way keeps its connection: the process ends with both."""
+        self._closed = True
         if self._asking.acquire(blocking=False):
             try:
                 if self._admin is not None:

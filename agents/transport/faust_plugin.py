@@ -178,7 +178,8 @@ class Consumer(driver.Consumer):
     async def _pause(self) -> None:
         self.hub.wake.clear()
         try:
-            await asyncio.wait_for(self.hub.wake.wait(), 0.1)
+            async with asyncio.timeout(0.1):
+                await self.hub.wake.wait()
         except TimeoutError:
             pass
 
@@ -260,7 +261,8 @@ class Consumer(driver.Consumer):
             return
         send = self.hub.alert(where, why)
         try:
-            await asyncio.wait_for(self.producer().send_and_wait(send.topic, send.value, key=send.key), ALERT_S)
+            async with asyncio.timeout(ALERT_S):
+                await self.producer().send_and_wait(send.topic, send.value, key=send.key)
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("the alert of the refusal is not sent: %r", error)
 
@@ -275,7 +277,8 @@ class Consumer(driver.Consumer):
         if self.guard.held:
             fatal("the membership ended while batches waited for it: unsent they are the new owner's work")
         try:
-            await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self.commit()
         except TimeoutError:
             log.warning("the commit before giving partitions up timed out: their last batches are read again")
         for lane in lanes:
@@ -300,7 +303,8 @@ class Consumer(driver.Consumer):
         await self.quiesce()
         if self.keeper.directory is not None:
             try:
-                await asyncio.wait_for(asyncio.gather(*(self.keeper.write_kept(stage, tp) for stage, tp in self._given_up)), SNAPSHOTS_AT_EXIT_S)
+                async with asyncio.timeout(SNAPSHOTS_AT_EXIT_S):
+                    await asyncio.gather(*(self.keeper.write_kept(stage, tp) for stage, tp in self._given_up))
             except TimeoutError:
                 log.warning("not all snapshots could be written in %.0f s", SNAPSHOTS_AT_EXIT_S)
         self.observer.close()
@@ -388,7 +392,8 @@ class Consumer(driver.Consumer):
 
 async def _in_time(stopping: Awaitable[None], otherwise: str) -> None:
     try:
-        await asyncio.wait_for(stopping, STOP_S)
+        async with asyncio.timeout(STOP_S):
+            await stopping
     except TimeoutError:
         log.warning("%s in %.0f s and is left", otherwise, STOP_S)
 

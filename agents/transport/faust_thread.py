@@ -91,7 +91,8 @@ class Thread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """aiokafka leaves the group before its consumer stops, and waits for the answer: with brokers away, not for long."""
         try:
-            await asyncio.wait_for(super().on_thread_stop(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await super().on_thread_stop()
         except TimeoutError:
             log.warning("the consumer does not stop in %.0f s, and is left", STOP_S)
 

@@ -25,7 +25,7 @@ from streams.effects import Ack, Await, Effect, PutState
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
-START_ONE_S = 10.0
+START_ONE_S = STOP_ONE_S = 10.0
 """A broker that is starting takes a connection and answers nothing yet; another one would have. A producer that has not started by then is made anew."""
 FENCE_AGAIN_S = 0.5
 
@@ -218,7 +218,8 @@ class Flow:
         known: InputIdentity | None = None
         if self.state_topic:
             async with link.restoring:
-                known = await asyncio.wait_for(restore(link.client_settings(), self, lane, work, link.keeper), RESTORE_TIMEOUT_S)
+                async with asyncio.timeout(RESTORE_TIMEOUT_S):
+                    known = await restore(link.client_settings(), self, lane, work, link.keeper)
             log.info("lane %s generation %s: %d records from %s in %.2f s", lane.tp, lane.generation, lane.progress.restored_records,
                      lane.progress.source, time.monotonic() - began)
         else:
@@ -265,7 +266,8 @@ class Flow:
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             ))
             try:
-                await asyncio.wait_for(lane.producer.start(), START_ONE_S)
+                async with asyncio.timeout(START_ONE_S):
+                    await lane.producer.start()
                 return
             except (KafkaError, TimeoutError) as error:
                 another = type(error) is KafkaError or isinstance(error, (KafkaConnectionError, TimeoutError))
@@ -370,6 +372,7 @@ class Flow:
     async def _stop_producer(self, lane: Lane) -> None:
         if lane.producer is not None:
             try:
-                await asyncio.wait_for(lane.producer.stop(), 10)
+                async with asyncio.timeout(STOP_ONE_S):
+                    await lane.producer.stop()
             except (KafkaError, TimeoutError, OSError, RuntimeError) as error:
                 log.warning("stopping the producer of %s: %r", lane.tp, error)

@@ -83,7 +83,8 @@ class _Reader:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             try:
-                await asyncio.wait_for(consumer.stop(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await consumer.stop()
             except (KafkaError, TimeoutError, OSError) as error:
                 log.warning("a consumer that restored does not stop: %r", error)
 
@@ -91,7 +92,8 @@ class _Reader:
         """The answer, however often a consumer must be made anew for it. Raises what no other one would mend, and TimeoutError when the lane is closed."""
         while True:
             try:
-                return await asyncio.wait_for(ask(), SIGN_S)
+                async with asyncio.timeout(SIGN_S):
+                    return await ask()
             except (TimeoutError, KafkaConnectionError, OffsetOutOfRangeError) as error:
                 log.warning("restoring lane %s goes on with another consumer: %r", lane.tp, error)
                 await self.close()

@@ -19,7 +19,7 @@ from agents.ledger.verify import verify
 from agents.ledger.writer import TOPICS as LEDGER_TOPICS
 from agents.runner.clock import Clock
 from agents.settings import STAGES
-from tests.chaos.checks import Found, check
+from tests.chaos.checks import Found, ahead, check
 from tests.chaos.load import Load, messages
 from tests.chaos.logs import Logs, read
 from tests.chaos.outputs import BESIDE, OUTWARD
@@ -32,6 +32,7 @@ from topics.registry import Kind
 Say = Callable[[str], None]
 DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
+LOOKS: Final = 5
 LEAVE_S: Final = 25.0
 """After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
 REFUSED: Final = ("AuthorizationFailed", "Not authorized", "not authorized", "is not granted", "may not be described")
@@ -126,14 +127,17 @@ class Run:
             await asyncio.gather(supervising, return_exceptions=True)
 
     async def _all(self) -> tuple[Logs, dict[tuple[str, int], tuple[int, bytes]]]:
-        """The log, and where the ledger stands when it has had time to write it."""
+        """The log, and where the ledger stands when it has had time to write it. Workers still run and may say an alert meanwhile: then both once more."""
         names = {spec.name for kind in KINDS for spec in topics().by_kind(kind)}
         supervising = asyncio.create_task(self._supervise())
         try:
-            logs = await read(self.site.quorum.bootstrap, self.site.client(), names)
             connection = await asyncpg.connect(self.site.postgres.dsn, timeout=10, command_timeout=60)
             try:
-                kept = await self._ledger(connection, logs)
+                for _ in range(LOOKS):
+                    logs = await read(self.site.quorum.bootstrap, self.site.client(), names)
+                    kept = await self._ledger(connection, logs)
+                    if not ahead(logs, kept):
+                        break
                 self.faults += [f"ledger {b.topic}/{b.partition}/{b.offset}: {b.reason}" for b in (await verify(connection)).broken]
             finally:
                 await connection.close()

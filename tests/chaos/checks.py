@@ -106,6 +106,12 @@ def wrong_statuses(logs: Logs, clock: Clock) -> list[str]:
             for side in sorted(expected.keys() | actual.keys()) if expected.get(side) != actual.get(side)]
 
 
+def ahead(logs: Logs, kept: Mapping[tuple[str, int], tuple[int, bytes]]) -> list[tuple[str, int]]:
+    """Partitions of which the ledger has read more than is in these logs: they were read before it."""
+    last = {place: records[-1].offset if records else -1 for place, records in logs.parts.items()}
+    return [place for place, (next_offset, _) in sorted(kept.items()) if next_offset > last.get(place, -1) + 1]
+
+
 def wrong_ledger(logs: Logs, kept: Mapping[tuple[str, int], tuple[int, bytes]]) -> list[str]:
     """Partitions whose hash chain in the database is not the chain over the log. `kept`: next offset and last link by topic and partition."""
     faults = []

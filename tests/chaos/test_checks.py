@@ -165,6 +165,16 @@ def test_a_ledger_with_other_rows_is_found() -> None:
     assert len(checks.wrong_ledger(log, kept)) == 1
 
 
+def test_a_ledger_that_has_read_more_than_these_logs_is_looked_at_again() -> None:
+    log = logs()
+    place = fullest(log, "clearance.history")
+    kept = chain(log, place)
+    assert checks.ahead(log, kept) == []
+    del log.parts[place][-1]
+    assert checks.ahead(log, kept) == [place]
+    assert checks.ahead(log, {("ops.alerts", 7): (1, b"")}) == [("ops.alerts", 7)]
+
+
 def test_outputs_published_twice_are_counted() -> None:
     log = logs()
     record = log.parts[fullest(log, "outcomes.clearance")][0]
