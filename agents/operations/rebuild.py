@@ -18,6 +18,7 @@ from agents.runner.broadcasts import SLOT_KEY
 from agents.runner.cells import INPUT_KEY, OF_TRANSPORT, RESERVED, Header, header_of, pack, unpack
 from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
+from streams.derived import after_inputs
 from streams.documents.inputs import State as Document
 from streams.fold import BroadcastSlot, World
 from streams.kept import at_of, digest
@@ -142,7 +143,8 @@ def _document(kept: Document | None, key: str, events: Sequence[Any], now: int, 
         state = fold.step(state, key, events[start : start + CHUNK], world, now).state
     if state is None or (kept is None and not state.own.empty and _newest(events) + world.reference.limits.retire_days * DAY <= now):
         return None
-    before = kept or Document(touched=now)
+    # what was said before the loss stands with versions that count inputs: what is said now must be above them, or nobody hears it
+    before = kept or Document(touched=now, version=after_inputs(state.version, 1))
     return msgspec.structs.replace(before, own=state.own, forwarded=state.forwarded, aliases=state.aliases, aside=state.aside, mark=state.mark)
 
 
