@@ -1,7 +1,8 @@
 """`railclear retract|pause|resume|reopen`: acts of operators, each with who and why, in a topic and in the ledger."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,10 +34,11 @@ from agents.ledger.queries import Ledger
 from agents.ledger.rows import micros
 from agents.operations.acts import ActRefused, NoEffectYet, act_id, acts_of, carry_out, operator_of, railclears_now
 from agents.operations.lag import Lacking, lacking, listed
-from agents.operations.reopen import kept, messages
+from agents.operations.reopen import kept, later, messages
 from agents.operations.resend import FOLDS, Reach, Retraction, reach, resend
 from agents.places import NotThere
 from topics import codec
+from topics.events.internal import ShipmentFacts
 from topics.events.operations import FeedPaused, FeedRetracted, OperatorAct, ShipmentReopened
 from topics.identifiers import BadIdentifier, parse_shipment_id
 from topics.registry import Registry
@@ -49,6 +51,8 @@ Wait = Annotated[str, typer.Option("--wait", metavar="1m", help="How long to wai
 CLEARANCE = "clearance.in"
 COUNTED = (*FOLDS, CLEARANCE)
 """What a retraction is counted and sent again from."""
+UNANSWERED = (TimeoutError, OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Kafka or the ledger gives no answer."""
 
 
 class Desk:
@@ -88,6 +92,11 @@ class Desk:
         except NoEffectYet as late:
             raise CliError(str(late), 1) from late
 
+    async def tell(self, shipment: str, facts: Iterable[ShipmentFacts]) -> None:
+        """Send CLEARANCE facts of a shipment."""
+        for message in facts:
+            await self.producer.send_and_wait(CLEARANCE, codec.encode(message), key=shipment.encode())
+
     async def lacking(self, topics: Sequence[str], seconds: float, *, quiet: bool) -> Lacking:
         """What the ledger lacks of what these topics hold now, after waiting for it. Raises CliError."""
         told: list[Lacking] = []
@@ -101,7 +110,9 @@ class Desk:
             return await lacking(self.consumer, self.ledger, topics, seconds, say)
         except NotThere as missing:
             raise CliError(str(missing)) from missing
-        except (TimeoutError, KafkaError) as error:
+        except asyncpg.UndefinedTableError:
+            raise                                       # there is no ledger: where.ledger says so
+        except UNANSWERED as error:
             raise CliError(f"how far the ledger is cannot be said: {error or type(error).__name__}", 1) from error
 
     async def complete(self, topics: Sequence[str], seconds: float, *, quiet: bool) -> None:
@@ -236,33 +247,52 @@ async def _again(
     servers: where.Servers, name: str, said: dict[str, Any], party: str, seconds: float, *, undo: bool, dry_run: bool, json: bool
 ) -> None:
     async with AsyncExitStack() as stack:
-        d = await desk(stack, servers, party, ledger=True)
+        d = await desk(stack, servers, party, ledger=not undo or dry_run)
         act = next((a for a in await acts_of(d.consumer) if isinstance(a, FeedRetracted) and a.record == name), None)
         if act is None:
             raise CliError(f"no retraction {name}; railclear retract --list shows them")
         if act.undone:
             raise CliError(f"{name} is lifted already, by {act.by} at {stamp(micros(act.event_time))}")
         what = Retraction(feed=act.feed, since=act.since, until=act.until)
-        short = 0
         if undo:                                        # what comes back was kept by the folds: only the counts are the ledger's
-            short = sum((await d.lacking(COUNTED, 0, quiet=True)).values())
-        else:
-            await d.complete(COUNTED, seconds, quiet=json)
-        counts, sent = await _reach(d.ledger, what), 0
-        if undo and not dry_run:
+            if dry_run:
+                short = sum((await d.lacking(COUNTED, 0, quiet=True)).values())
+                _shown("would count again", name, what, await _reach(d.ledger, what), 0, json=json, short=short)
+                return
             lifted = {**said, "id": act_id("U"), "record": name, "version": act.version + 1, "undone": True}
             await d.act(FeedRetracted(source=d.party, event_time=d.now, feed=act.feed, since=act.since, until=act.until, **lifted))
-        elif not undo:
-            sent = counts.resent if dry_run else await resend(d.ledger.pool, d.producer, what, name)
-        word = ("would count" if dry_run else "count") + " again" if undo else "stay masked"
-        _shown(word, name, what, counts, sent, json=json, short=short)
+            await _lifted(d, name, what, seconds, json=json)
+            return
+        await d.complete(COUNTED, seconds, quiet=json)
+        counts = await _reach(d.ledger, what)
+        sent = counts.resent if dry_run else await resend(d.ledger.pool, d.producer, what, name)
+        _shown("stay masked", name, what, counts, sent, json=json)
+
+
+async def _lifted(d: Desk, name: str, what: Retraction, seconds: float, *, json: bool) -> None:
+    """Say what counts again, as far as the ledger can be asked at most so long: the mask is lifted already, whatever comes of this."""
+    try:
+        async with asyncio.timeout(seconds), where.ledger(d.servers) as ledger:
+            short = sum((await lacking(d.consumer, ledger, COUNTED, 0)).values())
+            counts = await reach(ledger.pool, what)
+    except (CliError, NotThere, *UNANSWERED) as error:
+        why = str(error) or f"no answer within {seconds:g} s"
+        if json:
+            print_json({"id": name, "feed": what.feed, "since": what.since, "until": what.until, "not_counted": why})
+        else:
+            out.print(f"what {what.feed} said from {stamp(micros(what.since))} to {stamp(micros(what.until))} counts again: {name} is lifted. How much that "
+                      f"is could not be counted: {why}", markup=False, soft_wrap=True)
+        return
+    _shown("count again", name, what, counts, 0, json=json, short=short)
 
 
 async def _reach(ledger: Ledger, what: Retraction) -> Reach:
     try:
         return await reach(ledger.pool, what)
-    except (TimeoutError, asyncpg.QueryCanceledError) as error:
-        raise CliError(f"the ledger does not answer in time: {error or type(error).__name__}", 1) from error
+    except asyncpg.UndefinedTableError:
+        raise                                           # there is no ledger: where.ledger says so
+    except UNANSWERED as error:
+        raise CliError(f"the ledger does not answer: {error or type(error).__name__}", 1) from error
 
 
 def _shown(word: str, name: str, what: Retraction, counts: Reach, sent: int, *, json: bool, short: int = 0) -> None:
@@ -331,15 +361,28 @@ async def _reopen(servers: where.Servers, shipment: str, said: dict[str, Any], p
         facts = await d.ledger.facts(shipment)
         if not facts:
             raise CliError(f"the ledger holds no fact of {shipment}", 1)
-        name = act_id("O")
+        name, count = act_id("O"), len(facts)
         if not dry_run:
             act = ShipmentReopened(source=d.party, event_time=d.now, id=name, shipment=shipment, **said)
             await d.act(act)
-            for message in messages(shipment, facts, name, micros(act.event_time), d.party):
-                await d.producer.send_and_wait(CLEARANCE, codec.encode(message), key=shipment.encode())
+            await d.tell(shipment, messages(shipment, facts, name, micros(act.event_time), d.party))
+            # It lives now. What CLEARANCE read between the first look at the ledger and this, a stub has set aside: it is told as well.
+            more, why = list[ShipmentFacts](), ""
+            try:
+                if short := await d.lacking((CLEARANCE,), seconds, quiet=json):
+                    why = f"the ledger is {listed(short)} after {seconds:g} s"
+                else:
+                    more = list(later(shipment, facts, await d.ledger.facts(shipment), name))
+            except (CliError, *UNANSWERED) as error:
+                why = str(error) or type(error).__name__
+            if why:
+                raise CliError(f"{shipment} is reopened with {count} facts, but {why}. What came for it while it was being reopened may be set aside: "
+                               "railclear dead-letters replay --code SHIPMENT_RETIRED sends that again", 1)
+            await d.tell(shipment, more)
+            count += sum(len(message.facts) for message in more)
     retired = "" if state is None or state.retired_at is None else stamp(state.retired_at)
     if json:
-        print_json({"id": "" if dry_run else name, "shipment": shipment, "facts": len(facts), "retired": retired})
+        print_json({"id": "" if dry_run else name, "shipment": shipment, "facts": count, "retired": retired})
     else:
         was = f"retired {retired}" if retired else "forgotten"
-        out.print(f"{shipment}, {was}, {'would be' if dry_run else 'is'} reopened with {len(facts)} facts of the ledger", markup=False, soft_wrap=True)
+        out.print(f"{shipment}, {was}, {'would be' if dry_run else 'is'} reopened with {count} facts of the ledger", markup=False, soft_wrap=True)

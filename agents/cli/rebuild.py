@@ -13,11 +13,15 @@ from agents.cli import where
 from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, examples, out, print_json, run_async
 from agents.cli.operations import As, By, Desk, Reason, desk, who
 from agents.ledger.rows import micros
+from agents.operations import everybody
 from agents.operations import rebuild as making
-from agents.operations.acts import act_id
+from agents.operations.acts import act_id, acts_of
 from agents.operations.drain import Gauge, NotThere, committed
+from agents.places import places
 from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
+from streams.clearance import ClearanceFold
 from streams.documents import DocumentsFold
+from streams.fold import Fold
 from topics import codec
 from topics.events.operations import FoldRebuilt
 
@@ -38,6 +42,8 @@ def register(app: typer.Typer) -> None:
 
         Two folds can be rebuilt: of clearance and documents the ledger has every input. The other four are refused, with what mends them instead: it lacks
         positions between stations (trains), movements (custody), and all inputs of readiness and sources.
+
+        What concerns everybody (retractions, closures, fresh and stale sources, indicators) is compared and comes back with them.
 
         After a switch the fold says exactly the difference. Exit code 0: nothing differs, or it was switched; 1: something differs.
         """
@@ -62,22 +68,26 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
             if switch:
                 await _stands_still(admin, servers.settings.group, fold, behind)
             now = micros(d.now)
+            kind: Fold[Any, Any] = ClearanceFold() if fold == "clearance" else DocumentsFold()
+            parts = [tp.partition for tp in await places(d.consumer, [kind.input_topic])]
+            told = await everybody.told(d.ledger.pool, kind, parts, await acts_of(d.consumer))
             recipe: making.Recipe[Any]
             if fold == "clearance":
                 recipe, ledger = making.clearance_recipe(servers.reference), await making.facts(d.ledger.pool)
             else:
-                recipe = making.documents_recipe(servers.reference, await making.masks(d.ledger.pool))
-                ledger = await making.events(d.ledger.pool, "documents.in", DocumentsFold().decode)
-            found: tuple[dict[str, making.Kept[Any]], set[int]] = await making.states(d.consumer, f"{fold}.state", recipe)
-            kept, nameless = found
-            compared, better = making.compare(recipe, kept, ledger, now)
-            if switch and better:
-                await _switch(d, fold, making.records(recipe, kept, better, now), nameless, said)
+                recipe = making.documents_recipe(servers.reference, told.masks())
+                ledger = await making.events(d.ledger.pool, kind.input_topic, kind.decode)
+            found: making.Read[Any] = await making.states(d.consumer, kind.state_topic, recipe)
+            compared, better = making.compare(recipe, found.keys, ledger, now)
+            lacking, words = everybody.compare(told, found.partitions, now)
+            compared = msgspec.structs.replace(compared, differences=(*lacking, *compared.differences))
+            if switch and (better or words or found.nameless):
+                await _switch(d, kind, making.records(recipe, found.keys, better, now), words, found.nameless, said)
         except NotThere as missing:
             raise CliError(str(missing)) from missing
         except KafkaError as error:
             raise CliError(f"Kafka does not answer: {error or type(error).__name__}", 1) from error
-    return _told(compared, len(better) if switch else 0, behind, json=json, switch=switch)
+    return _told(compared, len(better) if switch else 0, len(words) if switch else 0, behind, json=json, switch=switch)
 
 
 async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behind: int) -> None:
@@ -97,20 +107,29 @@ async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behi
         raise CliError(f"nobody has ever read {topic} in the groups of {prefix}: is this the right deployment?")
 
 
-async def _switch(d: Desk, fold: str, records: list[tuple[str, bytes]], nameless: set[int], said: dict[str, Any]) -> None:
-    """A state topic that was lost and made anew does not say its input, and workers would refuse it: that is said first, without an id, which they add."""
-    for partition in sorted(nameless):
-        await d.producer.send_and_wait(f"{fold}.state", record_of(InputIdentity(f"{fold}.in", "")), key=INPUT_KEY, partition=partition)
-    for key, value in records:
-        await d.producer.send_and_wait(f"{fold}.state", value, key=key.encode())
-    act = FoldRebuilt(source=d.party, event_time=d.now, id=act_id("B"), fold="clearance" if fold == "clearance" else "documents", keys=len(records), **said)
+async def _switch(
+    d: Desk, fold: Fold[Any, Any], keys: list[tuple[str, bytes]], words: list[everybody.Record], nameless: list[int], said: dict[str, Any]
+) -> None:
+    """What concerns everybody first, then the keys.
+
+    A state topic that was lost and made anew does not say its input, and workers refuse it. So that is said last, without an id, which they add: a switch
+    that was cut short leaves a topic that is still refused, and the next one makes it whole.
+    """
+    topic = fold.state_topic
+    for partition, key, value in words:
+        await d.producer.send_and_wait(topic, value, key=key.encode(), partition=partition)
+    for key, value in keys:
+        await d.producer.send_and_wait(topic, value, key=key.encode())
+    for partition in nameless:
+        await d.producer.send_and_wait(topic, record_of(InputIdentity(fold.input_topic, "")), key=INPUT_KEY, partition=partition)
+    act = FoldRebuilt(source=d.party, event_time=d.now, id=act_id("B"), fold="clearance" if fold.name == "clearance" else "documents", keys=len(keys), **said)
     await d.producer.send_and_wait(d.registry.parties[d.party].inbound, codec.encode(act), key=act.id.encode())
 
 
-def _told(found: making.Compared, switched: int, behind: int, *, json: bool, switch: bool) -> int:
+def _told(found: making.Compared, switched: int, words: int, behind: int, *, json: bool, switch: bool) -> int:
     differing = [x for x in found.differences if x.kind != "unledgered"]
     if json:
-        print_json({**msgspec.structs.asdict(found), "switched": switched, "ledger_behind": behind})
+        print_json({**msgspec.structs.asdict(found), "switched": switched, "everybody": words, "ledger_behind": behind})
     else:
         for x in found.differences[: making.SHOWN_MAX]:
             inputs = f"; only in the ledger or later there: {', '.join(x.more)}" if x.more else ""
@@ -118,5 +137,6 @@ def _told(found: making.Compared, switched: int, behind: int, *, json: bool, swi
         if len(found.differences) > making.SHOWN_MAX:
             out.print(f"… and {len(found.differences) - making.SHOWN_MAX} more (--json shows all)")
         out.print(f"{found.fold}: {found.keys} alive in both, {found.same} the same, {len(differing)} differ, {found.retired} retired; {switched} switched"
+                  + (f", and {words} words that concern everybody" if words else "")
                   + (f"; the ledger is {behind} records behind" if behind else ""), markup=False, soft_wrap=True)
     return 0 if switch or not differing else 1

@@ -14,14 +14,15 @@ from aiokafka import AIOKafkaConsumer
 
 from agents.ledger.queries import fact_of
 from agents.places import places
-from agents.runner.cells import INPUT_KEY, RESERVED, Header, pack, unpack
+from agents.runner.broadcasts import SLOT_KEY
+from agents.runner.cells import INPUT_KEY, OF_TRANSPORT, RESERVED, Header, header_of, pack, unpack
 from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
+from streams.derived import after_inputs
 from streams.documents.inputs import State as Document
 from streams.fold import BroadcastSlot, World
 from streams.kept import at_of, digest
 from streams.reference.model import Reference
-from topics import codec
 from topics.codec import Refused
 from topics.events.internal import MaskFacts
 from topics.facts import DAY
@@ -76,6 +77,28 @@ class Kept(msgspec.Struct, Generic[S], frozen=True):
 Made = Callable[[S | None, str, Sequence[Any], int], S | None]
 
 
+class OfPartition(msgspec.Struct):
+    """What concerns everybody, as one partition keeps it beside its keys (agents.runner.broadcasts)."""
+
+    slots: dict[str, tuple[Header, bytes]] = {}
+    epoch: int = 0
+    """Highest that any of the runner's own records has."""
+    named: bool = False
+    """It says what it was made from. If not, the topic was lost and made anew, or no worker has ever had this partition."""
+
+
+class Read(msgspec.Struct, Generic[S], frozen=True):
+    """A state topic as a restore would see it."""
+
+    keys: dict[str, Kept[S]]
+    partitions: dict[int, OfPartition]
+
+    @property
+    def nameless(self) -> list[int]:
+        """Partitions that do not say what they were made from."""
+        return [number for number, held in sorted(self.partitions.items()) if not held.named]
+
+
 class Recipe(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """How one fold's states are made from the ledger. All of it is pure."""
 
@@ -120,7 +143,8 @@ def _document(kept: Document | None, key: str, events: Sequence[Any], now: int, 
         state = fold.step(state, key, events[start : start + CHUNK], world, now).state
     if state is None or (kept is None and not state.own.empty and _newest(events) + world.reference.limits.retire_days * DAY <= now):
         return None
-    before = kept or Document(touched=now)
+    # what was said before the loss stands with versions that count inputs: what is said now must be above them, or nobody hears it
+    before = kept or Document(touched=now, version=after_inputs(state.version, 1))
     return msgspec.structs.replace(before, own=state.own, forwarded=state.forwarded, aliases=state.aliases, aside=state.aside, mark=state.mark)
 
 
@@ -191,35 +215,43 @@ def records(recipe: Recipe[S], kept: Mapping[str, Kept[S]], better: Mapping[str,
 
 
 # -- reading -------------------------------------------------------------------------------------------------------------------
-async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> tuple[dict[str, Kept[S]], set[int]]:
-    """Every state of the fold's topic as a restore would see it, and the partitions that do not say what they were made from. Raises NotThere."""
+async def states(consumer: AIOKafkaConsumer, topic: str, recipe: Recipe[S]) -> Read[S]:
+    """Every state of the fold's topic as a restore would see it. Raises NotThere."""
     parts = await places(consumer, [topic])
     consumer.assign(parts)
     await consumer.seek_to_beginning(*parts)
     ends = await consumer.end_offsets(parts)
     found: dict[str, tuple[Header, bytes]] = {}
-    nameless = {tp.partition for tp in parts}
+    partitions = {tp.partition: OfPartition() for tp in parts}
     while any([await consumer.position(tp) < end for tp, end in ends.items()]):
         for batch in (await consumer.getmany(timeout_ms=500)).values():
             for record in batch:
-                key = (record.key or b"").decode()
-                if key == INPUT_KEY and record.value is not None:
-                    nameless.discard(record.partition)
-                if key.startswith(RESERVED):
-                    continue
-                if record.value is None:
-                    found.pop(key, None)
-                    continue
-                cell = unpack(record.value)
-                if key not in found or (found[key][0].offset, found[key][0].seq) <= (cell[0].offset, cell[0].seq):
-                    found[key] = cell
-    return {key: Kept(header, recipe.decode(data)) for key, (header, data) in found.items()}, nameless
+                key, own = (record.key or b"").decode(), partitions[record.partition]
+                if key in OF_TRANSPORT:
+                    own.named |= key == INPUT_KEY and record.value is not None
+                elif key.startswith(SLOT_KEY):
+                    _later(own.slots, key.removeprefix(SLOT_KEY), record.value)
+                elif not key.startswith(RESERVED):
+                    _later(found, key, record.value)
+                if key.startswith(RESERVED) and key not in OF_TRANSPORT and record.value is not None:
+                    own.epoch = max(own.epoch, header_of(record.value).epoch)
+    return Read({key: Kept(header, recipe.decode(data)) for key, (header, data) in found.items()}, partitions)
+
+
+def _later(found: dict[str, tuple[Header, bytes]], key: str, value: bytes | None) -> None:
+    """One more record of a key, in log order: a late write of a former owner never wins over a newer one."""
+    if value is None:
+        found.pop(key, None)
+        return
+    cell = unpack(value)
+    if key not in found or (found[key][0].offset, found[key][0].seq) <= (cell[0].offset, cell[0].seq):
+        found[key] = cell
 
 
 async def facts(pool: asyncpg.Pool) -> dict[str, list[Any]]:
     """All facts of the ledger by shipment, in the order of the log."""
     found: dict[str, list[Any]] = {}
-    async for row in _rows(pool, "select * from fact order by recorded, topic, part, off, idx"):
+    async for row in rows(pool, "select * from fact order by recorded, topic, part, off, idx"):
         found.setdefault(row["shipment"], []).append(fact_of(row))
     return found
 
@@ -227,7 +259,7 @@ async def facts(pool: asyncpg.Pool) -> dict[str, list[Any]]:
 async def events(pool: asyncpg.Pool, topic: str, decode: Callable[[bytes], Any]) -> dict[str, list[Any]]:
     """All messages of a fold's input that the ledger keeps, by key, in the order of the log. What concerns everybody is left out."""
     found: dict[str, list[Any]] = {}
-    async for row in _rows(pool, "select key, body, off from event where topic = $1 and key <> '*' order by recorded, part, off", topic):
+    async for row in rows(pool, "select key, body, off from event where topic = $1 and key <> '*' order by recorded, part, off", topic):
         try:
             found.setdefault(row["key"], []).append(decode(row["body"].encode()))
         except Refused:                                 # the fold refused it, too: it is among the dead letters
@@ -235,13 +267,8 @@ async def events(pool: asyncpg.Pool, topic: str, decode: Callable[[bytes], Any])
     return found
 
 
-async def masks(pool: asyncpg.Pool) -> list[MaskFacts]:
-    """Every mask ever told to DOCUMENTS."""
-    rows = await pool.fetch("select distinct body::text from event where topic = 'documents.in' and type = 'source.masked'", timeout=QUERY_SECONDS_MAX)
-    return [codec.decode(row["body"].encode(), MaskFacts) for row in rows]
-
-
-async def _rows(pool: asyncpg.Pool, sql: str, *arguments: Any) -> AsyncIterator[Any]:
+async def rows(pool: asyncpg.Pool, sql: str, *arguments: Any) -> AsyncIterator[Any]:
+    """Of one moment, a few at a time."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         async for row in connection.cursor(sql, *arguments, prefetch=CHUNK, timeout=QUERY_SECONDS_MAX):
             yield row

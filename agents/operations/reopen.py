@@ -28,6 +28,14 @@ def messages(shipment: str, facts: Iterable[Fact], act: str, at: int, operator: 
         yield ShipmentFacts(shipment=shipment, facts=tuple(told[start : start + PER_MESSAGE]), origin=f"{REOPEN}:{act}")
 
 
+def later(shipment: str, told: Iterable[Fact], facts: Iterable[Fact], act: str) -> Iterator[ShipmentFacts]:
+    """What `facts` say beyond what was told: they were read while the act was on its way, for a stub that set them aside. Pure."""
+    known = merge({}, told)
+    more = [fact for slot, fact in sorted(merge({}, facts).items()) if known.get(slot) != fact and fact.key != (REOPENED,)]
+    for start in range(0, len(more), PER_MESSAGE):
+        yield ShipmentFacts(shipment=shipment, facts=tuple(more[start : start + PER_MESSAGE]), origin=f"{REOPEN}:{act}")
+
+
 async def kept(consumer: AIOKafkaConsumer, shipment: str) -> Shipment | None:
     """The shipment as CLEARANCE keeps it now; None = it knows nothing of it any more. Raises NotThere."""
     value = await latest(consumer, "clearance.state", shipment)

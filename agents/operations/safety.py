@@ -6,7 +6,9 @@ would turn a risk into an outage.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -27,6 +29,9 @@ SEND_S: Final = 30.0
 NAME: Final = "TopicsUnsafe"
 SHOWN_MAX: Final = 10
 
+EXPECTED: Final = (KafkaError, ProvisioningError, OSError, ValueError)
+"""A cluster that does not answer, or not this principal. Whatever else it is, the log has all of it."""
+
 Look = Callable[[], Mapping[str, str]]
 Tell = Callable[[str], Awaitable[None]]
 
@@ -41,14 +46,11 @@ def look_at(client: Mapping[str, Any], topics: Iterable[str]) -> Mapping[str, st
 
 
 async def watch(look: Look, tell: Tell, every_s: float = EVERY_S) -> None:
-    """Look now and again; tell at first and whenever it is another answer. Ends by cancellation. Where no topic has replicas enough nothing is told."""
+    """Look now and again; tell at first and whenever it is another answer. Ends by cancellation only. Where no topic has replicas enough nothing is told."""
     said: str | None = None
     while True:
         try:
-            found = await asyncio.to_thread(look)
-        except (KafkaError, ProvisioningError, OSError, ValueError) as error:
-            log.warning("whether the loss of a broker could lose states is not known (railclear topics diff shows it): %s", error)
-        else:
+            found = await _apart(look)
             faults = [f"{topic}: {fault}" for topic, fault in sorted(found.items()) if fault]
             now = "; ".join([*faults[:SHOWN_MAX], *([f"and {len(faults) - SHOWN_MAX} more"] if len(faults) > SHOWN_MAX else [])])
             if found and now != said:
@@ -56,7 +58,34 @@ async def watch(look: Look, tell: Tell, every_s: float = EVERY_S) -> None:
                     log.warning("the loss of a broker may lose acknowledged states: %s; railclear topics apply mends it", now)
                 await tell(now)
                 said = now
+        except Exception as error:                          # clients have errors of many kinds, and none of them may end a worker that works
+            log.warning("whether the loss of a broker could lose states is not known (railclear topics diff shows it): %s", str(error) or repr(error),
+                        exc_info=None if isinstance(error, EXPECTED) else error)
         await asyncio.sleep(every_s)
+
+
+async def _apart(look: Look) -> Mapping[str, str]:
+    """Look in a thread that nobody waits for when the process ends: a broker that does not answer would hold it up. Raises what `look` raises."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Mapping[str, str]] = loop.create_future()
+
+    def give(found: Mapping[str, str] | None, error: Exception | None) -> None:
+        if not answer.done() and error is not None:
+            answer.set_exception(error)
+        elif not answer.done():
+            answer.set_result(found or {})
+
+    def work() -> None:
+        found, failed = None, None
+        try:
+            found = look()
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            failed = error
+        with contextlib.suppress(RuntimeError):             # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(give, found, failed)
+
+    threading.Thread(target=work, name="safety", daemon=True).start()
+    return await answer
 
 
 def alert_of(group: str, faults: str, at: int) -> Alert:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,19 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     said = capsys.readouterr()
     assert text in said.err + said.out
     assert "Traceback" not in said.err
+
+
+def test_a_port_of_health_that_is_taken_is_one_line_with_the_option_before_anything_is_asked_of_kafka() -> None:
+    """As a process: a worker takes the log and the signals of the one it runs in."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "agents.cli", "worker", "--stages", "trains", "--bootstrap", "127.0.0.1:1", "--http-port", str(port)],
+            cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"railclear: http_port {port} on 127.0.0.1: ")
+    assert "--http-port" in line
 
 
 def test_an_unknown_setting_in_the_environment_stops_with_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

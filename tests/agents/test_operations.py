@@ -17,7 +17,7 @@ from agents.ledger.writer import TOPICS
 from agents.operations import rebuild, shadow
 from agents.operations.acts import ActRefused, operator_of
 from agents.operations.holding import Holding, held_topics
-from agents.operations.reopen import messages
+from agents.operations.reopen import later, messages
 from agents.operations.resend import Retraction
 from agents.reference import load
 from agents.runner.cells import Header, unpack
@@ -170,6 +170,16 @@ def test_many_facts_take_several_messages_and_the_first_alone_awakens() -> None:
     assert told[0].facts[0].key == ("reopened",)
 
 
+def test_what_came_while_a_shipment_was_reopened_is_sent_and_nothing_twice() -> None:
+    early, word, late = (demand(KZ_ENTRY, "hold", "H1", what, T0 + n, "KZ") for n, what in enumerate(("opened", "started", "discrepancy")))
+    told = next(messages(KEY, [early], "O-1", T0, "operations-desk")).facts
+    more = list(later(KEY, [early, word], [*told, early, word, late, late], "O-1"))
+    assert [(m.shipment, m.facts, m.origin) for m in more] == [(KEY, (late,), "reopen:O-1")]
+    assert list(later(KEY, [early], [*told, early], "O-1")) == []
+    many = [demand(KZ_ENTRY, "control", f"C{n}", "opened", T0 + n, "KZ") for n in range(1_200)]
+    assert [len(m.facts) for m in later(KEY, [], many, "O-1")] == [500, 500, 200]
+
+
 # -- rebuilt -------------------------------------------------------------------------------------------------------------------
 def kept(state: Any, offset: int = 9) -> rebuild.Kept[Any]:
     return rebuild.Kept(Header(offset, 4, None, 2, 77, T0), state)
@@ -234,6 +244,9 @@ def test_a_document_made_anew_is_the_one_that_the_fold_keeps_and_a_lost_word_is_
     found, better = rebuild.compare(recipe, states, log, NOW)
     assert [(d.key, d.kind, d.more) for d in found.differences] == [("td:LRN-1", "differs", (f"notices {gone}",))]
     assert recipe.parts(better["td:LRN-1"]) == recipe.parts(lost)
+    assert better["td:LRN-1"].version == lost.version
+    _, anew = rebuild.compare(recipe, {}, log, NOW)
+    assert anew["td:LRN-1"].version > lost.version, "else nobody would hear what it says from now on"
     assert SHIPMENT
 
 

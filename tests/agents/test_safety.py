@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from kafka.errors import KafkaConnectionError
 
 from agents.operations.safety import alert_of, watch
 from agents.provisioning import ProvisioningError, unsafe
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def told(*answers: Mapping[str, str] | Exception) -> list[str]:
@@ -80,6 +85,57 @@ async def test_few_replicas_and_a_cluster_that_does_not_answer_are_no_alert(capl
     assert await told({}, {}) == []
     assert await told(KafkaConnectionError("away"), KafkaConnectionError("away"), BAD) == ["trains.state: min.insync.replicas is 1 of 3 replicas"]
     assert "is not known (railclear topics diff shows it)" in caplog.text
+
+
+async def test_no_error_of_a_client_ends_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """Clients raise what nobody has listed: a closed connection's RuntimeError, an answer of another shape."""
+    said = "trains.state: min.insync.replicas is 1 of 3 replicas"
+    assert await told(RuntimeError("the client is closed"), IndexError(), BAD) == [said]
+    assert "is not known (railclear topics diff shows it): the client is closed" in caplog.text
+    assert "IndexError()" in caplog.text
+
+
+async def test_an_alert_that_cannot_be_told_is_told_at_the_next_look() -> None:
+    said, over = list[str](), asyncio.Event()
+
+    async def tell(faults: str) -> None:
+        said.append(faults)
+        if len(said) == 1:
+            raise RuntimeError("the producer is closed")
+        over.set()
+
+    watching = asyncio.ensure_future(watch(lambda: BAD, tell, 0.01))
+    await asyncio.wait_for(over.wait(), 30)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert said == ["trains.state: min.insync.replicas is 1 of 3 replicas"] * 2
+
+
+HANGS = """
+import asyncio, time
+from agents.operations.safety import watch
+
+async def main():
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    def look():
+        loop.call_soon_threadsafe(asked.set)
+        time.sleep(300)
+    async def tell(faults):
+        pass
+    watching = asyncio.ensure_future(watch(look, tell))
+    await asked.wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    print("stopped", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_look_that_hangs_holds_up_no_stop() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], cwd=ROOT, capture_output=True, text=True, timeout=150, check=True)
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
 
 
 async def test_many_topics_are_counted() -> None:
