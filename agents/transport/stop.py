@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 """How long the consumer, or the producer, may take to stop."""
 SLOW_S = 60.0
-"""The limits of the parts add up to 45 s; when it takes longer than this, a log line says what it waits for."""
-ENDLESS_S = 240.0
-"""Five times those 45 s and a little: by then it waits for something that will not end."""
+"""The limits of the parts add up to 45 s, and 20 s for the ledger's clients. When it takes longer than this, a log line says what it waits for."""
+ENDLESS_S = 330.0
+"""Five times all of them: by then it waits for something that will not end."""
 NAMED_MAX = 10
 """So many tasks are named."""
 
