@@ -32,7 +32,9 @@ STALE_S = 60.0
 """A census older than this says nothing about now."""
 REPEAT_S = 60.0
 NO_TOPIC = 3
-"""Kafka's error code: there is no topic of this name. One that may not be described has another (29)."""
+"""Kafka's error code: there is no topic of this name."""
+LASTING = (0, NO_TOPIC, 17, 29)
+"""And those that will be the same when it is asked again: a name that cannot be, a topic that may not be described."""
 
 
 class TopicSeen(msgspec.Struct, frozen=True):
@@ -114,13 +116,14 @@ class Observer:
         self._said, self._said_at = "", 0.0
 
     async def topics(self, names: Iterable[str], timeout_s: float) -> dict[str, TopicSeen]:
-        """Topics as they are now; asks until there is an answer. Raises TimeoutError."""
+        """Topics as they are now; asks until there is an answer to each: what the broker cannot tell for now must not be refused. Raises TimeoutError."""
         wanted = frozenset(names)
         async with asyncio.timeout(timeout_s):
-            while (seen := await self._ask(lambda client: topics_seen(client, wanted))) is None:
+            while True:
+                seen: dict[str, TopicSeen] | None = await self._ask(lambda client: topics_seen(client, wanted))
+                if seen is not None and all(topic.error in LASTING for topic in seen.values()):
+                    return seen
                 await asyncio.sleep(0.5)
-        found: dict[str, TopicSeen] = seen
-        return found
 
     async def census(self, wanted: Iterable[str], known: Iterable[str] = ()) -> tuple[Census, dict[str, TopicSeen]] | None:
         """One look at the group, and at the wanted and the other known topics; None when the broker gave no answer."""

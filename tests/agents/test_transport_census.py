@@ -113,6 +113,22 @@ async def test_a_client_that_does_not_close_well_holds_up_no_end(monkeypatch: py
     assert admins.closed == 1
 
 
+@pytest.mark.parametrize(("error", "asks"), [(5, 3), (-1, 3), (NO_TOPIC, 1), (29, 1)])
+async def test_at_the_start_a_topic_that_the_broker_cannot_describe_for_now_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, error: int, asks: int) -> None:
+    """It would count as one without partitions, and the worker would refuse for good to begin on it."""
+    admins = Admins()
+    observer, _ = observed(monkeypatch, admins)
+    describe, said = admins.describe, list[int]()
+
+    def faulty(names: Any) -> Any:
+        said.append(error if len(said) < 2 else 0)
+        return [{**topic, "error_code": said[-1]} for topic in describe(names)]
+
+    monkeypatch.setattr(admins, "describe", faulty)
+    assert await observer.topics({"t"}, LONG) == (SEEN if asks == 3 else {"t": TopicSeen(error=error)})
+    assert len(said) == asks
+
+
 def test_who_may_no_longer_look_at_a_topic_does_not_take_it_for_deleted() -> None:
     said = [{"name": "gone", "error_code": NO_TOPIC}, {"name": "hidden", "error_code": 29},
             {"name": "there", "error_code": 0, "topic_id": "1", "partitions": [0]}]
