@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections.abc import Awaitable
@@ -69,7 +70,7 @@ class Bounded(Worker):
 def _standing(task: asyncio.Task[Any]) -> str:
     """The coroutines that wait for each other, outermost first, and the line at which the last one stands."""
     inner: Any = getattr(task, "__wrapped__", None) or task.get_coro()
-    names = [getattr(inner, "__qualname__", repr(inner))]
+    names = [inner.__qualname__ if inspect.iscoroutine(inner) else repr(inner)]
     while getattr(deeper := getattr(inner, "cr_await", None), "cr_frame", None) is not None:
         inner = deeper
         names.append(inner.__qualname__)
