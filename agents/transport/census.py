@@ -31,18 +31,25 @@ CENSUS_EAGER_S = 0.5
 STALE_S = 60.0
 """A census older than this says nothing about now."""
 REPEAT_S = 60.0
-GONE_S = 20.0
-"""A topic that the broker has not had for so long is deleted; one that has just started may not know it yet."""
 NO_TOPIC = 3
-"""Kafka's error code: the topic does not exist, or may not be described."""
+"""Kafka's error code: there is no topic of this name."""
+LASTING = (0, NO_TOPIC, 17, 29)
+"""And those that will be the same when it is asked again: a name that cannot be, a topic that may not be described."""
 
 
 class TopicSeen(msgspec.Struct, frozen=True):
-    """A topic as the broker has it; no partitions: it does not exist or may not be described."""
+    """A topic as the broker has it; no partitions: it does not exist, may not be described, or the broker cannot tell for now."""
 
     id: str = ""
     """Differs between two topics of the same name; empty: a broker older than 2.8."""
     partitions: int = 0
+    error: int = 0
+    """Kafka's code of why there are none."""
+
+    @property
+    def gone(self) -> bool:
+        """Does the broker say that there is no such topic? Only then: who may no longer look must not take it for deleted."""
+        return self.error == NO_TOPIC
 
 
 class Census(msgspec.Struct, frozen=True):
@@ -76,8 +83,10 @@ def topics_seen(client: KafkaAdminClient, names: Iterable[str]) -> dict[str, Top
     for topic in client.describe_topics(sorted(seen)):
         if not topic["error_code"]:
             seen[topic["name"]] = TopicSeen(str(topic["topic_id"] or ""), len(topic["partitions"]))
-        elif topic["error_code"] != NO_TOPIC:
-            log.warning("the broker does not describe %s: error %s", topic["name"], topic["error_code"])
+        else:
+            seen[topic["name"]] = TopicSeen(error=topic["error_code"])
+            if topic["error_code"] != NO_TOPIC:
+                log.warning("the broker does not describe %s: error %s", topic["name"], topic["error_code"])
     return seen
 
 
@@ -97,7 +106,7 @@ def census_of(group: Mapping[str, Any], seen: Mapping[str, TopicSeen], wanted: I
 
 
 class Observer:
-    """Asks one after the other; every failure to ask is logged and is no more than a question without an answer."""
+    """Asks one after the other. A broker that fails to answer is logged, and is no more than a question without an answer; a bug is raised to who asked."""
 
     def __init__(self, settings: Callable[[], Mapping[str, Any]], group: str) -> None:
         self._settings, self.group = settings, group
@@ -107,13 +116,14 @@ class Observer:
         self._said, self._said_at = "", 0.0
 
     async def topics(self, names: Iterable[str], timeout_s: float) -> dict[str, TopicSeen]:
-        """Topics as they are now; asks until there is an answer. Raises TimeoutError."""
+        """Topics as they are now; asks until there is an answer to each: what the broker cannot tell for now must not be refused. Raises TimeoutError."""
         wanted = frozenset(names)
         async with asyncio.timeout(timeout_s):
-            while (seen := await self._ask(lambda client: topics_seen(client, wanted))) is None:
+            while True:
+                seen: dict[str, TopicSeen] | None = await self._ask(lambda client: topics_seen(client, wanted))
+                if seen is not None and all(topic.error in LASTING for topic in seen.values()):
+                    return seen
                 await asyncio.sleep(0.5)
-        found: dict[str, TopicSeen] = seen
-        return found
 
     async def census(self, wanted: Iterable[str], known: Iterable[str] = ()) -> tuple[Census, dict[str, TopicSeen]] | None:
         """One look at the group, and at the wanted and the other known topics; None when the broker gave no answer."""
@@ -135,27 +145,44 @@ class Observer:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
 
+        def tell(say: Callable[[Any], None], found: Any) -> None:
+            if not answer.done():
+                say(found)
+
         def ask() -> None:
-            with self._asking:
-                found = self._answer(question)
+            say, found = answer.set_result, None
+            try:
+                with self._asking:
+                    found = None if self._closed else self._answer(question)
+            except Exception as error:  # noqa: BLE001  whatever it is, who asked must hear of it: without an answer he would wait for ever
+                say, found = answer.set_exception, error
             with contextlib.suppress(RuntimeError):         # the loop is closed: nobody asks any more
-                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(found))
+                loop.call_soon_threadsafe(tell, say, found)
 
         threading.Thread(target=ask, name="census", daemon=True).start()
         return await answer
 
     def _answer(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        if self._closed:
-            return None
         try:
             self._admin = self._admin or admin(self._settings())
             return question(self._admin)
-        except (KafkaError, OSError, ValueError, TimeoutError) as error:
-            self._complain(f"the broker did not answer a question about {self.group}: {str(error)[:200] or repr(error)}")
+        except Exception as error:
             broken, self._admin = self._admin, None
             if broken is not None:
-                broken.close()
+                self._shut(broken)
+            if self._closed:
+                return None
+            if not _unanswered(error):
+                raise
+            self._complain(f"the broker did not answer a question about {self.group}: {str(error)[:200] or repr(error)}")
             return None
+
+    def _shut(self, client: KafkaAdminClient) -> None:
+        """Free its connections, which may be half open, half closed."""
+        try:
+            client.close()
+        except Exception as error:  # noqa: BLE001  it is not used any more, whatever becomes of it
+            log.warning("a client of the census does not close: %r", error)
 
     def _complain(self, said: str) -> None:
         """The same thing once a minute."""
@@ -169,9 +196,14 @@ class Observer:
         if self._asking.acquire(blocking=False):
             try:
                 if self._admin is not None:
-                    self._admin.close()
+                    self._shut(self._admin)
             finally:
                 self._asking.release()
+
+
+def _unanswered(error: Exception) -> bool:
+    """Is it the broker's, or the connection's? kafka-python names a connection that closes under a request with a bare RuntimeError."""
+    return isinstance(error, (KafkaError, OSError, ValueError)) or (type(error) is RuntimeError and "closed" in str(error))
 
 
 def same_counts(flow_name: str, counts: Mapping[str, int]) -> None:

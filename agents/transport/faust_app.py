@@ -15,6 +15,7 @@ from agents.transport.batch import BATCH_RECORDS_MAX
 from agents.transport.fatal import EXIT_CRASH
 from agents.transport.hub import hub_of
 from agents.transport.keeper import Keeper
+from agents.transport.stop import Bounded
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +89,13 @@ def build(settings: TransportSettings) -> Any:
     return app
 
 
+class Worker(Bounded, faust.Worker):
+    """Faust's, with an end to its stop."""
+
+
 def run(app: Any, loglevel: str = "info") -> None:
     """Run until SIGTERM or SIGINT; ends the process. Level info or debug only: with warn and error Faust sets the root logger to DEBUG."""
-    worker = faust.Worker(app, loglevel="debug" if loglevel.lower() == "debug" else "info", quiet=True)
+    worker = Worker(app, loglevel="debug" if loglevel.lower() == "debug" else "info", quiet=True)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     try:
         worker.execute_from_commandline()

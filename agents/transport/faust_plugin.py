@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NoReturn
 
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
 from faust.transport.drivers import TRANSPORTS
@@ -22,16 +22,18 @@ from mode import Service
 
 from agents.transport.apart import apart
 from agents.transport.batch import BATCH_RECORDS_MAX, Batch
-from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, GONE_S, Observer, TopicSeen
+from agents.transport.census import CENSUS_EAGER_S, CENSUS_S, Observer, TopicSeen
 from agents.transport.claim import Claims, Fence, fencing
 from agents.transport.fatal import REFUSALS, Refuses, before_exit, fatal
-from agents.transport.faust_thread import STOP_S, Thread
-from agents.transport.flow import START_TIMEOUT_S, Flow
+from agents.transport.faust_thread import Thread
+from agents.transport.flow import START_TIMEOUT_S, Flow, Work
 from agents.transport.guard import Guard
 from agents.transport.hub import hub_of
 from agents.transport.keeper import Keeper
 from agents.transport.lane import Lane, boot_clock
 from agents.transport.origin import Bounds
+from agents.transport.stop import in_time
+from agents.transport.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +78,7 @@ class Consumer(driver.Consumer):
         self.failing_since = 0.0
         self.group: str = self.app.conf.id
         self.observer = Observer(self.client_settings, self.group)
-        self._gone: dict[str, float] = {}
-        """Since when a topic is not there, boot clock."""
+        self.watch = Watch()
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
         self.restoring = asyncio.Semaphore(RESTORES_MAX)
         self.claims = Claims(self.client_settings)
@@ -230,6 +231,7 @@ class Consumer(driver.Consumer):
         self.hub.generation = generation_id
         self.hub.rebalances += 1
         self.failing_since = 0.0        # of other lanes, in a generation that is over
+        self.watch.anew()
         self._seen = asyncio.ensure_future(self._look_at_topics())
         self._bounds = asyncio.ensure_future(self._thread.call_thread(self._thread.bounds, list(assigned))) if assigned else None
         for tp in assigned:
@@ -251,19 +253,24 @@ class Consumer(driver.Consumer):
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, a lane that cannot be restored ends the process
             if lane.open and not self.app.should_stop and self.hub.lanes.get(lane.tp) is lane:
-                if isinstance(error, REFUSALS):
-                    await self._alert(f"{lane.tp.topic}/{lane.tp.partition}", str(error))
-                fatal(f"restore {lane.tp}", error)
+                await self.end(lane, f"restore {lane.tp}", error)
+
+    async def end(self, lane: Lane, why: str, error: Exception) -> NoReturn:
+        """A lane cannot go on, and so the process ends. Of what no restart mends people are told first: a state that cannot be read shows itself
+        only when its key is touched, in a batch or a tick as likely as in a restore."""
+        if isinstance(error, REFUSALS):
+            await self._alert(f"{lane.tp.topic}/{lane.tp.partition}", str(error))
+        fatal(why, error)
 
     async def _alert(self, where: str, why: str) -> None:
         """Tell people before the process ends; the refusal itself does not depend on it."""
         if self.hub.alert is None:
             return
-        send = self.hub.alert(where, why)
         try:
             async with asyncio.timeout(ALERT_S):
+                send = self.hub.alert(where, why)
                 await self.producer().send_and_wait(send.topic, send.value, key=send.key)
-        except (KafkaError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the process must still end
             log.warning("the alert of the refusal is not sent: %r", error)
 
     async def quiesce(self) -> None:
@@ -310,7 +317,7 @@ class Consumer(driver.Consumer):
         self.observer.close()
         await self.claims.close()
         # Faust commits once more: there is nothing, but a commit that was under way before may wait for a broker, and this one for that.
-        await _in_time(super().on_stop(), "a commit is not answered")
+        await in_time(super().on_stop(), "a commit is not answered")
 
     # -- background ------------------------------------------------------------------------------------------------------------
     @Service.task
@@ -327,7 +334,9 @@ class Consumer(driver.Consumer):
         """Who owns the wanted partitions, and are the topics still those that were read at the start?"""
         while not self.should_stop:
             found = await self.observer.census(self.hub.wanted_topics(), self.hub.known_topics())
-            if found is not None:
+            if found is None:
+                self.watch.anew()
+            else:
                 self.hub.census, seen = found
                 await self._same_topics(seen)
             await self.sleep(CENSUS_EAGER_S if self.hub.unowned() else CENSUS_S)
@@ -335,28 +344,10 @@ class Consumer(driver.Consumer):
     async def _same_topics(self, seen: Mapping[str, TopicSeen]) -> None:
         if self._seen is None or not self._seen.done() or self._seen.cancelled() or self._seen.exception() is not None:
             return
-        for name, before in self._seen.result().items():
-            now = seen.get(name)
-            if now is None or not before.partitions:
-                continue
-            if now.partitions:
-                self._gone.pop(name, None)
-                if before.id != now.id or before.partitions != now.partitions:
-                    await self._changed(name, before, now)
-            elif name not in self.hub.flows and boot_clock() - self._gone.setdefault(name, boot_clock()) > GONE_S:
-                await self._refuse(name, Refuses(f"{name} does not exist any more: it was deleted while states or revisions were kept in it"))
-
-    async def _changed(self, name: str, before: TopicSeen, now: TopicSeen) -> None:
-        """Keyed state does not survive it. A stage without state may go on with more partitions, and begins anew with another topic."""
-        keyed = name not in self.hub.flows or self.hub.flows[name].state_topic
-        if not keyed and before.id == now.id:
-            return
-        why = f"{name} had id {before.id} and {before.partitions} partitions, now {now.id} and {now.partitions}: it was changed while it was used"
-        await self._refuse(name, Refuses(why) if keyed else LookupError(why))
-
-    async def _refuse(self, name: str, error: Exception) -> None:
-        await self._alert(name, str(error))
-        fatal("topics", error)
+        if (wrong := self.watch.wrong(self._seen.result(), seen, self.hub.flows)) is not None:
+            name, error = wrong
+            await self._alert(name, str(error))
+            fatal("topics", error)
 
     @Service.task
     async def _snapshots(self) -> None:
@@ -382,20 +373,19 @@ class Consumer(driver.Consumer):
         while not self.should_stop:
             pressing = False
             for lane in list(self.hub.lanes.values()):
-                work = lane.work
-                if lane.flow is not None and work is not None:
-                    await lane.flow.turn(self, lane)
-                    pressing = pressing or work.pressing
+                if lane.flow is not None and lane.work is not None:
+                    pressing = await self._turn(lane.flow, lane, lane.work) or pressing
                     await asyncio.sleep(0)
             await self.sleep(TURN_PRESSING_S if pressing else TURN_S)
 
-
-async def _in_time(stopping: Awaitable[None], otherwise: str) -> None:
-    try:
-        async with asyncio.timeout(STOP_S):
-            await stopping
-    except TimeoutError:
-        log.warning("%s in %.0f s and is left", otherwise, STOP_S)
+    async def _turn(self, flow: Flow, lane: Lane, work: Work) -> bool:
+        """One slice; True while more of it presses. What it raises ends the process as a batch does: a service of Faust's that raises stops the worker
+        step by step, and its lanes would be kept and written down as they are."""
+        try:
+            await flow.turn(self, lane)
+            return work.pressing
+        except Exception as error:  # noqa: BLE001  whatever it is, the key that raised was not stepped
+            await self.end(lane, f"tick or sweep of {lane.tp}", error)
 
 
 class Producer(driver.Producer):
@@ -403,10 +393,10 @@ class Producer(driver.Producer):
 
     async def flush(self) -> None:
         """Faust waits at its end for all that was sent, however long brokers are away. Nothing of it is acknowledged yet: it is made again."""
-        await _in_time(super().flush(), "the producer is not empty")
+        await in_time(super().flush(), "the producer is not empty")
 
     async def on_stop(self) -> None:
-        await _in_time(super().on_stop(), "the producer has not stopped")
+        await in_time(super().on_stop(), "the producer has not stopped")
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
@@ -427,10 +417,11 @@ def register(app: Any, flow: Flow) -> Any:
 
     working: set[asyncio.Future[None]] = set()
 
-    def done(task: asyncio.Future[None]) -> None:
-        working.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            fatal("agent", error)
+    async def batch(lane: Lane, message: Any) -> None:
+        try:
+            await flow.batch(app.consumer, lane, Batch(message.topic, message.partition, message.value))
+        except Exception as error:  # noqa: BLE001  whatever it is, nothing of this batch may count as done
+            await app.consumer.end(lane, f"agent {flow.name}", error)
 
     async def work(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -441,9 +432,9 @@ def register(app: Any, flow: Flow) -> Any:
             # A task per batch: a lane whose work or output stalls keeps its own records waiting and nobody else's. The lane's lock
             # is taken in the order of these tasks, and its credit bounds their number.
             lane.queued += 1
-            task = asyncio.ensure_future(flow.batch(app.consumer, lane, Batch(message.topic, message.partition, message.value)))
+            task = asyncio.ensure_future(batch(lane, message))
             working.add(task)
-            task.add_done_callback(done)
+            task.add_done_callback(working.discard)
             await asyncio.sleep(0)
 
     return app.agent(channel, name=f"railclear.{flow.name}")(work)

@@ -21,12 +21,11 @@ from agents.transport.hub import hub_of
 from agents.transport.lane import BACKLOG_RECORDS_MAX, boot_clock
 from agents.transport.light import read_lightly
 from agents.transport.origin import Bounds
+from agents.transport.stop import in_time
 
 log = logging.getLogger(__name__)
 
 LEASE_MARGIN_S = 2.0
-STOP_S = 5.0
-"""How long the consumer, or the producer, may take to stop."""
 LEAVE_S = 2.0
 """How long a dying process waits for the broker to let its member go."""
 ON_THE_WAY_S = 0.3
@@ -90,11 +89,7 @@ class Thread(driver.AIOKafkaConsumerThread):
 
     async def on_thread_stop(self) -> None:
         """aiokafka leaves the group before its consumer stops, and waits for the answer: with brokers away, not for long."""
-        try:
-            async with asyncio.timeout(STOP_S):
-                await super().on_thread_stop()
-        except TimeoutError:
-            log.warning("the consumer does not stop in %.0f s, and is left", STOP_S)
+        await in_time(super().on_thread_stop(), "the consumer does not stop")
 
     def _replaced(self) -> None:
         """The broker no longer knows this static member. Joining again would throw out whoever has the name now, and so on for ever."""

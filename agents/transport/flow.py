@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -319,12 +320,13 @@ class Flow:
         """Work on one batch, then begin to publish what it says."""
         async with lane.lock:
             lane.queued -= 1
-            if lane.work is None or lane.closing:
+            if lane.work is None or lane.closing or lane.broken:
                 return
             began = time.perf_counter()
-            effects = await lane.work.process(batch)
-            lane.worked(time.perf_counter() - began, len(batch.records))
-            submit(link, self, lane, self._reaching(lane, effects))
+            with _or_broken(lane):
+                effects = await lane.work.process(batch)
+                lane.worked(time.perf_counter() - began, len(batch.records))
+                submit(link, self, lane, self._reaching(lane, effects))
 
     def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:
         """Behind the states, when enough revisions were written: how far the states have them."""
@@ -351,15 +353,16 @@ class Flow:
 
         Batches in flight do not hold it up: under steady load there always are some, and a deadline must still fire.
         """
-        if lane.work is None or not lane.ready or lane.closing or lane.lock.locked():
+        if lane.work is None or not lane.ready or lane.closing or lane.broken or lane.lock.locked():
             return False
         if lane.turn_tail is not None and not lane.turn_tail.done():
             return False
         async with lane.lock:
-            effects = lane.work.turn(lane.caught_up)
-            if effects:
-                submit(link, self, lane, self._reaching(lane, effects))
-                lane.turn_tail = lane.tail
+            with _or_broken(lane):
+                effects = lane.work.turn(lane.caught_up)
+                if effects:
+                    submit(link, self, lane, self._reaching(lane, effects))
+                    lane.turn_tail = lane.tail
             return bool(effects)
 
     async def drop(self, lane: Lane) -> None:
@@ -376,3 +379,13 @@ class Flow:
                     await lane.producer.stop()
             except (KafkaError, TimeoutError, OSError, RuntimeError) as error:
                 log.warning("stopping the producer of %s: %r", lane.tp, error)
+
+
+@contextmanager
+def _or_broken(lane: Lane) -> Iterator[None]:
+    """From the beginning of work until what it says is handed over: if it ends in between, some keys may have moved on, and nobody hears of it."""
+    try:
+        yield
+    except BaseException:
+        lane.broken = True
+        raise

@@ -119,6 +119,8 @@ class Lane:
         """Revisions unmarked when it was last found that there is too much to say; 0 = there is not."""
         self.foreign = False
         """Somebody else wrote between our own records, or may have: memory and topic may differ."""
+        self.broken = False
+        """Work on it has raised: its memory is ahead of all that it will ever say. It works on nothing more and is never kept."""
         self.overtaken = False
         """Somebody else certainly did."""
         self.pace = 0.0
@@ -200,7 +202,7 @@ class Lane:
     @property
     def clean(self) -> bool:
         """All that was ever begun here is durable, and nothing else was written meanwhile: memory is what Kafka has."""
-        return not self.foreign and not self.pending and not self.queued and not self.in_flight and self.submitted == self.settled
+        return not self.foreign and not self.broken and not self.pending and not self.queued and not self.in_flight and self.submitted == self.settled
 
     @property
     def in_flight(self) -> bool:

@@ -23,6 +23,7 @@ from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 from mode.threads import QueueServiceThread, ServiceThread
 
 import agents
@@ -190,6 +191,7 @@ PINNED = {
     # Faust
     "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer",
     "_read_offset", "_settings_auth", "_settings_default", "_settings_extra", "_thread", "_update_channels",
+    "__wrapped__",
     # Python: ends a process without cleaning up
     "_exit",
 }  # fmt: skip
@@ -260,6 +262,12 @@ async def test_fausts_consumer_thread_and_producer_keep_aiokafkas_where_the_tran
     await app.consumer.perform_seek()
     assert app.consumer._read_offset[TopicPartition("t", 0)] is None
     assert "get_read_offset = self._read_offset.__getitem__" in inspect.getsource(faust_consumer.Consumer._drain_messages)
+
+
+def test_a_task_of_a_service_knows_whose_it_is_and_a_stop_waits_for_it_without_a_limit() -> None:
+    """With another Faust `agents/transport/stop.py` may be needless; its log line names a task by what is wrapped."""
+    assert "fut.__wrapped__ = coro" in inspect.getsource(Service.add_future)
+    assert "await self._gather_futures()" in inspect.getsource(Service._default_stop_futures)
 
 
 def test_batches_wait_by_partition_and_a_process_can_end_at_once() -> None:

@@ -14,7 +14,8 @@ from aiokafka.errors import GroupAuthorizationFailedError, UnknownMemberIdError
 from faust.transport.drivers import aiokafka as driver
 
 from agents.embedded.processes import free_ports
-from agents.transport import faust_thread
+from agents.ledger import writer
+from agents.transport import faust_app, faust_plugin, faust_thread, stop
 from agents.transport.fatal import EXIT_CRASH
 from agents.transport.lane import boot_clock
 
@@ -41,6 +42,74 @@ def test_a_crash_of_fausts_own_services_ends_with_our_code_and_is_named(tmp_path
     assert ended.returncode == EXIT_CRASH, ended.stderr
     assert "cleaned up" in ended.stdout
     assert "FATAL a service of the worker crashed: KafkaConnectionError" in ended.stderr
+
+
+STOPPING = """
+import asyncio, sys, time
+import mode
+from agents.transport import stop
+
+stop.SLOW_S, stop.ENDLESS_S = 0.5, float(sys.argv[2])
+
+class Forgets(mode.Service):
+    @mode.Service.task
+    async def _goes_on(self):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+class Blocks(mode.Service):
+    async def on_stop(self):
+        time.sleep(3600)
+
+class Slow(mode.Service):
+    async def on_stop(self):
+        await asyncio.sleep(2)
+
+class Quick(mode.Service): ...
+
+class Worker(stop.Bounded):
+    async def on_started(self):
+        print("started", flush=True)
+        await super().on_started()
+
+Worker(globals()[sys.argv[1]](), loglevel="warning", redirect_stdouts=False).execute_from_commandline()
+"""
+FOREVER = "FATAL the worker does not stop in 2 s, it waits for "
+SLOW = "the worker has not stopped in 0 s, it waits for "
+
+
+@pytest.mark.parametrize(
+    ("service", "endless_s", "code", "says", "never"),
+    [
+        ("Forgets", 2, EXIT_CRASH, [SLOW + "Forgets._goes_on > sleep (tasks.py:", FOREVER + "Forgets._goes_on > sleep (tasks.py:"], ""),
+        ("Blocks", 2, EXIT_CRASH, [SLOW, FOREVER], ""),
+        ("Slow", 300, 0, [SLOW], "FATAL"),
+        ("Quick", 300, 0, [], "FATAL"),
+    ],
+)
+def test_a_stop_that_does_not_end_is_ended_and_says_what_it_waits_for(service: str, endless_s: int, code: int, says: list[str], never: str) -> None:
+    """A task that missed its cancellation has kept a worker for ever that had given up its partitions. Faust also waits for threads, in the loop's own."""
+    worker = subprocess.Popen([sys.executable, "-c", STOPPING, service, str(endless_s)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "started\n"
+        worker.terminate()
+        _, logged = worker.communicate(timeout=120)
+    finally:
+        worker.kill()
+    assert worker.returncode == code, logged
+    assert [line in logged for line in says] == [True] * len(says), logged
+    assert not never or never not in logged
+
+
+def test_a_worker_has_that_end_and_it_is_far_beyond_what_a_stop_takes() -> None:
+    assert issubclass(faust_app.Worker, stop.Bounded)
+    parts = faust_plugin.DRAIN_S + faust_plugin.COMMIT_TIMEOUT_S + faust_plugin.SNAPSHOTS_AT_EXIT_S + 4 * stop.STOP_S
+    assert parts <= 45 < stop.SLOW_S
+    assert 5 * (parts + 2 * writer.STOP_SECONDS_MAX) <= stop.ENDLESS_S
 
 
 @pytest.mark.parametrize("instance", ["one", ""])

@@ -14,10 +14,10 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
-from agents.runner.cells import BadState
 from agents.transport import faust_plugin
 from agents.transport import keeper as keeper_module
-from agents.transport.census import Observer, TopicSeen
+from agents.transport import watch as watch_module
+from agents.transport.census import NO_TOPIC, Census, Observer, TopicSeen
 from agents.transport.fatal import Refuses
 from agents.transport.faust_plugin import COMMIT_FAILING_S
 from agents.transport.faust_thread import Thread
@@ -25,6 +25,7 @@ from agents.transport.guard import Guard
 from agents.transport.hub import Hub
 from agents.transport.keeper import KEEP_S, Keeper
 from agents.transport.lane import boot_clock
+from agents.transport.watch import Watch
 from streams.effects import Send
 from tests.agents.test_transport_catchup import FLOW, TP, a_lane, a_partition
 from tests.agents.test_transport_lane import a_lane as a_stateless_lane
@@ -46,8 +47,8 @@ def a_consumer(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
     hub = Hub()
     hub.keeper = Keeper("g", more.pop("directory", None))
     consumer.__dict__.update(
-        hub=hub, guard=Guard(lambda: True), committing=asyncio.Lock(), failing_since=0.0, _given_up=[], _dropping=set(), _gone={}, _seen=None, _bounds=None,
-        app=SimpleNamespace(should_stop=False), _stopped=asyncio.Event(), _crashed=asyncio.Event(), flow_active=True, **more)
+        hub=hub, guard=Guard(lambda: True), committing=asyncio.Lock(), failing_since=0.0, _given_up=[], _dropping=set(), watch=Watch(), _seen=None,
+        _bounds=None, app=SimpleNamespace(should_stop=False), _stopped=asyncio.Event(), _crashed=asyncio.Event(), flow_active=True, **more)
     return consumer
 
 
@@ -183,28 +184,6 @@ async def test_without_a_lane_that_wants_records_nothing_is_asked_of_aiokafka(mo
     assert await anext(aiter(consumer.getmany(0.1)), None) is None
 
 
-@pytest.mark.parametrize(("error", "alerts"), [(BadState("a state of a later version"), 1), (ArithmeticError("a bug"), 0)], ids=repr)
-async def test_a_state_that_cannot_be_read_is_an_alert_and_a_bug_is_none(monkeypatch: pytest.MonkeyPatch, error: Exception, alerts: int) -> None:
-    sent: list[Any] = []
-
-    async def send_and_wait(topic: str, value: bytes, key: bytes) -> None:
-        sent.append((topic, key, value))
-
-    async def prepare(link: Any, lane: Any) -> None:
-        raise error
-
-    consumer = a_consumer(monkeypatch)
-    monkeypatch.setattr(type(consumer), "producer", lambda self: SimpleNamespace(send_and_wait=send_and_wait))
-    consumer.hub.alert = lambda where, why: Send("alerts", where.encode(), why.encode())
-    lane = a_stateless_lane()
-    lane.ready, lane.flow = False, SimpleNamespace(prepare=prepare)
-    consumer.hub.lanes[lane.tp] = lane
-    with pytest.raises(Ended) as ended:
-        await consumer._prepare(lane)
-    assert ended.value.__cause__ is error
-    assert sent == [("alerts", b"in/0", str(error).encode())] * alerts
-
-
 async def test_a_topic_without_a_flow_is_refused_with_an_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
 
@@ -242,7 +221,8 @@ SEEN = {"a": TopicSeen("1", 2), "plain": TopicSeen("2", 2), "s": TopicSeen("3", 
         ({"a": TopicSeen("1", 3)}, "a had id 1 and 2 partitions, now 1 and 3", True),
         ({"plain": TopicSeen("9", 2)}, "plain had id 2", False),
         ({"plain": TopicSeen("2", 3)}, "", False),
-        ({"a": TopicSeen()}, "", False),
+        ({"a": TopicSeen(error=NO_TOPIC)}, "", False),
+        ({"s": TopicSeen(error=29)}, "", False),
         ({}, "", False),
     ],
 )
@@ -260,20 +240,61 @@ async def test_topics_that_are_changed_while_they_are_used(monkeypatch: pytest.M
     assert isinstance(ended.value.__cause__, Refuses) is refused
 
 
-async def test_a_state_topic_counts_as_deleted_when_the_broker_has_not_had_it_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that has just started does not know all topics yet."""
+GONE, AWAY = TopicSeen(error=NO_TOPIC), TopicSeen(error=29)
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({0: GONE, 10: GONE, 19: GONE, 21: GONE}, True),
+        ({0: GONE, 19: GONE, 19.5: SEEN["s"], 25: GONE, 44: GONE}, False),
+        ({0: GONE, 10: None, 25: None, 30: GONE}, False),
+        ({0: GONE, 10: None, 25: GONE, 40: GONE, 46: GONE}, True),
+        ({0: AWAY, 10: AWAY, 25: AWAY, 60: AWAY}, False),
+        ({0: GONE, 15: AWAY, 25: GONE, 44: GONE}, False),
+        ({0: GONE, 15: "another assignment", 25: GONE, 34: GONE}, False),
+    ],
+    ids=["always", "seen again", "two distant glances", "from then on always", "may not be looked at", "not always looked at", "another assignment"],
+)
+async def test_a_state_topic_counts_as_deleted_when_every_answer_of_a_while_says_so(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[float, Any], refused: bool,
+) -> None:
+    """A broker that has just started does not know all topics yet; one that does not answer, or does not let us look, has not said that there is none."""
     consumer = a_consumer(monkeypatch)
     consumer.hub.add(type(FLOW)("f", ("a",), FLOW.work, state_topic="s", revision_topics=("r",)))
-    consumer._seen = asyncio.get_running_loop().create_future()
-    consumer._seen.set_result(SEEN)
-    gone, now = {**SEEN, "s": TopicSeen()}, boot_clock()
-    monkeypatch.setattr(faust_plugin, "boot_clock", lambda: now)
-    for after, seen in ((0, gone), (19, gone), (19, SEEN), (25, gone), (44, gone)):
-        monkeypatch.setattr(faust_plugin, "boot_clock", lambda after=after: now + after)
-        await consumer._same_topics(seen)
-    monkeypatch.setattr(faust_plugin, "boot_clock", lambda: now + 46)
-    with pytest.raises(Ended, match="s does not exist any more"):
-        await consumer._same_topics(gone)
+    consumer._thread = SimpleNamespace(_ensure_consumer=lambda: SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=None))))
+    now, left = boot_clock(), dict(answers)
+    census = Census(now, 1, True, (), ())
+
+    async def nothing(*_: Any) -> None: ...
+
+    async def look() -> Any:
+        return SEEN
+
+    async def asked(wanted: Any, known: Any) -> Any:
+        at = next(iter(left))
+        monkeypatch.setattr(watch_module, "boot_clock", lambda: now + at)
+        answer = left.pop(at)
+        if answer == "another assignment":
+            await consumer.on_partitions_assigned(set(), 2)
+            await consumer._seen
+            answer = GONE
+        return None if answer is None else (census, {**SEEN, "s": answer})
+
+    async def sleep(seconds: float) -> None:
+        if not left:
+            consumer._stopped.set()
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", nothing)
+    consumer._look_at_topics, consumer.observer, consumer.sleep = look, SimpleNamespace(census=asked), sleep
+    await consumer.on_partitions_assigned(set(), 1)
+    await consumer._seen
+    if not refused:
+        await faust_plugin.Consumer._census.fun(consumer)
+        return
+    with pytest.raises(Ended, match="s does not exist any more") as ended:
+        await faust_plugin.Consumer._census.fun(consumer)
+    assert (isinstance(ended.value.__cause__, Refuses), left) == (True, {})
 
 
 async def test_a_question_that_is_not_answered_holds_up_neither_the_end_nor_its_own(caplog: pytest.LogCaptureFixture) -> None:

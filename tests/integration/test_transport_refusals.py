@@ -16,11 +16,11 @@ from kafka.admin import NewTopic
 from kafka.errors import CoordinatorNotAvailableError
 from kafka.structs import OffsetAndMetadata
 
-from agents.runner.cells import INPUT_KEY
+from agents.runner.cells import INPUT_KEY, Header, pack
 from agents.transport.census import Observer, admin
 from agents.transport.fatal import EXIT_REFUSED
 from agents.transport.origin import InputIdentity, identity_of
-from tests.agents.runner_toy import Add, topics_of
+from tests.agents.runner_toy import Add, Sum, topics_of
 from tests.integration.runner_bench import LONG, PARTITIONS, Bench
 from topics import codec
 
@@ -212,6 +212,26 @@ async def test_a_running_worker_refuses_an_input_that_grows(bench: Bench) -> Non
     asked.close()
     assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
     assert "REFUSED to start" in bench.logged()
+
+
+@pytest.mark.parametrize("touch", ["tick", "batch"])
+async def test_a_state_that_cannot_be_read_is_refused_when_its_key_is_touched_and_nothing_half_done_is_kept(bench: Bench, tmp_path: Path, touch: str) -> None:
+    """The restore takes it as it is. A restart meets it again, so the supervisor must not be asked for one."""
+    begun = bench.fold.encode_state(Sum(total=7, ids=(1,), due=1))
+    for offset, (key, state) in enumerate((("a", begun), ("b", b"\xc1"))):
+        await bench.send(f"{bench.name}.in", key, Add(id=1, n=7), 0)
+        header = Header(offset=offset, seq=1, due=1 + offset if touch == "tick" else None)
+        await bench.producer.send_and_wait(bench.fold.state_topic, pack(header, state), key=key.encode(), partition=0)
+    for key in ("a", "b") if touch == "batch" else ():
+        await bench.send(f"{bench.name}.in", key, Add(id=2, n=1), 0)
+    await bench.producer.flush()
+    worker = bench.worker(snapshot_dir=str(tmp_path / "kept"))
+    assert await asyncio.to_thread(worker.wait, LONG) == EXIT_REFUSED, bench.said_by_workers()
+    said = next(line for line in bench.logged().splitlines() if "REFUSED to start" in line)
+    assert (" tick or sweep of " if touch == "tick" else " agent ") in said
+    assert f"state of 'b' in {bench.fold.state_topic}/0 cannot be read by this version" in said
+    assert list(tmp_path.glob("kept/**/*.state")) == []
+    assert [r.value for r in await bench.read(bench.fold.state_topic) if r.key == b"a"] == [pack(Header(0, 1, 1 if touch == "tick" else None), begun)]
 
 
 async def test_the_broker_says_which_wanted_partitions_nobody_reads(bench: Bench) -> None:
