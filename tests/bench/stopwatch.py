@@ -108,7 +108,7 @@ class Looks:
             time.sleep(POLL_S)
 
     def rested(self) -> None:
-        """It had nothing to do until now."""
+        """It may have had nothing to do until now."""
         self._moved = time.monotonic()
 
     def rss_mb(self) -> float:
@@ -118,9 +118,9 @@ class Looks:
 def given(looks: Looks, ready: int, give: Callable[[], int], limit_s: float) -> Timing:
     """Up and idle first; then from before the first record until the last is committed."""
     _, cpu = looks.until(ready)
-    looks.rested()
     begun = time.monotonic()
     events = give()
+    looks.rested()
     ended, then = looks.until(ready + events, max(0.0, limit_s - (time.monotonic() - begun)))
     done = min(events, looks.done - ready)
     if done <= 0:

@@ -162,6 +162,8 @@ def test_a_small_run_is_not_written_into_docs_and_nothing_is_measured_before_tha
         return {"rate": figure(10, "/s", at_least=1_500)}
 
     monkeypatch.setitem(SECTIONS, "facts", section)
+    monkeypatch.setitem(SECTIONS, "pure", section)
+    monkeypatch.setattr("tests.bench.__main__.DOCS", tmp_path / "docs")
     with pytest.raises(SystemExit):
         main(["--only", "pure,facts", "--facts", "400"])
     assert "a small run (facts: facts 400 and not 4000)" in capsys.readouterr().err
