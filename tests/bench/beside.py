@@ -23,10 +23,12 @@ from tests.bench.reference import kafka_streams
 
 QUIX = ROOT / ".venv-bench" / "bin" / "python"
 HERE = ROOT / "tests" / "bench" / "reference"
+ALONE = ("-P",)
+"""The programs beside it are no modules of its own: copy.py would be taken for Python's."""
 COMMANDS: dict[str, Callable[[str], Callable[[str, str], Sequence[str]]]] = {
     "raw": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.raw", b, topic, group],
     "stock Faust": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.stock_faust", b, topic, group, str(PARTITIONS), "worker"],
-    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), str(HERE / "quix.py"), b, topic, group],
+    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), *ALONE, str(HERE / "quix.py"), b, topic, group],
     "Kafka Streams": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.kafka_streams", b, topic, group],
 }
 QUIX_WANTED = "not installed: make .venv-bench/.setup"

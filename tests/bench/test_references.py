@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import argparse
+import copy as standard_copy
+import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import cycle
@@ -111,6 +114,13 @@ def test_a_program_that_is_not_installed_is_named_and_what_is_promised_beside_it
     assert (made.met, made.least_ratios, made.ratio) == (False, {"Quix Streams": 1.0}, {"raw": 7.0})
     (tmp_path / "python").touch()
     assert beside.missing() == {}
+
+
+def test_quix_streams_gets_the_modules_of_python_and_not_the_programs_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "quixstreams.py").write_text("import copy, sys\nsys.exit(copy.__file__)")
+    _, *arguments = beside.COMMANDS["Quix Streams"]("broker")("topic", "group")
+    ended = subprocess.run([sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert Path(ended.stderr.strip()) == Path(standard_copy.__file__)
 
 
 def test_positions_promise_their_ratios_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
