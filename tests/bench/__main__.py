@@ -2,34 +2,34 @@
 
     python -m tests.bench [--only assess,pure,positions,facts] [--rounds 3] [--seconds 20] [--shipments 720] ...
 
-Small numbers make a small run: it shows that a benchmark works, not how fast railclear is.
-Figures of sections that are left out stay as they were; each figure says of how many rounds it is the best.
-Exit code 1: a promised figure was not reached; 130: interrupted.
+Small numbers make a small run: it shows that a benchmark works, not how fast railclear is. Its figures promise nothing, and are written only where
+--directory says. Figures of sections that are left out stay as they were; each figure says of how many rounds it is the best.
+Exit code 1: a promised figure was not reached, or a section has none; 130: interrupted.
 """
 from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aiokafka.errors import KafkaError as ClientError
-from kafka.errors import KafkaError as BrokerError
-
 from agents import reference as reference_files
-from agents.embedded.processes import EmbeddedError
 from streams.reference.model import Reference
-from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, stopwatch, transactions, whole
+from tests.bench import clearance, eos, facts, latency, ledger, on_kafka, transactions, whole
 from tests.bench import positions as load
-from tests.bench.beside import NOTE, Beside
-from tests.bench.figures import DOCS, Figure, figure, now
+from tests.bench.beside import ENOUGH_S, LIMIT_S, NOTE, Beside, missing
+from tests.bench.figures import DOCS, Figure, figure, now, of_code, unpromised
 from tests.bench.page import save
-from tests.bench.site import Failed
+from tests.bench.stopwatch import Timing
+from tests.version import code_version
 from topics import registry
 
 TRAINS = 1_300
-FAILURES = (Failed, stopwatch.NoProgress, EmbeddedError, BrokerError, ClientError, TimeoutError)
-"""What ends a section and not the run: a process, a server or the machine did not do its part in time."""
+RATIOS = {"stock Faust": 20.0, "Quix Streams": 1.0}
+"""Promised beside positions through TRAINS; a program that is not there, or fails, has no ratio, and the promise is not met."""
+UP = "of workers that are up and know the trains, from the moment before the first record is appended until the last is committed"
+BACKLOG = "of records that waited when the worker started, from the first commit seen; up to 16,000 of a partition are stepped one by one"
 Found = dict[str, Figure]
 
 
@@ -38,27 +38,42 @@ def say(text: str) -> None:
 
 
 def positions(reference: Reference, options: argparse.Namespace) -> Found:
-    """Through TRAINS, with and without intake, beside programs that keep the last value only."""
-    say(f"making {2 * options.rounds} times {options.positions:,} positions of {TRAINS:,} trains")
-    said = load.load_of(reference, trains=TRAINS, positions=2 * options.rounds * options.positions)
+    """Through TRAINS, with and without intake, beside programs that keep the last value only; and with a backlog at the start."""
+    often, parts = options.rounds, 2 * options.rounds + 1
+    say(f"making {parts} times {options.positions:,} positions of {TRAINS:,} trains")
+    said = load.load_of(reference, trains=TRAINS, positions=parts * options.positions)
     with on_kafka.broker() as broker:
         runs = on_kafka.Positions(broker.bootstrap, reference, said, options.positions, say)
         try:
-            beside = Beside(broker.bootstrap, runs.admin, say).best("bench.positions", runs.rows, options.rounds, least=0)
-            trains, then = on_kafka.through_trains(runs, options.rounds), now()
-            intake = on_kafka.through_intake(runs, options.rounds)
+            trains, then = on_kafka.through_trains(runs, often), now()
+            intake, after = on_kafka.through_intake(runs, often), now()
+            restart, last = restarted(runs), now()
+            beside = Beside(broker.bootstrap, runs.admin, say).best("bench.positions", runs.rows, often)
         finally:
             runs.close()
-    often = options.rounds
-    ratios = {"stock Faust": 20.0, "Quix Streams": 1.0}
+    note = beside.noted(f"{UP}, {options.positions:,} a round; every program the same way, with as many records as take it at least {ENOUGH_S:.0f} s, over "
+                        f"{LIMIT_S:.0f} s at most; {NOTE}")
+    waited = {} if restart is None else {
+        "positions through TRAINS, that waited for its start": figure(restart.per_second, "/s", when=last, note=f"{BACKLOG}, {options.positions:,} in all")}
     return {
-        "positions through TRAINS": figure(trains.per_second, "/s", at_least=60_000, aim=100_000, references=beside,
-                                           least_ratios={n: r for n, r in ratios.items() if n in beside}, rounds=often, when=then, note=NOTE),
+        **waited,
+        "positions through TRAINS": figure(trains.per_second, "/s", at_least=60_000, aim=100_000, references=beside.rates, least_ratios=RATIOS, rounds=often,
+                                           when=then, note=note),
         "positions through TRAINS, CPU": figure(trains.us_cpu, "us", rounds=often, when=then),
         "positions through TRAINS, memory of the worker": figure(trains.rss_mb, "MB", rounds=often, when=then),
-        "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside, rounds=often),
-        "positions from the railway's topic, CPU": figure(intake.us_cpu, "us", rounds=often),
+        "positions from the railway's topic, intake included": figure(intake.per_second, "/s", at_least=25_000, aim=50_000, references=beside.rates,
+                                                                      rounds=often, when=after, note=note),
+        "positions from the railway's topic, CPU": figure(intake.us_cpu, "us", rounds=often, when=after),
     }
+
+
+def restarted(runs: on_kafka.Positions) -> Timing | None:
+    """None: it failed, and the figures before it stand."""
+    try:
+        return on_kafka.after_restart(runs)
+    except Exception:  # noqa: BLE001  nothing is promised of it
+        traceback.print_exc()
+        return None
 
 
 def pure(reference: Reference, options: argparse.Namespace) -> Found:
@@ -98,39 +113,70 @@ SECTIONS: dict[str, Section] = {
 }
 
 
+SIZES: dict[str, tuple[str, ...]] = {
+    "positions": ("positions",), "facts": facts.SIZES, "latency": latency.SIZES, "ledger": ledger.SIZES, "eos": eos.SIZES, "transactions": transactions.SIZES,
+    "live": whole.SIZES,
+}
+"""Section -> options that make a smaller run of it than the one that is promised for."""
+BESIDE = ("positions", "facts", "live")
+"""Sections that have reference programs beside them."""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--only", default=",".join(SECTIONS), help=f"sections: {', '.join(SECTIONS)}")
+    made.add_argument("--positions", type=int, default=200_000)
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--directory", type=Path, help="where benchmarks.json, .md and .svg are written; docs if nothing is said and the run is no small one")
+    for module in (facts, latency, ledger, eos, transactions, whole):
+        module.arguments(made)
+    return made
+
+
+def smaller(section: str, options: argparse.Namespace, usual: Callable[[str], float]) -> str:
+    """What of a section is smaller than usual; empty: nothing."""
+    given = {name: (getattr(options, name), usual(name)) for name in SIZES.get(section, ())}
+    return ", ".join(f"{name.replace('_', '-')} {is_:g} and not {was:g}" for name, (is_, was) in given.items() if is_ < was)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit code."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(SECTIONS), help=f"sections: {', '.join(SECTIONS)}")
-    parser.add_argument("--positions", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--directory", type=Path, default=DOCS, help="where benchmarks.json, .md and .svg are written")
-    for module in (facts, latency, ledger, eos, transactions, whole):
-        module.arguments(parser)
-    options = parser.parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     chosen = [name.strip() for name in options.only.split(",") if name.strip()]
     if unknown := [name for name in chosen if name not in SECTIONS]:
-        parser.error(f"no such section: {', '.join(unknown)}")
+        made.error(f"no such section: {', '.join(unknown)}")
+    small = {name: why for name in chosen if (why := smaller(name, options, made.get_default))}
+    if small and options.directory is None:
+        made.error(f"a small run ({'; '.join(f'{name}: {why}' for name, why in small.items())}) would take the place of the figures in docs: say --directory")
+    for name, why in missing().items() if set(chosen) & set(BESIDE) else ():
+        say(f"without {name}, {why}; what is promised beside it counts as not met")
+    directory = options.directory or DOCS
     reference = reference_files.load(None)
-    missed = []
+    missed, versions = [], [code_version.__wrapped__()]
     for name in chosen:
         say(f"{name} ({chosen.index(name) + 1} of {len(chosen)})")
+        before = code_version.__wrapped__()
         try:
             found = SECTIONS[name](reference, options)
-        except FAILURES as error:   # the other sections' figures are worth having all the same
-            say(f"{name} has no figures: {error!r}")
-            missed.append(name)
-            continue
         except KeyboardInterrupt:
             say(f"interrupted in {name}; its servers are stopped, figures of earlier sections are kept")
             return 130
-        save(found, name, options.directory)
+        except Exception:  # noqa: BLE001  the other sections' figures are worth having all the same
+            traceback.print_exc()
+            say(f"{name} has no figures")
+            missed.append(name)
+            continue
+        found = of_code(found, [*versions, before, code_version.__wrapped__()])
+        if name in small:
+            found = unpromised(found, f"a small run: {small[name]}")
+        save(found, name, directory)
         for title, f in found.items():
             sign = "" if f.at_least is None else "✓ " if f.met else "✗ "
             print(f"{sign}{title}: {f.value:,.6g} {f.unit}" + (f" (promised {f.at_least:,.6g})" if f.at_least is not None else ""))
             if not f.met:
                 missed.append(title)
-    print(f"written: {options.directory / 'benchmarks.md'}")
+    print(f"written: {directory / 'benchmarks.md'}")
     return 1 if missed else 0
 
 

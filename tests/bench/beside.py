@@ -1,47 +1,81 @@
 """The reference programs on the records of a benchmark, in the same run on the same broker: what other stream processors make of the same bytes.
 
 Each decodes and keeps the last value of each key, and commits; how fast, its committed offsets tell (tests/bench/stopwatch.py). None does what railclear does
-with the records. A program that is through before it can be watched gets the same records again, so many times.
+with the records. A program that is through too soon gets the same records more often. One that is not there, or fails, is named with the reason; the
+others, and railclear's own figures, are none the worse for it.
 """
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable, Sequence
-from itertools import chain, repeat
+from itertools import cycle, islice
 from typing import Any
 
+import msgspec
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from tests.bench import stopwatch
-from tests.bench.on_kafka import PARTITIONS, ROOT, Row, fill
+from tests.bench.on_kafka import FIRST, PARTITIONS, ROOT, Filler, Input, Row, fill
 from tests.bench.reference import kafka_streams
 
 QUIX = ROOT / ".venv-bench" / "bin" / "python"
 HERE = ROOT / "tests" / "bench" / "reference"
+ALONE = ("-P",)
+"""The programs beside it are no modules of its own: copy.py would be taken for Python's."""
 COMMANDS: dict[str, Callable[[str], Callable[[str, str], Sequence[str]]]] = {
     "raw": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.raw", b, topic, group],
     "stock Faust": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.stock_faust", b, topic, group, str(PARTITIONS), "worker"],
-    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), str(HERE / "quix.py"), b, topic, group],
+    "Quix Streams": lambda b: lambda topic, group: [str(QUIX), *ALONE, str(HERE / "quix.py"), b, topic, group],
     "Kafka Streams": lambda b: lambda topic, group: [sys.executable, "-m", "tests.bench.reference.kafka_streams", b, topic, group],
 }
+QUIX_WANTED = "not installed: make .venv-bench/.setup"
 SLOW = {"stock Faust": 40_000}
-"""Programs that get a part of the input only: so many records."""
+"""Programs that get fewer records: so many."""
 LEAST = 150_000
-"""Records that the others get at least: raw aiokafka is through with as many in little more than a second."""
+"""Records that the others get at first."""
+ENOUGH_S, AMPLE = 5.0, 1.3
+"""A run is no shorter: the last commit comes up to half a second late, and Java grows warm. Whoever is through sooner gets as many records as would take
+it so long, and a third more."""
+BYTES_MAX = 400 << 20
 LIMIT_S = 20.0
 """A program that is slower is measured over what it did until then."""
+KEPT = {"file.delete.delay.ms": "1000"}
+"""Every run has a topic of its own, which is gone after it."""
+REASON_MAX = 160
 NOTE = "the reference programs keep the last value of each key only: no route, milestone, ETA, status or account of every record"
 
 
-def programs() -> list[str]:
-    """Those that are there."""
-    return [name for name in COMMANDS if name != "Quix Streams" or QUIX.exists()]
+def missing() -> dict[str, str]:
+    """Programs that are not there -> how to get them."""
+    return {} if QUIX.exists() else {"Quix Streams": QUIX_WANTED}
 
 
-def enough(rows: Sequence[Row], least: int) -> list[Row]:
-    """The records whole, again and again, until they are so many at least."""
-    return list(chain.from_iterable(repeat(rows, max(1, -(-least // max(1, len(rows))))))) if rows else []
+class References(msgspec.Struct, frozen=True):
+    """What was seen of the reference programs."""
+
+    rates: dict[str, float]
+    """Records a second, the best of the rounds."""
+    failed: dict[str, str] = {}
+    """Program -> why it has no figure, or one of fewer rounds."""
+
+    def noted(self, note: str) -> str:
+        """The note of a figure that they stand beside."""
+        words = [f"{name} {'failed in a later round' if name in self.rates else 'not measured'}: {why}" for name, why in self.failed.items()]
+        return "; ".join([note, *words])
+
+
+def enough(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many records: the same again and again."""
+    return list(islice(cycle(rows), count))
+
+
+def reason(error: Exception) -> str:
+    """In a line of a note, without the paths of this machine; the whole is said where it happens."""
+    text = " ".join("..." if "/" in word else word for word in str(error).split())
+    return f"{type(error).__name__} {text}"[:REASON_MAX].strip()
 
 
 class Beside:
@@ -51,33 +85,54 @@ class Beside:
         self.bootstrap, self.admin, self.say = bootstrap, admin, say
         self._runs = 0
 
-    def topic(self, name: str, rows: Sequence[Row]) -> str:
-        """A topic of its own with these records."""
-        self.admin.create_topics([NewTopic(name, PARTITIONS, 1)], wait_for_metadata=True)
-        asyncio.run(fill(self.bootstrap, name, rows))
-        return name
-
-    def run(self, name: str, topic: str, events: int) -> stopwatch.Timing:
-        """A program over the whole topic, in a new group."""
+    def run(self, name: str, topic: str, rows: Sequence[Row], count: int) -> stopwatch.Timing:
+        """A program that is up and idle gets so many records, in a topic and a group of its own."""
         self._runs += 1
-        group = f"bench-{name.lower().replace(' ', '-')}-{topic}-{self._runs}"
-        timing = stopwatch.run(COMMANDS[name](self.bootstrap)(topic, group), self.bootstrap, topic, group, events, partitions=PARTITIONS, limit_s=LIMIT_S,
-                               cwd=str(ROOT))
-        self.say(f"{name}: {timing.per_second:,.0f}/s, {timing.us_cpu:.1f} us CPU")
+        topic = f"{topic}.{self._runs}"
+        group = f"bench-{name.lower().replace(' ', '-')}-{topic}"
+        first = min(FIRST, count)
+        self.admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=KEPT)], wait_for_metadata=True)
+        try:
+            asyncio.run(fill(self.bootstrap, topic, enough(rows, first)))
+            with Filler(self.bootstrap, Input({topic: enough(rows, count)}, count), lambda _: PARTITIONS) as filler:
+                timing = stopwatch.run(COMMANDS[name](self.bootstrap)(topic, group), self.bootstrap, topic, group, first, filler.give, partitions=PARTITIONS,
+                                       limit_s=LIMIT_S, cwd=str(ROOT))
+        finally:
+            self._drop(topic)
+        self.say(f"{name}: {timing.per_second:,.0f}/s in {timing.seconds:.1f} s, {timing.us_cpu:.1f} us CPU")
         return timing
 
-    def best(self, topic: str, rows: Sequence[Row], rounds: int, *, least: int = LEAST, names: Sequence[str] | None = None) -> dict[str, float]:
-        """Records a second of each program, the best of so many rounds, each once per round in turn."""
-        names = programs() if names is None else names
-        if "Kafka Streams" in names:
-            kafka_streams.prepare()
-        whole = enough(rows, least)
-        self.topic(topic, whole)
-        parts = {name: whole[: SLOW[name]] for name in names if name in SLOW and SLOW[name] < len(whole)}
-        topics = {name: self.topic(f"{topic}.part.{n}", part) for n, (name, part) in enumerate(parts.items())}
-        best: dict[str, float] = {}
+    def _drop(self, topic: str) -> None:
+        try:
+            self.admin.delete_topics([topic])
+        except KafkaError as error:
+            self.say(f"{topic} stays: {error!r}")
+
+    def long_enough(self, name: str, topic: str, rows: Sequence[Row], count: int) -> tuple[stopwatch.Timing, int]:
+        """A run that is no shorter than `ENOUGH_S`, and of how many records: `count` or more."""
+        most = max(count, BYTES_MAX * len(rows) // max(1, sum(len(key) + len(value) for key, value in rows)))
+        while True:
+            timing = self.run(name, topic, rows, count)
+            if timing.seconds >= ENOUGH_S or count >= most:
+                return timing, count
+            count = min(most, math.ceil(count * AMPLE * ENOUGH_S / timing.seconds))
+
+    def best(self, topic: str, rows: Sequence[Row], rounds: int, *, names: Sequence[str] = tuple(COMMANDS)) -> References:
+        """The best of so many rounds of each program, each once per round in turn. Whoever fails is not tried again."""
+        failed = {name: why for name, why in missing().items() if name in names}
+        rates: dict[str, float] = {}
+        counts = {name: SLOW.get(name, LEAST) for name in names}
         for _ in range(rounds):
             for name in names:
-                timing = self.run(name, topics.get(name, topic), len(parts.get(name, whole)))
-                best[name] = max(best.get(name, 0.0), timing.per_second)
-        return best
+                if name in failed:
+                    continue
+                try:
+                    if name == "Kafka Streams":
+                        kafka_streams.prepare()
+                    timing, counts[name] = self.long_enough(name, topic, rows, counts[name])
+                except Exception as error:  # noqa: BLE001  whatever ails a reference, what was measured of railclear stands
+                    self.say(f"{name} has no figure: {error!r}")
+                    failed[name] = reason(error)
+                    continue
+                rates[name] = max(rates.get(name, 0.0), timing.per_second)
+        return References(rates, failed)

@@ -43,6 +43,10 @@ STALLS = (
 )
 
 
+SIZES = ("eos_events", "seconds", "rate")
+"""Options that make a smaller run than usual."""
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eos-events", type=int, default=exactly_once.EVENTS, help="exactly-once: events of the backlog")
 

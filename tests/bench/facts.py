@@ -30,6 +30,8 @@ REST = 4
 """So many times that long a run may take to its end."""
 OFTEN = {"RAILCLEAR_COMMIT_INTERVAL_S": "0.1"}
 """The end of a run is seen by its last commit."""
+SIZES = ("facts",)
+"""Options that make a smaller run than the one that is promised for."""
 CLOCK = ("--clock-base", str(clearance.NOW))
 
 
@@ -122,14 +124,15 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         if not published:
             raise Failed("CLEARANCE has told no border anything")
         when, programs = now(), Beside(site.bootstrap, site.admin, say)
-        other = {name: programs.best(f"bench.facts.{n}", rows, options.rounds) for n, (name, rows) in enumerate(
+        beside = {name: programs.best(f"bench.facts.{n}", rows, options.rounds) for n, (name, rows) in enumerate(
             (("another shipment each", facts.one_each(1)), ("ten per shipment", facts.ten_each(1))))}
     note = f"{WORKERS} workers with CLEARANCE only; decoded cold, assessed, state and updates durable, offsets committed; {facts.cold:,} facts a round"
     note = f"{note}; {NOTE}; one process each"
     found: dict[str, Figure] = {}
     for name, least, aim in (("another shipment each", 1_500, 4_000), ("ten per shipment", 8_000, 15_000)):
         found[f"clearance facts on Kafka, {name}"] = figure(
-            best[name].per_second, "/s", at_least=least, aim=aim, references=other[name], rounds=options.rounds, when=when, note=note)
+            best[name].per_second, "/s", at_least=least, aim=aim, references=beside[name].rates, rounds=options.rounds, when=when,
+            note=beside[name].noted(note))
         found[f"clearance facts on Kafka, {name}, CPU"] = figure(best[name].us_cpu, "us", rounds=options.rounds, when=when)
     return found
 

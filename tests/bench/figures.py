@@ -6,7 +6,7 @@ in `elsewhere` what was different there.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,6 +79,16 @@ def unpromised(found: Mapping[str, Figure], why: str) -> dict[str, Figure]:
     """The same figures of a run that is not the promised one: nothing is met by it, and nothing missed."""
     return {name: msgspec.structs.replace(f, at_least=None, aim=None, least_ratios={}, met=True, note=f"{why}; {f.note}".rstrip("; ")) for name, f in
             found.items()}
+
+
+def of_code(found: Mapping[str, Figure], versions: Sequence[str]) -> dict[str, Figure]:
+    """The same figures of the code as it was when the run began, when their measurement did and when that ended; where it was changed meanwhile they say so,
+    for nobody knows which of them was measured."""
+    different = list(dict.fromkeys(versions))
+    if len(different) == 1:
+        return {name: msgspec.structs.replace(f, version=different[0]) for name, f in found.items()}
+    why = f"the code was changed while this was measured, from {' to '.join(different)}"
+    return {name: msgspec.structs.replace(f, version=" to ".join(different), note=f"{why}; {f.note}".rstrip("; ")) for name, f in found.items()}
 
 
 def _short(value: float) -> float:

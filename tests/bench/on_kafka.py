@@ -5,9 +5,11 @@ import asyncio
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
@@ -18,7 +20,6 @@ from agents import provisioning
 from agents.embedded.jars import aot_file, cache_directory, class_path
 from agents.embedded.kafka import Broker
 from agents.intake import intake_process
-from agents.runner.partition import LOST_RECORDS_MAX
 from agents.settings import group_of
 from streams.effects import LogRecord, Publish
 from streams.reference.model import Reference
@@ -45,26 +46,93 @@ def broker() -> Iterator[Broker]:
         yield made
 
 
-async def fill(bootstrap: str, topic: str, rows: Sequence[Row], *, partitions: int = PARTITIONS) -> None:
-    """Put records into a topic, by key as every producer does, in large batches."""
+def _producer(bootstrap: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=256 << 10)
+
+
+def _batches(producer: AIOKafkaProducer, rows: Sequence[Row], partitions: int) -> dict[int, list[Any]]:
+    """Large batches of each partition, by key as every producer does."""
     parts, choose = list(range(partitions)), DefaultPartitioner()
     by_part: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         by_part[choose(row[0], parts, parts)].append(row)
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=256 << 10)
+    found: dict[int, list[Any]] = {}
+    for part, mine in by_part.items():
+        found[part] = [producer.create_batch()]
+        for key, value in mine:
+            if found[part][-1].append(key=key, value=value, timestamp=None) is None:
+                found[part].append(producer.create_batch())
+                found[part][-1].append(key=key, value=value, timestamp=None)
+    return found
+
+
+async def fill(bootstrap: str, topic: str, rows: Sequence[Row], *, partitions: int = PARTITIONS) -> None:
+    """Put records into a topic, partition by partition."""
+    producer = _producer(bootstrap)
     await producer.start()
     try:
-        for part, mine in by_part.items():
-            batch, sent = producer.create_batch(), []
-            for key, value in mine:
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    sent.append(await producer.send_batch(batch, topic, partition=part))
-                    batch = producer.create_batch()
-                    batch.append(key=key, value=value, timestamp=None)
-            sent.append(await producer.send_batch(batch, topic, partition=part))
+        for part, batches in _batches(producer, rows, partitions).items():
+            sent = [await producer.send_batch(batch, topic, partition=part) for batch in batches]
             await asyncio.gather(*sent)
     finally:
         await producer.stop()
+
+
+class Input(NamedTuple):
+    """What a program gets at one time."""
+
+    by_topic: Mapping[str, Sequence[Row]]
+    events: int
+    """So many records come of it in the topic that is watched."""
+
+
+class Filler:
+    """Records in batches that are made beforehand: giving them takes little from the program that is measured meanwhile. All partitions side by side."""
+
+    def __init__(self, bootstrap: str, given: Input, partitions_of: Callable[[str], int]) -> None:
+        self._bootstrap, self._given, self._partitions_of = bootstrap, given, partitions_of
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        try:
+            self._runner.run(self._prepared())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._runner.run(self._producer.stop())
+        finally:
+            self._runner.close()
+
+    def give(self) -> int:
+        """Append all. Returns how many records that makes in the topic that is watched."""
+        self._runner.run(self._send())
+        return self._given.events
+
+    async def _prepared(self) -> None:
+        self._producer = _producer(self._bootstrap)
+        await self._producer.start()
+        self._batches = {topic: _batches(self._producer, rows, self._partitions_of(topic)) for topic, rows in self._given.by_topic.items()}
+
+    async def _send(self) -> None:
+        await asyncio.gather(*(self._partition(topic, part, batches) for topic, parts in self._batches.items() for part, batches in parts.items()))
+
+    async def _partition(self, topic: str, part: int, batches: Sequence[Any]) -> None:
+        sent = [await self._producer.send_batch(batch, topic, partition=part) for batch in batches]
+        await asyncio.gather(*sent)
+
+
+FIRST, FIRST_SHARE = 2_000, 10
+"""Records, at most that part of all, that wait when a program starts: once they are committed it is up."""
+
+
+def split(rows: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(what waits for a program, what it gets when it is up)."""
+    first = max(1, min(FIRST, len(rows) // FIRST_SHARE))
+    return rows[:first], rows[first:]
 
 
 def rows_of(events: Sequence[tuple[str, object]]) -> list[Row]:
@@ -86,6 +154,9 @@ class Positions:
         at = said.begins
         self.before = rows_of(load.stamped(said.before, at))
         self.rows = rows_of(load.stamped(self.part(0), at + load.MINUTE))
+        self.known = 0
+        """Records of trains.in that were worked on."""
+        self._taken = 0
 
     def close(self) -> None:
         self.admin.close()
@@ -93,6 +164,22 @@ class Positions:
     def part(self, n: int) -> list[tuple[str, PositionReported]]:
         """The positions of the n-th run."""
         return self.said.positions[n * self.each : (n + 1) * self.each]
+
+    def next_part(self) -> list[tuple[str, PositionReported]]:
+        """Those that come after all that were taken before, on trains that are under way already."""
+        self._taken += 1
+        return self.part(self._taken - 1)
+
+    def for_trains(self, part: Sequence[tuple[str, PositionReported]]) -> list[Row]:
+        """As intake hands them on."""
+        return rows_of(load.stamped(part, self.said.begins + load.MINUTE))
+
+    def for_intake(self, part: Sequence[tuple[str, PositionReported]]) -> Input:
+        """As the railways say them."""
+        by_topic: dict[str, list[Row]] = defaultdict(list)
+        for key, event in part:
+            by_topic[f"rail.trains.{event.source}"].append((key.encode(), codec.encode(event)))
+        return Input(by_topic, sum(self.handed_on(topic, rows) for topic, rows in by_topic.items()))
 
     def partitions_of(self, topic: str) -> int:
         return self._partitions[topic]
@@ -109,51 +196,47 @@ class Positions:
         group, known = (group_of("railclear", tuple(names.split(","))) for names in (stages, others))
         self.admin.alter_group_offsets(group, self.admin.list_group_offsets({known: parts})[known])
 
-    def worker(self, stages: str, topic: str, before: int, events: int, *more: str) -> stopwatch.Timing:
-        """`railclear worker` over what waits in the topic."""
+    def worker(self, stages: str, waiting: Input, more: Input | None) -> stopwatch.Timing:
+        """`railclear worker` that is up and idle gets `more`; without that it starts with a backlog."""
         command = [sys.executable, "-m", "agents.cli", "worker", "--stages", stages, "--bootstrap", self.bootstrap, "--partitions", str(PARTITIONS),
-                   "--http-port", "0", *more]
-        timing = stopwatch.run(command, self.bootstrap, topic, group_of("railclear", tuple(stages.split(","))), events, partitions=PARTITIONS, before=before,
-                               env=SESSION, cwd=str(ROOT))
+                   "--http-port", "0"]
+        group = group_of("railclear", tuple(stages.split(",")))
+        for topic, rows in waiting.by_topic.items():
+            asyncio.run(fill(self.bootstrap, topic, rows, partitions=self.partitions_of(topic)))
+        with Filler(self.bootstrap, more or Input({}, 0), self.partitions_of) as filler:
+            timing = stopwatch.run(command, self.bootstrap, TRAINS_IN, group, waiting.events, filler.give if more is not None else None, partitions=PARTITIONS,
+                                   before=self.known, env=SESSION, stuck_s=stopwatch.STUCK_S if more is not None else stopwatch.START_S, cwd=str(ROOT))
+        self.known += waiting.events + (more.events if more is not None else 0)
         self.say(f"railclear {stages}: {timing.per_second:,.0f}/s, {timing.us_cpu:.1f} us CPU, {timing.rss_mb:.0f} MB")
         return timing
 
 
-SINGLY = LOST_RECORDS_MAX * PARTITIONS
-"""What a worker steps input by input after its start, because nobody knows how they were cut into batches before (agents.runner.partition)."""
+TRAINS_IN = "trains.in"
 
 
 def through_trains(runs: Positions, rounds: int) -> stopwatch.Timing:
-    """Each round's positions come after those of the round before, on trains that are under way already. The watch begins behind what a worker steps one
-    by one after its start."""
-    asyncio.run(fill(runs.bootstrap, "trains.in", runs.before))
-    runs.worker("trains", "trains.in", 0, len(runs.before))
-    known = len(runs.before)
-    best: stopwatch.Timing | None = None
+    """Each round's positions come after those of the round before. The first worker is told of the trains before it is up."""
+    found = []
     for n in range(rounds):
-        rows = rows_of(load.stamped(runs.part(n), runs.said.begins + load.MINUTE))
-        asyncio.run(fill(runs.bootstrap, "trains.in", rows))
-        singly = min(SINGLY, len(rows) // 2)
-        timing = runs.worker("trains", "trains.in", known + singly, len(rows) - singly)
-        known += len(rows)
-        best = timing if best is None or timing.per_second > best.per_second else best
-    assert best is not None, "at least one round"
-    return best
+        first, rest = split(runs.for_trains(runs.next_part()))
+        waiting = first if n else [*runs.before, *first]
+        found.append(runs.worker("trains", Input({TRAINS_IN: waiting}, len(waiting)), Input({TRAINS_IN: rest}, len(rest))))
+    return max(found, key=lambda timing: timing.per_second)
 
 
 def through_intake(runs: Positions, rounds: int) -> stopwatch.Timing:
     """From the railways' topics through intake and TRAINS in one worker; the watch looks at what TRAINS has committed."""
-    known, best = len(runs.before) + rounds * len(runs.rows), None
-    runs.go_on("intake,trains", "trains", "trains.in")
-    for n in range(rounds, 2 * rounds):
-        by_topic: dict[str, list[Row]] = defaultdict(list)
-        for key, event in runs.part(n):
-            by_topic[f"rail.trains.{event.source}"].append((key.encode(), codec.encode(event)))
-        events = sum(runs.handed_on(topic, rows) for topic, rows in by_topic.items())
-        for topic, rows in by_topic.items():
-            asyncio.run(fill(runs.bootstrap, topic, rows, partitions=runs.partitions_of(topic)))
-        timing = runs.worker("intake,trains", "trains.in", known, events)
-        known += events
-        best = timing if best is None or timing.per_second > best.per_second else best
-    assert best is not None, "at least one round"
-    return best
+    runs.go_on("intake,trains", "trains", TRAINS_IN)
+    found = []
+    for _ in range(rounds):
+        first, rest = split(runs.next_part())
+        found.append(runs.worker("intake,trains", runs.for_intake(first), runs.for_intake(rest)))
+    return max(found, key=lambda timing: timing.per_second)
+
+
+def after_restart(runs: Positions) -> stopwatch.Timing:
+    """All wait when the worker starts. It steps the first of them one by one, because nobody knows how they were cut into batches if a worker before it had
+    them in hand (agents.runner.partition). After `through_intake`."""
+    runs.go_on("trains", "intake,trains", TRAINS_IN)
+    rows = runs.for_trains(runs.next_part())
+    return runs.worker("trains", Input({TRAINS_IN: rows}, len(rows)), None)

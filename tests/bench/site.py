@@ -86,6 +86,14 @@ class Worker:
         except (urllib.error.URLError, OSError):
             return False
 
+    def metrics(self) -> str:
+        """What it says at /metrics; empty: nothing, it may not be up."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+                return bytes(answer.read()).decode()
+        except (urllib.error.URLError, OSError):
+            return ""
+
     def kill(self) -> None:
         """kill -9."""
         if self.process is not None and self.process.poll() is None:

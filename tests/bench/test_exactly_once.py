@@ -13,6 +13,7 @@ from streams.reference.model import Reference
 from tests.bench import clearance, eos, exactly_once, on_kafka, stopwatch, transactions
 from tests.bench.figures import Moment
 from tests.bench.load import evidence_of
+from tests.bench.site import Failed
 from tests.bench.transactions import EXACTLY, PLAIN, Notices, Seen
 from tests.bench.visible import Stalls
 from tests.sim.worlds import reference
@@ -121,3 +122,114 @@ def test_both_modes_of_clearance_stand_side_by_side_and_the_worst_stall_is_said(
 def test_no_transaction_that_was_caught_open_is_no_figure() -> None:
     seen = Seen(cold=[1], ten=[1], p50=[1], p99=[1], steady=[0])
     assert not [name for name in transactions.said({PLAIN: seen, EXACTLY: seen}, 1.0) if "kill -9" in name]
+
+
+class Dying:
+    """A site whose second worker ends too, or whose facts are never caught in an open transaction."""
+
+    def __init__(self, *, survives: bool) -> None:
+        self.told, self.tries, self.survives = 0, 0, survives
+        self.workers = [argparse.Namespace(kill=lambda: None, start=lambda: None, check=self.check) for _ in range(2)]
+        self.bootstrap, self.say = "", print
+
+    def check(self) -> None:
+        if not self.survives:
+            raise Failed("the worker with clearance ended with 1")
+
+    def wait(self) -> float:
+        return 0.0
+
+    def fill(self, topic: str, rows: list[Any]) -> None:
+        self.tries += 1
+        self.told += len(rows) if self.survives else 0
+
+    def committed(self, stages: Any) -> dict[str, int]:
+        return {"clearance.in": self.told}
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watching:
+        def __init__(self, bootstrap: str, parts: Any, opened: Any) -> None:
+            self.stalls, self.opened = argparse.Namespace(held=frozenset(), longest=0.2), opened
+
+        def __enter__(self) -> Watching:
+            self.opened()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(transactions, "Watch", Watching)
+    monkeypatch.setattr(transactions, "outputs", lambda _: [])
+
+
+ROWS = [[(b"k", b"v")] * 10] * 100
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_survivor_that_ends_costs_one_figure_and_not_the_section() -> None:
+    site: Any = Dying(survives=False)
+    assert transactions.killed(site, iter(ROWS), 0) == (None, 10)
+    assert site.tries == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_no_try_to_kill_begins_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    site: Any = Dying(survives=True)
+    assert transactions.killed(site, iter(ROWS), 0) == (None, 10 * transactions.TRIES)
+    monkeypatch.setattr(transactions, "KILL_S", -1.0)
+    assert transactions.killed(site, iter(ROWS), site.told) == (None, 0)
+
+
+class Rounds:
+    """A site with nothing to start."""
+
+    def __enter__(self) -> Rounds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    async def told(site: Any, messages: Any, rate: float, seconds: float, seen: Seen) -> None:
+        seen.p50.append(10.0)
+        seen.p99.append(50.0)
+        seen.steady.append(0.0)
+
+    monkeypatch.setattr(transactions, "Site", lambda *_: Rounds())
+    monkeypatch.setattr(transactions, "notices", told)
+    for name in ("begin", "caught_up"):
+        monkeypatch.setattr(transactions, name, lambda *_: None)
+    monkeypatch.setattr(transactions, "killed", lambda *_: (9.0, 10))
+    return argparse.Namespace(transaction_facts=40, seconds=0.1, rounds=3)
+
+
+def rates(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
+    left = iter(range(good))
+
+    def timed(*_: Any) -> stopwatch.Timing:
+        if next(left, None) is None:
+            raise Failed("a worker ended")
+        return stopwatch.Timing(1_000, 1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(transactions, "timed", timed)
+
+
+def test_a_round_that_fails_leaves_those_before_it(monkeypatch: pytest.MonkeyPatch, options: argparse.Namespace) -> None:
+    rates(monkeypatch, 1 + 4 + 3)
+    found = transactions.section(reference(), options, print)
+    assert found["CLEARANCE exactly-once: notice to border update, p50"].rounds == 1
+    assert "fewer rounds than asked for: Failed a worker ended" in found["CLEARANCE exactly-once: notice to border update, p50"].note
+    rates(monkeypatch, 1 + 3)
+    with pytest.raises(Failed):
+        transactions.section(reference(), options, print)
+
+
+def test_no_round_begins_after_its_time(monkeypatch: pytest.MonkeyPatch, options: argparse.Namespace) -> None:
+    rates(monkeypatch, 100)
+    assert transactions.section(reference(), options, print)["CLEARANCE exactly-once: notice to border update, p50"].rounds == 3
+    monkeypatch.setattr(transactions, "LONG_S", -1.0)
+    assert transactions.section(reference(), options, print)["CLEARANCE exactly-once: notice to border update, p50"].rounds == 1

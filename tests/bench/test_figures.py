@@ -1,9 +1,12 @@
 """What a benchmark writes, and that copies of a simulated train share nothing with it."""
 from __future__ import annotations
 
+import argparse
 import random
 from pathlib import Path
+from subprocess import CalledProcessError
 
+import asyncpg
 import pytest
 from aiokafka.errors import RequestTimedOutError
 from kafka.errors import KafkaTimeoutError
@@ -12,7 +15,8 @@ from agents.embedded.jars import kafka_version
 from streams.simulate import SimOptions
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
-from tests.bench.__main__ import SECTIONS, main
+from tests.bench import beside
+from tests.bench.__main__ import SECTIONS, SIZES, main, parser, smaller
 from tests.bench.figures import Figure, Moment, figure, merged, read, unpromised
 from tests.bench.machine import quix_version
 from tests.bench.names import Names, Recorder
@@ -128,7 +132,10 @@ def test_a_copied_message_has_none_of_the_numbers_of_the_first(names: Names) -> 
         assert not [number for number in old if number in copied]
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), KafkaTimeoutError("topics not ready"), RequestTimedOutError()])
+@pytest.mark.parametrize("error", [
+    TimeoutError(), KafkaTimeoutError("topics not ready"), RequestTimedOutError(), CalledProcessError(1, "ecj"), OSError("no room"), AssertionError("told"),
+    asyncpg.ConnectionDoesNotExistError("gone"), RuntimeError("closed"),
+])
 def test_a_section_that_fails_leaves_the_others_their_figures(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -139,4 +146,66 @@ def test_a_section_that_fails_leaves_the_others_their_figures(
     monkeypatch.setitem(SECTIONS, "pure", lambda *_: {"rate": figure(1, "/s")})
     assert main(["--only", "assess,pure", "--directory", str(tmp_path)]) == 1
     assert list(read(tmp_path)[0]) == ["rate"]
-    assert "assess has no figures" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "assess has no figures" in said
+    assert "Traceback" in said
+    assert type(error).__name__ in said
+
+
+def test_a_small_run_is_not_written_into_docs_and_nothing_is_measured_before_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    played = []
+
+    def section(*_: object) -> dict[str, Figure]:
+        played.append(1)
+        return {"rate": figure(10, "/s", at_least=1_500)}
+
+    monkeypatch.setitem(SECTIONS, "facts", section)
+    monkeypatch.setitem(SECTIONS, "pure", section)
+    monkeypatch.setattr("tests.bench.__main__.DOCS", tmp_path / "docs")
+    with pytest.raises(SystemExit):
+        main(["--only", "pure,facts", "--facts", "400"])
+    assert "a small run (facts: facts 400 and not 4000)" in capsys.readouterr().err
+    assert not played
+    assert main(["--only", "facts", "--facts", "400", "--directory", str(tmp_path)]) == 0
+    rate = read(tmp_path)[0]["rate"]
+    assert (rate.at_least, rate.met, rate.note) == (None, True, "a small run: facts 400 and not 4000")
+    assert main(["--only", "facts", "--directory", str(tmp_path)]) == 1
+    assert read(tmp_path)[0]["rate"].at_least == 1_500
+
+
+@pytest.mark.parametrize("section", sorted(SIZES))
+def test_each_size_of_a_section_makes_a_small_run_when_it_is_smaller_and_none_when_it_is_not(section: str) -> None:
+    made = parser()
+    usual = made.parse_args([])
+    assert smaller(section, usual, made.get_default) == ""
+    for name in SIZES[section]:
+        less = argparse.Namespace(**{**vars(usual), name: getattr(usual, name) / 2})
+        more = argparse.Namespace(**{**vars(usual), name: getattr(usual, name) * 2})
+        assert smaller(section, less, made.get_default).startswith(name.replace("_", "-"))
+        assert smaller(section, more, made.get_default) == ""
+
+
+def test_a_run_says_which_program_beside_it_is_missing_and_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(beside, "QUIX", tmp_path / "python")
+    monkeypatch.setitem(SECTIONS, "positions", lambda *_: {})
+    monkeypatch.setitem(SECTIONS, "assess", lambda *_: {})
+    main(["--only", "positions", "--directory", str(tmp_path)])
+    assert "without Quix Streams, not installed: make .venv-bench/.setup" in capsys.readouterr().err
+    main(["--only", "assess", "--directory", str(tmp_path)])
+    assert "Quix" not in capsys.readouterr().err
+
+
+def test_figures_are_of_the_code_that_was_there_before_and_after_they_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = iter(["v1-2-gab", "v1-2-gab", "v1-2-gab", "v1-2-gab", "v1-3-gcd"])
+    monkeypatch.setattr(code_version, "__wrapped__", lambda: next(versions))
+    monkeypatch.setitem(SECTIONS, "pure", lambda *_: {"rate": figure(1, "/s", note="of ten")})
+    monkeypatch.setitem(SECTIONS, "assess", lambda *_: {"wait": figure(1, "s")})
+    main(["--only", "pure,assess", "--directory", str(tmp_path)])
+    found, _ = read(tmp_path)
+    assert (found["rate"].version, found["rate"].note) == ("v1-2-gab", "of ten")
+    assert found["wait"].version == "v1-2-gab to v1-3-gcd"
+    assert found["wait"].note == "the code was changed while this was measured, from v1-2-gab to v1-3-gcd"

@@ -2,52 +2,242 @@
 from __future__ import annotations
 
 import argparse
+import copy as standard_copy
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from agents.ledger.rows import COLUMNS
 from streams.simulate import SimOptions
-from tests.bench import beside, hops, ledger, stopwatch, whole
-from tests.bench.beside import Beside, enough
+from tests.bench import __main__ as benchmarks
+from tests.bench import beside, hops, latency, ledger, on_kafka, positions, stopwatch, whole
+from tests.bench.beside import Beside, References, enough
 from tests.bench.figures import figure
 from tests.bench.hops import HOPS, floor_of
 from tests.bench.load import Message
-from tests.bench.reference import copy
+from tests.bench.on_kafka import Row
+from tests.bench.reference import copy, kafka_streams
+from tests.bench.site import Failed
 from tests.sim.system import System
 from tests.sim.worlds import reference, world
 from topics import codec
 from topics.events.sites import CrossingCondition
 
 
-def test_records_are_given_whole_and_often_enough() -> None:
+def test_records_are_given_again_and_again_until_they_are_enough() -> None:
     rows = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
-    assert enough(rows, 0) == rows
-    assert enough(rows, 7) == rows * 3
+    assert enough(rows, 2) == rows[:2]
+    assert enough(rows, 7) == [*rows, *rows, rows[0]]
     assert enough([], 7) == []
 
 
-def test_every_program_reads_the_same_records_and_its_best_round_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[tuple[str, str, int]] = []
-    made: dict[str, int] = {}
-    rates = iter([10.0, 20.0, 30.0, 5.0])
+class Ran(Beside):
+    """Programs of which the rate is known beforehand; an error instead of a rate: it fails."""
 
-    def run(self: Beside, name: str, topic: str, events: int) -> stopwatch.Timing:
-        read.append((name, topic, events))
-        return stopwatch.Timing(int(next(rates) * 10), 10.0, 1.0, 1.0)
+    def __init__(self, rates: dict[str, list[float | Exception]]) -> None:
+        super().__init__("", None, print)
+        self.rates = {name: iter(of_one) for name, of_one in rates.items()}
+        self.given: list[tuple[str, int]] = []
 
-    def topic(self: Beside, name: str, rows: Any) -> str:
-        made[name] = len(rows)
-        return name
+    def run(self, name: str, topic: str, rows: Sequence[Row], count: int) -> stopwatch.Timing:
+        self.given.append((name, count))
+        rate = next(self.rates[name])
+        if isinstance(rate, Exception):
+            raise rate
+        return stopwatch.Timing(count, count / rate, 1.0, 1.0)
 
-    monkeypatch.setattr(Beside, "run", run)
-    monkeypatch.setattr(Beside, "topic", topic)
-    monkeypatch.setitem(beside.SLOW, "stock Faust", 4)
-    found = Beside("", None, print).best("t", [(b"k", b"v")] * 3, 2, least=9, names=["raw", "stock Faust"])
-    assert found == {"raw": 30.0, "stock Faust": 20.0}
-    assert read == [("raw", "t", 9), ("stock Faust", "t.part.0", 4)] * 2
-    assert made == {"t": 9, "t.part.0": 4}
+
+ROWS = [(b"k", b"v")] * 3
+
+
+@pytest.fixture
+def all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "missing", dict)
+    monkeypatch.setattr(kafka_streams, "prepare", str)
+
+
+@pytest.mark.usefixtures("all_there")
+def test_every_program_takes_its_turn_and_its_best_round_is_said() -> None:
+    ran = Ran({"raw": [10_000.0, 30_000.0], "stock Faust": [2_000.0, 500.0]})
+    assert ran.best("t", ROWS, 2, names=["raw", "stock Faust"]) == References({"raw": 30_000.0, "stock Faust": 2_000.0})
+    assert ran.given == [("raw", beside.LEAST), ("stock Faust", beside.SLOW["stock Faust"])] * 2
+
+
+@pytest.mark.usefixtures("all_there")
+def test_a_program_that_is_through_too_soon_gets_more_and_only_its_long_run_counts() -> None:
+    ran = Ran({"raw": [150_000.0, 100_000.0, 90_000.0]})
+    assert ran.best("t", ROWS, 2, names=["raw"]).rates == {"raw": 100_000.0}
+    assert ran.given == [("raw", 150_000), ("raw", 975_000), ("raw", 975_000)]
+
+
+@pytest.mark.usefixtures("all_there")
+def test_no_program_gets_more_records_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "BYTES_MAX", 2 * 200_000)
+    ran = Ran({"raw": [150_000.0, 100_000.0]})
+    assert ran.best("t", ROWS, 1, names=["raw"]).rates == {"raw": 100_000.0}
+    assert ran.given == [("raw", 150_000), ("raw", 200_000)]
+
+
+@pytest.mark.usefixtures("all_there")
+def test_a_program_that_fails_is_named_and_costs_the_others_nothing() -> None:
+    error = stopwatch.NoProgress("bench-kafka-streams ended with 1: Error in /tmp/x/KeepLast.java")
+    ran = Ran({"raw": [10_000.0, 20_000.0], "Kafka Streams": [error], "stock Faust": [2_000.0, RuntimeError("gone")]})
+    found = ran.best("t", ROWS, 2, names=["raw", "Kafka Streams", "stock Faust"])
+    assert found.rates == {"raw": 20_000.0, "stock Faust": 2_000.0}
+    assert found.noted("of ten") == ("of ten; Kafka Streams not measured: NoProgress bench-kafka-streams ended with 1: Error in ...; "
+                                     "stock Faust failed in a later round: RuntimeError gone")
+    assert [name for name, _ in ran.given] == ["raw", "Kafka Streams", "stock Faust", "raw", "stock Faust"]
+
+
+def test_a_program_that_cannot_even_be_compiled_leaves_the_others_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def uncompiled() -> str:
+        raise subprocess.CalledProcessError(1, "ecj")
+
+    monkeypatch.setattr(beside, "missing", dict)
+    monkeypatch.setattr(kafka_streams, "prepare", uncompiled)
+    found = Ran({"raw": [10_000.0]}).best("t", ROWS, 1, names=["Kafka Streams", "raw"])
+    assert (found.rates, list(found.failed)) == ({"raw": 10_000.0}, ["Kafka Streams"])
+
+
+def test_a_program_that_is_not_installed_is_named_and_what_is_promised_beside_it_is_not_met(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(beside, "QUIX", tmp_path / "python")
+    found = Ran({"raw": [10_000.0]}).best("t", ROWS, 1, names=["raw", "Quix Streams"])
+    assert found.noted("of ten") == f"of ten; Quix Streams not measured: {beside.QUIX_WANTED}"
+    made = figure(70_000, "/s", at_least=60_000, references=found.rates, least_ratios={"Quix Streams": 1.0})
+    assert (made.met, made.least_ratios, made.ratio) == (False, {"Quix Streams": 1.0}, {"raw": 7.0})
+    (tmp_path / "python").touch()
+    assert beside.missing() == {}
+
+
+def test_quix_streams_gets_the_modules_of_python_and_not_the_programs_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "quixstreams.py").write_text("import copy, sys\nsys.exit(copy.__file__)")
+    _, *arguments = beside.COMMANDS["Quix Streams"]("broker")("topic", "group")
+    ended = subprocess.run([sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert Path(ended.stderr.strip()) == Path(standard_copy.__file__)
+
+
+def test_positions_promise_their_ratios_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = stopwatch.Timing(700_000, 10.0, 1.0, 1.0)
+    monkeypatch.setattr(on_kafka, "broker", lambda: nullcontext(argparse.Namespace(bootstrap="")))
+    monkeypatch.setattr(on_kafka, "Positions", lambda *_: argparse.Namespace(admin=None, rows=ROWS, close=lambda: None))
+    for name in ("through_trains", "through_intake", "after_restart"):
+        monkeypatch.setattr(on_kafka, name, lambda *_: timing)
+    monkeypatch.setattr(positions, "load_of", lambda *_, **__: None)
+    monkeypatch.setattr(Beside, "best", lambda *_: References({"raw": 100_000.0}, {"Quix Streams": "gone"}))
+    found = benchmarks.positions(reference(), argparse.Namespace(rounds=1, positions=1_300))["positions through TRAINS"]
+    assert (found.met, found.least_ratios) == (False, {"stock Faust": 20.0, "Quix Streams": 1.0})
+    assert "Quix Streams not measured: gone" in found.note
+
+
+def test_bare_hops_that_fail_leave_the_rounds_that_they_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    floors = iter([hops.Floor({1: [9.0], HOPS: [20.0]}, 0)])
+
+    class Running:
+        def __init__(self, site: Any) -> None:
+            pass
+
+        def __enter__(self) -> Running:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+        async def play(self, *_: Any, **__: Any) -> hops.Floor:
+            if (floor := next(floors, None)) is None:
+                raise ConnectionError("no broker")
+            return floor
+
+    monkeypatch.setattr(latency, "Hops", Running)
+    site: Any = argparse.Namespace(say=print)
+    mix: Any = None
+    found, why = latency.bare(site, mix, argparse.Namespace(rounds=2, rate=100.0, seconds=1.0))
+    assert (len(found), why) == (1, "ConnectionError no broker")
+    assert hops.best(found[1:], 0.5) == {}
+
+
+def test_copy_that_fails_leaves_the_ledger_without_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([10.0, 30.0])
+
+    async def measured(*_: Any) -> float:
+        if (rate := next(rates, None)) is None:
+            raise OSError("no server")
+        return rate
+
+    monkeypatch.setattr(copy, "measured", measured)
+    rows: Any = None
+    assert ledger.copied_bare("", rows, 1, 2, print) == ({"bare COPY": 30.0}, "")
+    assert ledger.copied_bare("", rows, 1, 2, print) == ({}, "OSError no server")
+
+
+def test_states_that_cannot_be_read_bare_leave_the_restore_its_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reading(whole.Whole):
+        def __init__(self) -> None:
+            self.say = print
+
+        def _read_bare(self) -> tuple[float, int]:
+            raise Failed("gone")
+
+    assert Reading().read_bare() == ({}, "bare getmany not measured: Failed gone")
+    monkeypatch.setattr(Reading, "_read_bare", lambda _: (2.0, 8 << 20))
+    assert Reading().read_bare() == ({"bare getmany": 2.0}, "bare getmany: as many processes read the same topics and decode nothing, 4 MB/s")
+
+
+@pytest.mark.parametrize(("drains", "sends", "expected"), [
+    (99, 1.0, 10_000.0), (99, 0.98, 10_000.0), (5, 1.0, 4_000.0), (0, 1.0, 0.0), (99, 0.5, 125.0),
+])
+async def test_the_rate_that_is_kept_up_with_reaches_the_promise_and_the_aim(
+    monkeypatch: pytest.MonkeyPatch, drains: int, sends: float, expected: float,
+) -> None:
+    clock, kept = [0.0], iter([1.0] * drains)
+
+    class Sending:
+        def __init__(self, site: Any) -> None:
+            pass
+
+        async def __aenter__(self) -> Sending:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+        async def run(self, mix: Any, rate: float, seconds: float) -> int:
+            clock[0] += seconds / sends
+            return round(rate * seconds)
+
+    class Played(whole.Whole):
+        def __init__(self) -> None:
+            self.options, self.say = argparse.Namespace(load_rate=4_000.0, load_seconds=300.0), print
+            self.site: Any = argparse.Namespace(drained=lambda *_, **__: next(kept, None))
+
+    monkeypatch.setattr(whole, "Sender", Sending)
+    monkeypatch.setattr(whole, "time", argparse.Namespace(monotonic=lambda: clock[0]))
+    assert await Played().sustained(iter(())) == expected
+
+
+def test_the_promised_rate_is_always_tried() -> None:
+    assert whole.ladder(4_000) == [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000]
+    assert whole.ladder(3_000) == [250, 500, 1_000, 2_000, 3_000, 6_000, 7_500]
+    assert whole.ladder(100) == [100, 200, 250]
+
+
+def test_what_sweeps_have_passed_is_read_from_the_metrics() -> None:
+    text = 'railclear_fold_total{stage="trains",what="swept"} 12.0\nrailclear_fold_total{stage="trains",what="steps"} 99.0\n'
+    workers: list[Any] = [argparse.Namespace(metrics=lambda: text), argparse.Namespace(metrics=lambda: ""),
+                          argparse.Namespace(metrics=lambda: text.replace("trains", "clearance"))]
+    assert whole.swept(workers) == 24
+
+
+def test_a_round_in_which_no_sweep_ran_does_not_count() -> None:
+    one, two, three = whole.Closure([10.0], "", 0), whole.Closure([900.0], "", 500), whole.Closure([700.0], "", 400)
+    assert whole.chosen([one, two, three]) == (three, 2)
+    assert whole.chosen([one]) == (one, 0)
 
 
 def test_a_bare_hop_is_counted_from_sending_to_reading_and_what_was_not_seen_is_said() -> None:
@@ -96,7 +286,7 @@ def test_copy_gets_the_rows_that_the_ledger_makes_of_the_same_records_each_time_
 
 
 def test_closures_are_played_as_often_as_there_are_notices_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = iter([whole.Closure([1.0, 5.0], "one"), whole.Closure([1.0, 3.0], "two")])
+    left = iter([whole.Closure([1.0, 5.0], "one", 500), whole.Closure([1.0, 3.0], "two", 500)])
 
     class Played(whole.Whole):
         def __init__(self) -> None:
