@@ -33,6 +33,8 @@ Say = Callable[[str], None]
 DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
 LOOKS: Final = 5
+QUIET_S: Final = 5.0
+"""When all is read, for what is said a while later: five times as long as READINESS waits between two words on a train."""
 LEAVE_S: Final = 25.0
 """After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
 REFUSED: Final = ("AuthorizationFailed", "Not authorized", "not authorized", "is not granted", "may not be described")
@@ -133,6 +135,7 @@ class Run:
         try:
             connection = await asyncpg.connect(self.site.postgres.dsn, timeout=10, command_timeout=60)
             try:
+                await asyncio.sleep(QUIET_S)
                 for _ in range(LOOKS):
                     logs = await read(self.site.quorum.bootstrap, self.site.client(), names)
                     kept = await self._ledger(connection, logs)

@@ -31,7 +31,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 40.0
     """Messages are spread evenly over so long."""
     trains: int = 3
-    """Of the simulated world; about 530 messages each."""
+    """Of the simulated world; about 400 messages each."""
     seed: int = 1
     workers: int = 2
     exactly_once: bool = False

@@ -22,7 +22,6 @@ from tests.sim.inputs import MARK
 from tests.sim.outward import outward
 from tests.sim.poison import FORGED
 from tests.sim.run import FOLDS, Essence, Run
-from tests.sim.system import essence
 from tests.sim.worlds import reference, topics
 from topics import codec
 from topics.events.outputs import BatchOutcomes, ClearanceUpdate, ConditionSaid, DeadLetter, RefusalNotice
@@ -63,8 +62,8 @@ def nothing_lost(run: Run) -> list[str]:
 
 
 def order_does_not_matter(run: Run, calm: Essence) -> list[str]:
-    """2. The last word on every side is what the same messages come to in good order, without faults."""
-    mine = essence(run.statuses())
+    """2. The last word on every side, train, alert and restricted view is what the same messages come to in good order, without faults."""
+    mine = run.last()
     return [f"{shipment} {side}: {mine.get((shipment, side))}, calmly {calm.get((shipment, side))}"
             for shipment, side in sorted(mine.keys() | calm.keys()) if mine.get((shipment, side)) != calm.get((shipment, side))]
 

@@ -23,6 +23,7 @@ from tests.sim.cluster.cluster import GROUP_BROKER, Cluster, Stage
 from tests.sim.cluster.database import Database, LedgerTask
 from tests.sim.cluster.lane import GOOD, Semantics, Worker
 from tests.sim.inputs import START, Said, World, disturbed, said_in
+from tests.sim.lastly import last_words
 from tests.sim.plan import Plan
 from tests.sim.probe import Probe
 from tests.sim.system import System, essence
@@ -41,6 +42,7 @@ SKEW_MAX = 120_000_000
 FOLDS = (TrainsFold, CustodyFold, DocumentsFold, ClearanceFold, ReadinessFold, SourcesFold)
 Key = tuple[str, str]
 Essence = dict[Key, tuple[object, ...]]
+"""What must not depend on the order of arrival, nor on anything that went wrong."""
 
 
 class Run:
@@ -71,6 +73,10 @@ class Run:
         """Keys whose state in memory was not what the log gives back."""
 
     # -- afterwards --------------------------------------------------------------------------------------------------------
+    def last(self) -> Essence:
+        """The last word on everything: per shipment and side, and per topic and whom it is about (tests/sim/lastly.py)."""
+        return essence(self.statuses()) | last_words(self.log.names(), self.log.topic)
+
     def updates(self) -> list[ClearanceUpdate]:
         """Every status published, in order."""
         return [msgspec.json.decode(r.value, type=ClearanceUpdate) for r in self.log.topic("clearance.history") if r.value is not None]
@@ -295,7 +301,8 @@ def calm(number: int, trains: int, skewed: bool) -> Essence:
         system.harness.publish(said.topic, said.key, said.value)
     system.harness.run()
     system.end(world.end)
-    return essence(system.statuses())
+    log = system.harness.log
+    return essence(system.statuses()) | last_words(log.names(), log.topic)
 
 
 def calm_of(plan: Plan) -> Essence:
