@@ -150,18 +150,23 @@ class Driver:
         rng = self.rngs[kind]
         if rng.random() >= CHANCE.get(kind, 0.0):
             return
-        self.run.seen[f"faults: {kind}"] += 1
+        if self._strikes(kind, rng, n):
+            self.run.seen[f"faults: {kind}"] += 1
+
+    def _strikes(self, kind: str, rng: random.Random, n: int) -> bool:
+        """Did anything go wrong? Who is paused already is not paused once more, nor does a broker go that is away."""
         cluster = self.cluster
         if kind == "rebalance":
             cluster.rebalance()
         elif kind == "zombie":
-            if cluster.paused is None:
-                for _ in range(rng.randint(1, 4)):  # so that it is stopped in the middle of something
-                    cluster.round()
-                cluster.pause(rng.choice(cluster.workers))
-                self.ends.append((n + rng.randint(1, 20), "zombie", 0))
+            if cluster.paused is not None:
+                return False
+            for _ in range(rng.randint(1, 4)):  # so that it is stopped in the middle of something
+                cluster.round()
+            cluster.pause(rng.choice(cluster.workers))
+            self.ends.append((n + rng.randint(1, 20), "zombie", 0))
         elif kind == "broker":
-            self._broker(rng, n)
+            return self._broker(rng, n)
         elif kind == "database":
             self._database(rng, n)
         elif kind == "sweep":
@@ -175,11 +180,12 @@ class Driver:
             worker = rng.choice(cluster.workers)
             worker.pack = "next" if worker.pack != "next" else ""
             cluster.crash(worker, in_place=rng.random() < 0.5)
+        return kind in CHANCE
 
-    def _broker(self, rng: random.Random, n: int) -> None:
+    def _broker(self, rng: random.Random, n: int) -> bool:
         broker = rng.randrange(BROKERS)
         if broker in self.log.away:
-            return
+            return False
         self.log.away.add(broker)
         self.cluster.tell(f"broker {broker} is away")
         if broker == GROUP_BROKER:
@@ -191,6 +197,7 @@ class Driver:
                 self.run.seen["workers that ended themselves"] += 1
                 self.cluster.crash(worker, in_place=True)
         self.ends.append((n + rng.randint(1, 10), "broker", broker))
+        return True
 
     def _database(self, rng: random.Random, n: int) -> None:
         for ledger in self.run.ledgers:
