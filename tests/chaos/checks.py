@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from agents.runner.draft import REVISION_HEADER
 from streams.audit import Auditor
 from tests.chaos.load import Message
 from tests.chaos.logs import Logs
-from tests.chaos.outputs import outputs
+from tests.chaos.outputs import Span, outputs
 from tests.chaos.progress import outcomes
 from tests.chaos.reference import final_cells, fold_alone, folds, last_said, merged, whole
 from tests.sim.worlds import topics
@@ -176,8 +176,8 @@ def said_twice(logs: Logs, stage: str = "clearance") -> int:
 
 # -- all -------------------------------------------------------------------------------------------------------------------
 def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept: Mapping[tuple[str, int], tuple[int, bytes]], *,
-          exactly_once: bool = False) -> Found:
-    """All of it. `exactly_once`: how CLEARANCE worked."""
+          exactly_once: bool = False, cuts: Sequence[Span] = ()) -> Found:
+    """All of it. `exactly_once`: how CLEARANCE worked. `cuts`: when workers were cut short, ms UTC."""
     found = Found()
     found.lost += found.say(not_in_the_log(logs, acknowledged))
     found.lost += found.say(unaccounted(logs, found))
@@ -189,7 +189,7 @@ def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept:
     found.backwards += found.say(state_backwards(logs)) + found.say(falling)
     found.repeated_revisions += found.say(repeated)
     found.duplicates = said_twice(logs)
-    told = outputs(logs, excusable=not exactly_once)
+    told = outputs(logs, excusable=not exactly_once, cuts=cuts)
     found.lost += found.say(told.lost)
     found.wrong_outputs += found.say(told.wrong)
     found.backwards += found.say(told.backwards)

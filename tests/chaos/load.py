@@ -56,7 +56,8 @@ def messages(trains: int, seed: int) -> tuple[tuple[Message, ...], int]:
     inbound = sorted({m.topic for m in found})
     for at in range(len(found) - 1, 0, -POISON_EVERY):
         value: bytes | None = rng.choice((*POISON, None))
-        found.insert(at, Message(rng.choice(inbound), rng.choice((None, b"", b"\xff", b"key")), value, poison=True))
+        topic, key = rng.choice(inbound), rng.choice((None, b"", b"\xff", b"key"))
+        found.insert(at, Message(topic, b"key" if key is None and value is None else key, value, poison=True))     # the client sends no record without both
     return tuple(found), played[-1].at + 24 * HOUR
 
 
