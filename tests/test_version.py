@@ -4,7 +4,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.version import code_version
+from tests.version import code_version, until_now
 
 
 def test_documents_make_no_version_dirty_and_code_does(tmp_path: Path) -> None:
@@ -24,7 +24,15 @@ def test_documents_make_no_version_dirty_and_code_does(tmp_path: Path) -> None:
     assert len(clean) >= 7
     assert "dirty" not in clean
     (tmp_path / "streams/rules.py").write_text("2")
-    assert code_version.__wrapped__(tmp_path) == f"{clean}-dirty"
+    dirty = code_version.__wrapped__(tmp_path)
+    assert dirty.startswith(f"{clean}-dirty-")
+    assert until_now(clean, tmp_path) == f"{clean}..{dirty}"
+    (tmp_path / "streams/rules.py").write_text("3")
+    assert code_version.__wrapped__(tmp_path) not in (clean, dirty), "another change is another version"
+    (tmp_path / "streams/rules.py").write_text("1")
+    assert until_now(clean, tmp_path) == clean
+    (tmp_path / "streams/new.py").write_text("1")
+    assert code_version.__wrapped__(tmp_path).startswith(f"{clean}-dirty-"), "code that git does not know of is run all the same"
 
 
 def test_outside_a_clone_nobody_knows(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from agents.settings import STAGES
 from tests.chaos.checks import Found, ahead, check
 from tests.chaos.load import Load, messages
 from tests.chaos.logs import Logs, read
-from tests.chaos.outputs import BESIDE, OUTWARD
+from tests.chaos.outputs import BESIDE, OUTWARD, Span
 from tests.chaos.plan import Act, Row, Scenario
 from tests.chaos.progress import progress
 from tests.chaos.site import GROUP, Site, Worker
@@ -33,6 +33,13 @@ Say = Callable[[str], None]
 DRAIN_S: Final = 240.0
 LEDGER_S: Final = 120.0
 LOOKS: Final = 5
+QUIET_S: Final = 5.0
+"""When all is read, for what is said a while later: five times as long as READINESS waits between two words on a train."""
+SOON_MS: Final = 1_000
+LATE_MS: Final = 5_000
+"""What somebody who is gone had handed to its sockets is written by then, if the broker is there."""
+NOTICED_MS: Final = 30_000
+"""Who ends itself has lost its lanes at most so long before: five times the session."""
 LEAVE_S: Final = 25.0
 """After SIGTERM a worker ends within 5 s; a bound is five times the limit."""
 REFUSED: Final = ("AuthorizationFailed", "Not authorized", "not authorized", "is not granted", "may not be described")
@@ -53,6 +60,13 @@ class Run:
         self.site = site or Site(workers=scenario.workers, exactly_once=scenario.exactly_once, secured=scenario.secured, static=scenario.static)
         self.instants: list[int] = []
         """When waiting counts from, ms UTC: of a kill when it is done, of what has an end when it is over."""
+        self.beside: list[int] = []
+        """The same of acts on what no partition depends on: PostgreSQL."""
+        self.cuts: list[Span] = []
+        """When somebody may have been cut short in the middle of what it said, ms UTC."""
+        self.away: list[Span] = []
+        """When a broker was away: what somebody who is gone had sent may be written only after that."""
+        self.kills = 0
         self.faults: list[str] = []
         self.noticed: list[str] = []
         self._acted_on = defaultdict[int, asyncio.Lock](asyncio.Lock)
@@ -74,7 +88,9 @@ class Run:
             await self._drain()
             logs, kept = await self._all()
             self._save(logs)
-            found = await asyncio.to_thread(check, logs, load.acknowledged, clock, kept, exactly_once=self.scenario.exactly_once)
+            found = await asyncio.to_thread(check, logs, load.acknowledged, clock, kept, exactly_once=self.scenario.exactly_once,
+                                            cuts=self._cuts())
+            self._killed()
         finally:
             if load is not None:
                 await load.stop()
@@ -87,14 +103,14 @@ class Run:
         return self._row(begun, load, found, logs, left, ends)
 
     def _row(self, begun: float, load: Load | None, found: Found, logs: Logs, left: list[str], ends: dict[str, int]) -> Row:
-        waited = progress(logs, self.instants)
+        waited = progress(logs, self.instants, self.beside)
         return Row(
             name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
             poison=len(load.poison) if load else 0, records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
             repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, outputs=found.outputs, wrong_outputs=found.wrong_outputs,
             output_duplicates=found.output_duplicates, interrupted=found.interrupted, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
-            ends=ends, first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all, slowest=waited.where,
-            noticed=tuple(self.noticed), faults=(*self.faults, *found.faults, *left))
+            ends=ends, first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all,
+            no_progress_s_max=self.scenario.no_progress_s_max, slowest=waited.where, noticed=tuple(self.noticed), faults=(*self.faults, *found.faults, *left))
 
     # -- the run -------------------------------------------------------------------------------------------------------------
     async def _play(self, load: Load) -> None:
@@ -133,6 +149,7 @@ class Run:
         try:
             connection = await asyncpg.connect(self.site.postgres.dsn, timeout=10, command_timeout=60)
             try:
+                await asyncio.sleep(QUIET_S)
                 for _ in range(LOOKS):
                     logs = await read(self.site.quorum.bootstrap, self.site.client(), names)
                     kept = await self._ledger(connection, logs)
@@ -169,6 +186,17 @@ class Run:
             file = self.keep / f"{self.scenario.name.replace(' ', '-')}-{self.scenario.mode.replace(' ', '-')}.msgpack"
             file.write_bytes(msgspec.msgpack.encode([list(records) for records in logs.parts.values()]))
 
+    def _cuts(self) -> list[Span]:
+        """Nobody was cut short when no worker was killed, frozen, or ended by itself."""
+        cuts = [*self.cuts, *((at - NOTICED_MS, at + LATE_MS) for at in self.site.ended)]
+        return [*cuts, *self.away] if cuts else []
+
+    def _killed(self) -> None:
+        """Every kill was one."""
+        died = self.site.exits.get("-9", 0)
+        if died != self.kills:
+            self.faults.append(f"{self.kills} workers were killed here, {died} have died of it")
+
     # -- the acts ------------------------------------------------------------------------------------------------------------
     async def _act(self, act: Act, begun: float) -> None:
         await asyncio.sleep(max(0.0, begun + act.at - time.monotonic()))
@@ -182,23 +210,25 @@ class Run:
         elif act.whom == "two brokers":
             await self._brokers(act, [2, 3])
         else:
-            await self._brokers(act, [await asyncio.to_thread(self.site.node, act.whom)])
+            await self._broker(act)
 
     def _now(self) -> None:
-        self.instants.append(time.time_ns() // 1_000_000)
+        self.instants.append(_ms())
 
     async def _worker(self, act: Act) -> None:
         site = self.site
         worker = site.spare[int(act.whom.partition(":")[2])] if act.do == "join" else site.workers[int(act.whom.partition(":")[2])]
         self.say(f"  {act.do} {worker.name}")
         if act.do == "kill":
-            worker.signal(signal.SIGKILL)
-            self._now()
+            await self._kill(worker)
         elif act.do == "freeze":
+            await self._runs(worker)
             worker.signal(signal.SIGSTOP)
             self._now()
+            begun = _ms()
             await asyncio.sleep(act.seconds)
             worker.signal(signal.SIGCONT)
+            self.cuts.append((begun, _ms() + LATE_MS))
         elif act.do == "join":
             site.hire(worker)
             await asyncio.sleep(act.seconds)
@@ -206,6 +236,28 @@ class Run:
             self._now()
         else:
             await self._leave(worker, act.seconds)
+
+    async def _runs(self, worker: Worker) -> None:
+        """Nothing can be done to a worker that is down: what is to be done to it waits until it is started again."""
+        end = time.monotonic() + LEAVE_S
+        while not worker.running:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{worker.name} was not started again in {LEAVE_S:.0f} s")
+            await asyncio.sleep(0.05)
+
+    async def _kill(self, worker: Worker) -> None:
+        """Until one has died of it, and has not ended by itself just before."""
+        code = 0
+        while code != -signal.SIGKILL:
+            await self._runs(worker)
+            process = worker.process
+            assert process is not None
+            worker.signal(signal.SIGKILL)
+            at = _ms()
+            code = await asyncio.to_thread(process.wait)
+        self.kills += 1
+        self.instants.append(at)
+        self.cuts.append((at - SOON_MS, at + LATE_MS))
 
     async def _leave(self, worker: Worker, seconds: float) -> None:
         self.site.dismiss(worker)
@@ -221,6 +273,15 @@ class Run:
             await asyncio.to_thread(worker.process.wait)
         self.site.hire(worker)
 
+    async def _broker(self, act: Act) -> None:
+        """Who has the part is asked again when the broker is free: it may have passed to another meanwhile."""
+        while True:
+            node = await asyncio.to_thread(self.site.node, act.whom)
+            async with self._acted_on[node]:
+                if await asyncio.to_thread(self.site.node, act.whom) == node:
+                    await self._away(act, [node])
+                    return
+
     async def _brokers(self, act: Act, nodes: list[int]) -> None:
         async with AsyncExitStack() as stack:
             for node in sorted(nodes):
@@ -235,6 +296,7 @@ class Run:
             await asyncio.to_thread(begin, broker)
         if len(nodes) == 1:
             self._now()
+        begun = _ms()
         await asyncio.sleep(act.seconds)
         if act.do == "freeze":
             for broker in brokers:
@@ -244,6 +306,7 @@ class Run:
                 self.site.start_broker(broker)
             for broker in brokers:
                 await asyncio.to_thread(broker.wait)
+        self.away.append((begun, _ms() + LATE_MS))
         if len(nodes) > 1:
             self._now()
 
@@ -252,7 +315,7 @@ class Run:
         self.say(f"  {act.do} postgres for {act.seconds:.0f} s")
         begin: dict[str, Callable[[], None]] = {"kill": postgres.kill, "freeze": postgres.freeze, "stop": postgres.stop}
         await asyncio.to_thread(begin[act.do])
-        self._now()  # statuses must not wait for it
+        self.beside.append(_ms())  # statuses must not wait for it
         await asyncio.sleep(act.seconds)
         if act.do == "freeze":
             postgres.thaw()
@@ -275,6 +338,11 @@ class Run:
                 self.faults.append(f"{worker.name} has not said in {act.seconds:.0f} s that it may not read {what}")
         await asyncio.to_thread(site.rights, act.whom, granted=True)
         self._now()
+
+
+def _ms() -> int:
+    """Now, ms UTC."""
+    return time.time_ns() // 1_000_000
 
 
 def refusal(written: str, what: str) -> str:

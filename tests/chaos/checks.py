@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,9 +15,9 @@ from agents.runner.draft import REVISION_HEADER
 from streams.audit import Auditor
 from tests.chaos.load import Message
 from tests.chaos.logs import Logs
-from tests.chaos.outputs import outputs
+from tests.chaos.outputs import Span, outputs
 from tests.chaos.progress import outcomes
-from tests.chaos.reference import final_cells, fold_alone, folds, last_words, merged, whole
+from tests.chaos.reference import final_cells, fold_alone, folds, last_said, merged, whole
 from tests.sim.worlds import topics
 from topics.codec import Refused
 from topics.events.outputs import BatchOutcomes, DeadLetter
@@ -99,10 +99,10 @@ def wrong_state(logs: Logs, clock: Clock) -> list[str]:
     return faults
 
 
-def wrong_statuses(logs: Logs, clock: Clock) -> list[str]:
-    """Sides whose last status is not what the whole system says in memory of the same outside messages."""
-    expected, actual = whole(logs, clock), last_words(logs.topic("clearance.history"))
-    return [f"{side}: last status {actual.get(side)}, must be {expected.get(side)}"
+def wrong_words(logs: Logs, clock: Clock) -> list[str]:
+    """Sides, trains, alerts and restricted views of which the last word is not what the whole system says in memory of the same outside messages."""
+    expected, actual = whole(logs, clock), last_said({name for name, _ in logs.parts}, logs.topic)
+    return [f"{side}: last word {actual.get(side)}, must be {expected.get(side)}"
             for side in sorted(expected.keys() | actual.keys()) if expected.get(side) != actual.get(side)]
 
 
@@ -176,20 +176,20 @@ def said_twice(logs: Logs, stage: str = "clearance") -> int:
 
 # -- all -------------------------------------------------------------------------------------------------------------------
 def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept: Mapping[tuple[str, int], tuple[int, bytes]], *,
-          exactly_once: bool = False) -> Found:
-    """All of it. `exactly_once`: how CLEARANCE worked."""
+          exactly_once: bool = False, cuts: Sequence[Span] = ()) -> Found:
+    """All of it. `exactly_once`: how CLEARANCE worked. `cuts`: when workers were cut short, ms UTC."""
     found = Found()
     found.lost += found.say(not_in_the_log(logs, acknowledged))
     found.lost += found.say(unaccounted(logs, found))
     found.lost += found.say(poison_not_kept(logs, {place for place, m in acknowledged.items() if m.poison}))
     found.wrong_keys += found.say(wrong_state(logs, clock))
-    found.wrong_keys += found.say(wrong_statuses(logs, clock))
+    found.wrong_keys += found.say(wrong_words(logs, clock))
     found.wrong_keys += found.say(wrong_ledger(logs, kept))
     falling, repeated = revisions(logs)
     found.backwards += found.say(state_backwards(logs)) + found.say(falling)
     found.repeated_revisions += found.say(repeated)
     found.duplicates = said_twice(logs)
-    told = outputs(logs, excusable=not exactly_once)
+    told = outputs(logs, excusable=not exactly_once, cuts=cuts)
     found.lost += found.say(told.lost)
     found.wrong_outputs += found.say(told.wrong)
     found.backwards += found.say(told.backwards)

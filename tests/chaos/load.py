@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +13,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.simulate import Rates, Sent, SimOptions
-from tests.sim.worlds import world
+from tests.sim.worlds import reference, world
+from topics import codec
+from topics.events.sites import RiskIndicator
+from topics.events.trade import ShipmentDeclared
+from topics.registry import inbound_topic, risk_party
 
 POISON_EVERY: Final = 40
 REQUEST_MS: Final = 150_000
 """Longer than any fault: a message that was sent is acknowledged at last, never given up."""
+SHARE: Final = 0.65
+"""Of a world's messages so many are sent: in its middle there are alerts that stay open, and sides that still wait."""
 IN_FLIGHT_MAX: Final = 2_000
 HOUR: Final = 3_600_000_000
 
@@ -44,12 +51,24 @@ def options(trains: int) -> SimOptions:
 def messages(trains: int, seed: int) -> tuple[tuple[Message, ...], int]:
     """All that is sent, in order, and an instant of the simulated world after its end."""
     rng, played = random.Random(seed), world(options(trains), seed)
-    found = [_plain(one) for one in played]
+    found = [_plain(one) for one in played[: int(len(played) * SHARE)]]
+    found = [one for sent, plain in zip(played, found, strict=False) for one in (plain, *_indicator(sent))]
     inbound = sorted({m.topic for m in found})
     for at in range(len(found) - 1, 0, -POISON_EVERY):
         value: bytes | None = rng.choice((*POISON, None))
-        found.insert(at, Message(rng.choice(inbound), rng.choice((None, b"", b"\xff", b"key")), value, poison=True))
+        topic, key = rng.choice(inbound), rng.choice((None, b"", b"\xff", b"key"))
+        found.insert(at, Message(topic, b"key" if key is None and value is None else key, value, poison=True))     # the client sends no record without both
     return tuple(found), played[-1].at + 24 * HOUR
+
+
+def _indicator(sent: Sent) -> tuple[Message, ...]:
+    """With a shipment's declaration: what an authority on its way knows against it, and nobody else may see."""
+    if not isinstance(sent.event, ShipmentDeclared) or not sent.event.crossings:
+        return ()
+    authority, told = reference().crossings[sent.event.crossings[0]].a_authority, sent.event.event_time
+    said = RiskIndicator(source=risk_party(authority), id=f"RISK-{sent.event.id}", event_time=told, authority=authority, valid_from=told,
+                         valid_until=told + timedelta(days=400), containers=tuple(b.container for b in sent.event.containers), risk_class="R", score=0.9)
+    return (Message(inbound_topic("risk", risk_party(authority)), None, codec.encode(said)),)
 
 
 def _plain(sent: Sent) -> Message:

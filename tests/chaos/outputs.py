@@ -2,7 +2,7 @@
 
 Of CLEARANCE the yardstick is `clearance.history`, of READINESS `train.readiness`, of restricted views `restricted.revisions`, of refusals the dead letters.
 A worker that is killed while it publishes leaves, at least once, a publication on some of its topics only; whoever takes over says the whole shipment again
-under a new revision. Such a gap is `interrupted`, not lost, and only where just that has happened.
+under a new revision. Such a gap is `interrupted`, not lost, and only where just that has happened: a worker was cut short between the two.
 """
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ BESIDE: Final[tuple[Kind, ...]] = ("restricted", "restricted_status", "readiness
 """What is looked at besides."""
 BORDERS: Final = ("EXIT", "ENTRY")
 
+Span = tuple[int, int]
+"""From, to, ms UTC: when a worker may have been cut short in the middle of what it said."""
 Said = tuple[str, str, int]
 """Shipment, side, revision; or run, "", revision."""
 
@@ -58,6 +60,8 @@ class Publication(msgspec.Struct):
     """Of the next step about the shipment."""
     again: bool = False
     """It says what was said last."""
+    at: int = 0
+    """When it was written, ms UTC."""
 
     @property
     def name(self) -> Said:
@@ -68,12 +72,17 @@ class Publication(msgspec.Struct):
 def publications(history: Iterable[LogRecord], told: Told) -> dict[Said, Publication]:
     """Every publication once, in order."""
     steps: dict[str, dict[int, dict[str, ClearanceUpdate]]] = defaultdict(dict)
+    at: dict[Said, int] = {}
     for r in history:
         u = msgspec.json.decode(r.value or b"", type=ClearanceUpdate)
         known = steps[u.shipment].setdefault(u.revision, {}).setdefault(u.side, u)
+        at.setdefault((u.shipment, u.side, u.revision), r.timestamp)
         if known != u:
             told.wrong.append(f"{r.topic}/{r.partition}/{r.offset}: {u.shipment} {u.side} has two contents of revision {u.revision}")
-    return {p.name: p for shipment in steps.values() for p in _steps(shipment)}
+    found = {p.name: p for shipment in steps.values() for p in _steps(shipment)}
+    for name, p in found.items():
+        p.at = at[name]
+    return found
 
 
 def _steps(steps: dict[int, dict[str, ClearanceUpdate]]) -> Iterator[Publication]:
@@ -196,22 +205,23 @@ def _name(r: LogRecord) -> Said:
 
 
 # -- the checks ------------------------------------------------------------------------------------------------------------------
-def outputs(logs: Logs, *, excusable: bool) -> Told:
-    """All of it. `excusable`: CLEARANCE works at least once, so that a crash may leave a publication on some of its topics only."""
-    told = Told()
+def outputs(logs: Logs, *, excusable: bool, cuts: Sequence[Span] = ()) -> Told:
+    """All of it. `excusable`: CLEARANCE works at least once, so that a worker that is cut short may leave a publication on some of its topics only; `cuts`:
+    when that may have been. What lies whole between two of them excuses nothing."""
+    told, allowed = Told(), tuple(cuts) if excusable else ()
     said = publications(logs.topic("clearance.history"), told)
     names = [spec.name for kind in OUTWARD for spec in topics().by_kind(kind)]
     found = {name: seen(logs, name) for name in (*names, "clearance.history", "clearance.status")}
     told.outputs = sum(len(s.first) + len(s.again) for name, s in found.items() if name in names)
     told.backwards += [text for name, s in found.items() if name != "clearance.status" for text in s.backwards]     # there checks.revisions looks
     dues = {name: due(p) for name, p in said.items()}
-    _missing(said, dues, found, told, excusable=excusable)
+    _missing(said, dues, found, told, allowed)
     for name in names:
-        _strays(name, found[name], said, dues, told, excusable=excusable)
-    _status(logs, said, told, excusable=excusable)
+        _strays(name, found[name], said, dues, told, allowed)
+    _status(logs, said, told, allowed)
     told.duplicates = sum(len([n for n in s.again if n[1]]) + sum(n in said and said[n].again for n in s.first) for s in found.values())
     told.duplicates += _alerts_again(logs)
-    _readiness(logs, found, told)
+    _readiness(logs, found, told, tuple(cuts))
     _restricted(logs, told)
     _refusals(logs, told)
     return told
@@ -220,24 +230,29 @@ def outputs(logs: Logs, *, excusable: bool) -> Told:
 Dues = dict[Said, dict[str, list[ClearanceUpdate | None]]]
 
 
-def _missing(said: dict[Said, Publication], dues: Dues, found: dict[str, Seen], told: Told, *, excusable: bool) -> None:
+def cut(since: int, until: int, cuts: Sequence[Span]) -> bool:
+    """May a worker have been cut short between these two words?"""
+    return any(begin <= until and since <= end for begin, end in cuts)
+
+
+def _missing(said: dict[Said, Publication], dues: Dues, found: dict[str, Seen], told: Told, cuts: Sequence[Span]) -> None:
     for name, p in said.items():
         for topic, may in dues[name].items():
             if name in found[topic].first or None in may:
                 continue
-            if excusable and p.next is not None and p.next.whole:
+            if p.next is not None and p.next.whole and cut(p.at, p.next.at, cuts):
                 told.interrupted += 1
             else:
                 told.lost.append(f"{topic} lacks revision {name[2]} of {name[0]} {name[1]}")
 
 
-def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, told: Told, *, excusable: bool) -> None:
+def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, told: Told, cuts: Sequence[Span]) -> None:
     for name, r in there.first.items():
         if not name[1]:
             continue  # readiness
         where = f"{topic}/{r.partition}/{r.offset}: revision {name[2]} of {name[0]} {name[1]}"
         if name not in said:
-            if excusable and _taken_back(name, said):
+            if _taken_back(name, r.timestamp, said, cuts):
                 told.interrupted += 1
             else:
                 told.wrong.append(f"{where} is not in clearance.history")
@@ -247,19 +262,19 @@ def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, 
             told.wrong.append(f"{where} is not what its reader may see")
 
 
-def _taken_back(name: Said, said: dict[Said, Publication]) -> bool:
-    """The first step about this shipment that history has after this one said every side again."""
+def _taken_back(name: Said, at: int, said: dict[Said, Publication], cuts: Sequence[Span]) -> bool:
+    """A worker was cut short, and the first step about this shipment that history has after this one said every side again."""
     later = min((p for n, p in said.items() if n[0] == name[0] and n[2] > name[2]), key=lambda p: p.update.revision, default=None)
-    return later is not None and later.whole
+    return later is not None and later.whole and cut(at, later.at, cuts)
 
 
-def _status(logs: Logs, said: dict[Said, Publication], told: Told, *, excusable: bool) -> None:
+def _status(logs: Logs, said: dict[Said, Publication], told: Told, cuts: Sequence[Span]) -> None:
     """What restores revisions is written first; every one of them is in the history, or was said again."""
     for r in logs.topic("clearance.status"):
         revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
         shipment, _, side = (r.key or b"").decode().rpartition("|")
         if revision and (shipment, side, revision) not in said:
-            if excusable and _taken_back((shipment, side, revision), said):
+            if _taken_back((shipment, side, revision), r.timestamp, said, cuts):
                 told.interrupted += 1
             else:
                 told.lost.append(f"clearance.history lacks revision {revision} of {shipment} {side}")
@@ -276,13 +291,14 @@ def _alerts_again(logs: Logs) -> int:
     return again
 
 
-def _readiness(logs: Logs, found: dict[str, Seen], told: Told) -> None:
-    """READINESS works at least once in either mode: a revision that only one of its topics has is made good by a later one on both."""
+def _readiness(logs: Logs, found: dict[str, Seen], told: Told, cuts: Sequence[Span]) -> None:
+    """READINESS works at least once in either mode: a revision that only one of its topics has is made good by the next one on both, if a worker was cut
+    short in between."""
     said = {_name(r): msgspec.json.decode(r.value or b"", type=TrainReadiness) for r in logs.topic("train.readiness")}
+    at = {_name(r): r.timestamp for r in logs.topic("train.readiness")}
     there = {name: r.topic for s in found.values() for name, r in s.first.items() if not name[1]}
-    both = defaultdict[str, int](int)
-    for name in said.keys() & there.keys():
-        both[name[0]] = max(both[name[0]], name[2])
+    at |= {name: r.timestamp for s in found.values() for name, r in s.first.items() if not name[1] and name not in at}
+    both = sorted(said.keys() & there.keys())
     for name in sorted(said.keys() | there.keys()):
         railway = said[name].railway if name in said else ""
         row = reference().parties.get(railway)
@@ -290,7 +306,8 @@ def _readiness(logs: Logs, found: dict[str, Seen], told: Told) -> None:
         if name in said and not mine:
             continue
         if name not in said or name not in there:
-            if both[name[0]] > name[2]:
+            following = next((other for other in both if other[0] == name[0] and other[2] > name[2]), None)
+            if following is not None and cut(at[name], at[following], cuts):
                 told.interrupted += 1
             else:
                 told.lost.append(f"{'train.readiness' if name not in said else mine} lacks revision {name[2]} of {name[0]}")

@@ -18,7 +18,7 @@ class Progress(msgspec.Struct, frozen=True):
     """Seconds that a partition with something to read waited for its next outcome, the worst of all."""
 
     after_act: float = 0.0
-    """Since the last act before that outcome: how long it takes to come back when one is left alone."""
+    """Since the last act before that outcome on anything that it needs: how long it takes to come back when one is left alone."""
     in_all: float = 0.0
     """Since the first act after which it stood: acts that follow each other faster than a worker starts add up here."""
     where: str = ""
@@ -30,13 +30,20 @@ def outcomes(logs: Logs) -> list[tuple[LogRecord, BatchOutcomes]]:
     return [(r, msgspec.json.decode(r.value or b"", type=BatchOutcomes)) for spec in topics().by_kind("outcomes") for r in logs.topic(spec.name)]
 
 
-def progress(logs: Logs, instants_ms: Iterable[int]) -> Progress:
-    """`instants_ms`: when waiting counts from, ms UTC, of each act."""
-    instants = sorted(instants_ms)
+def progress(logs: Logs, instants_ms: Iterable[int], beside_ms: Iterable[int] = ()) -> Progress:
+    """`instants_ms`: when waiting counts from, ms UTC, of each act; `beside_ms`: of acts on what no partition depends on. After these waiting counts, too,
+    but what a partition waits for is not begun anew by them."""
+    depends = sorted(instants_ms)
+    instants = sorted((*depends, *beside_ms))
     waits = list(_waits(logs, instants))
     if not waits:
         return Progress()
-    after, act, place = max((at - max(instants[bisect_right(instants, at) - 1], since), bisect_right(instants, at), place) for place, since, _, at in waits)
+
+    def begun(instant: int, at: int) -> int:
+        """The last act before the outcome that may have thrown the partition back, else the one after which it stood."""
+        return max(instant, next(iter(depends[: bisect_right(depends, at)][-1:]), instant))
+
+    after, act, place = max((at - max(begun(instant, at), since), bisect_right(instants, at), place) for place, since, instant, at in waits)
     return Progress(after_act=round(after / 1000, 1), in_all=round(max(at - max(instant, since) for _, since, instant, at in waits) / 1000, 1),
                     where=f"{place[0]}/{place[1]} after act {act} of {len(instants)}")
 

@@ -1,7 +1,7 @@
 """What must come of the log: the pure folds run in memory over what the topics hold, in one process, without a fault."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,7 @@ from streams.readiness import ReadinessFold
 from streams.sources import SourcesFold
 from streams.trains import TrainsFold
 from tests.chaos.logs import Logs
+from tests.sim.lastly import last_words
 from tests.sim.system import essence
 from tests.sim.worlds import reference, topics
 from topics.events.outputs import ClearanceUpdate
@@ -26,6 +27,8 @@ from topics.events.outputs import ClearanceUpdate
 PARTITIONS: Final = 4
 FEW: Final = 300
 """Messages between two turns of the stages."""
+SETTLED_US: Final = 5_000_000
+"""After the last message: five times as long as READINESS waits between two words on a train."""
 KEPT: Final[dict[str, tuple[str, ...]]] = {
     "trains": ("runs",),
     "custody": ("bindings", "runs", "terminal", "seals", "notices", "agencies", "limited"),
@@ -92,7 +95,7 @@ def fold_alone(fold: Fold[Any, Any], logs: Logs, clock: Clock) -> dict[str, tupl
 
 
 def whole(logs: Logs, clock: Clock) -> dict[Side, tuple[object, ...]]:
-    """Statuses after the outside messages in the order in which the brokers took them."""
+    """The last word on everything after the outside messages in the order in which the brokers took them."""
     registry = topics()
     counts = {spec.name: spec.partitions for spec in registry.topics.values()}
     inbound = tuple(spec.name for spec in registry.inbound)
@@ -106,15 +109,16 @@ def whole(logs: Logs, clock: Clock) -> dict[Side, tuple[object, ...]]:
         if number % FEW == 0:
             harness.run()
     harness.run()
-    return last_words(harness.topic("clearance.history"))
+    harness.tick(log.now_us + SETTLED_US)
+    return last_said(log.names(), harness.topic)
 
 
-def last_words(history: Iterable[LogRecord]) -> dict[Side, tuple[object, ...]]:
-    """The essence of the last status of each shipment and side."""
+def last_said(names: Iterable[str], topic: Callable[[str], Iterable[LogRecord]]) -> dict[Side, tuple[object, ...]]:
+    """The essence of the last status of each shipment and side, and of the last word on every train, alert and restricted view."""
     last: dict[Side, ClearanceUpdate] = {}
-    for record in history:
+    for record in topic("clearance.history"):
         if record.value is not None:
             update = msgspec.json.decode(record.value, type=ClearanceUpdate)
             if (update.shipment, update.side) not in last or update.revision > last[update.shipment, update.side].revision:
                 last[update.shipment, update.side] = update
-    return essence(last)
+    return essence(last) | last_words(names, topic)

@@ -55,6 +55,8 @@ class Worker:
         self.ended_at = 0.0
         self.restarts = 0
         self.exits: list[int] = []
+        self.ended_itself: list[int] = []
+        """When it was seen to have ended by itself, ms UTC."""
 
     @property
     def running(self) -> bool:
@@ -200,6 +202,8 @@ class Site:
             if worker.ended_at == 0.0:
                 worker.ended_at = now
                 worker.exits.append(worker.process.returncode)
+                if worker.process.returncode != -signal.SIGKILL:
+                    worker.ended_itself.append(time.time_ns() // 1_000_000)
             elif now - worker.ended_at >= PAUSE_S:
                 worker.restarts += 1
                 self.hire(worker)
@@ -212,6 +216,11 @@ class Site:
     @property
     def restarts(self) -> int:
         return sum(w.restarts for w in (*self.workers, *self.spare))
+
+    @property
+    def ended(self) -> list[int]:
+        """When workers ended by themselves, ms UTC."""
+        return [at for w in (*self.workers, *self.spare) for at in w.ended_itself]
 
     @property
     def exits(self) -> dict[str, int]:

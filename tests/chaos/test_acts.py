@@ -72,3 +72,69 @@ def test_acts_on_two_brokers_overlap() -> None:
     one = Broker(after=two)
     carry_out(Brokers(one, two), Act(0, "kill", "broker:1"), Act(0.1, "kill", "broker:2"))
     assert (one.starts, two.starts) == (1, 1)
+
+
+class Process:
+    """Dies when it is killed, or has ended by itself just before."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def wait(self) -> int:
+        return self.code
+
+
+class Place:
+    """A worker's place: the first one is down when it is to be killed, the second ends by itself, the third dies of the kill."""
+
+    name = "worker-0"
+
+    def __init__(self) -> None:
+        self.looks = self.kills = 0
+        self.codes = [70, -9]
+
+    @property
+    def running(self) -> bool:
+        self.looks += 1
+        return self.looks > 3
+
+    @property
+    def process(self) -> Process:
+        return Process(self.codes[self.kills - 1 if self.kills else 0])
+
+    def signal(self, number: int) -> None:
+        self.kills += 1
+
+
+class Workers:
+    def __init__(self, died: int) -> None:
+        self.workers, self.ended = [Place()], list[int]()
+        self.exits = {"-9": died}
+
+
+def killed(died: int) -> Run:
+    act = Act(0, "kill", "worker:0")
+    workers: Any = Workers(died)
+    run = Run(Scenario(name="n", acts=(act,), should_s=1), lambda _: None, None, workers)
+    asyncio.run(run._act(act, time.monotonic()))
+    run._killed()
+    return run
+
+
+def test_a_kill_waits_for_a_worker_that_is_down_and_counts_when_one_has_died_of_it() -> None:
+    run = killed(1)
+    assert (run.kills, len(run.instants), len(run.cuts), run.faults) == (1, 1, 1, [])
+    assert killed(0).faults == ["1 workers were killed here, 0 have died of it"]
+
+
+def test_a_part_that_has_passed_to_another_broker_meanwhile_is_looked_up_again() -> None:
+    one, two = Broker(), Broker()
+
+    class Passing(Brokers):
+        """The first act makes broker 2 the leader."""
+
+        def node(self, whom: str) -> int:
+            return 2 if whom == "coordinator" and one.kills else 1
+
+    carry_out(Passing(one, two), Act(0, "kill", "broker:1"), Act(0.1, "kill", "coordinator"))
+    assert (one.kills, two.kills) == (1, 1)

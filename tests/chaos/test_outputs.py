@@ -1,7 +1,7 @@
 """The checks of what the outside was told: silent on a sound log, and each fault is found, deliberate drops of whole topics first of all."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from agents.runner.draft import REVISION_HEADER
 from streams.effects import LogRecord
 from tests.chaos.logs import Logs
-from tests.chaos.outputs import OUTWARD, Told, outputs
+from tests.chaos.outputs import OUTWARD, Span, Told, outputs
 from tests.chaos.test_checks import fullest, logs
 from tests.sim.worlds import topics
 from topics.events.outputs import ClearanceUpdate
@@ -75,10 +75,14 @@ def swapped(topic: str) -> Harm:
     return harm
 
 
+ALWAYS = ((0, 1 << 62),)
+"""A worker may have been cut short at any time."""
+
+
 def told(harm: Harm, *, excusable: bool = True) -> Told:
     log = logs()
     harm(log)
-    return outputs(log, excusable=excusable)
+    return outputs(log, excusable=excusable, cuts=ALWAYS)
 
 
 def test_a_sound_log_has_every_publication_where_it_belongs() -> None:
@@ -108,7 +112,7 @@ def test_that_all_sends_to_a_kind_of_topic_are_lost_is_found(kind: str) -> None:
 def test_a_fault_is_found(harm: Harm, what: str, words: str) -> None:
     log = logs()
     harm(log)
-    found: list[str] = getattr(outputs(log, excusable=False), what)
+    found: list[str] = getattr(outputs(log, excusable=False, cuts=ALWAYS), what)
     assert any(words in text for text in found), found
 
 
@@ -116,7 +120,7 @@ def test_a_revision_with_two_contents_is_found() -> None:
     log = logs()
     records = log.parts[fullest(log, "clearance.history")]
     records.append(renumbered(changed(records[0], lambda u: msgspec.structs.replace(u, order=99)), len(records)))
-    assert any("two contents" in text for text in outputs(log, excusable=True).wrong)
+    assert any("two contents" in text for text in outputs(log, excusable=True, cuts=ALWAYS).wrong)
 
 
 def test_a_record_that_is_there_again_is_a_duplicate() -> None:
@@ -124,7 +128,7 @@ def test_a_record_that_is_there_again_is_a_duplicate() -> None:
     for topic in (BORDER, "clearance.history"):
         records = log.parts[fullest(log, topic)]
         records.append(renumbered(records[0], len(records)))
-    assert outputs(log, excusable=False).duplicates == 2
+    assert outputs(log, excusable=False, cuts=ALWAYS).duplicates == 2
 
 
 def same(r: LogRecord, u: ClearanceUpdate) -> bool:
@@ -144,8 +148,14 @@ def copies(log: Logs, u: ClearanceUpdate, revision: int) -> list[tuple[tuple[str
 
 
 def add(log: Logs, found: list[tuple[tuple[str, int], LogRecord]]) -> None:
+    """A second after all the rest."""
+    after = newest(log) + 1_000
     for place, r in found:
-        log.parts[place].append(renumbered(r, len(log.parts[place])))
+        log.parts[place].append(msgspec.structs.replace(renumbered(r, len(log.parts[place])), timestamp=after))
+
+
+def newest(log: Logs) -> int:
+    return max(r.timestamp for records in log.parts.values() for r in records)
 
 
 def last_word(log: Logs) -> ClearanceUpdate:
@@ -159,7 +169,7 @@ def test_what_is_said_again_under_a_new_revision_is_a_duplicate_wherever_it_was_
     more = copies(log, last, last.revision + 1)
     assert {KINDS[name] for (name, _), _ in more} >= {"clearance_history", "clearance_status", "status"}
     add(log, more)
-    found = outputs(log, excusable=False)
+    found = outputs(log, excusable=False, cuts=ALWAYS)
     assert (found.lost, found.wrong, found.backwards) == ([], [], [])
     assert found.duplicates == len(more)
 
@@ -169,7 +179,7 @@ def test_an_alert_that_opens_again_is_a_duplicate() -> None:
     records = log.parts[fullest(log, "ops.alerts")]
     last = next(r for r in reversed(records) if b'"side":"' in (r.value or b""))
     records.append(renumbered(last, len(records)))
-    assert outputs(log, excusable=False).duplicates == 1
+    assert outputs(log, excusable=False, cuts=ALWAYS).duplicates == 1
 
 
 def cut_short(log: Logs, kind: str) -> int:
@@ -193,34 +203,46 @@ def test_what_a_crash_cut_short_and_the_successor_made_good_is_interrupted_and_n
     log = logs()
     missing = cut_short(log, "status")
     assert missing > 0
-    found = outputs(log, excusable=True)
+    found = outputs(log, excusable=True, cuts=ALWAYS)
     assert (found.lost, found.wrong, found.backwards) == ([], [], [])
     assert found.interrupted == missing
     assert found.duplicates > missing
-    assert len(outputs(log, excusable=False).lost) == missing
+    assert len(outputs(log, excusable=False, cuts=ALWAYS).lost) == missing
 
 
 def test_what_only_the_history_lacks_after_a_crash_is_interrupted_and_nothing_is_excused_exactly_once() -> None:
     log = logs()
     assert cut_short(log, "clearance_history") == 1
-    found = outputs(log, excusable=True)
+    found = outputs(log, excusable=True, cuts=ALWAYS)
     assert (found.lost, found.wrong) == ([], [])
     assert found.interrupted > 1
-    strict = outputs(log, excusable=False)
+    strict = outputs(log, excusable=False, cuts=ALWAYS)
     assert len(strict.lost) == 1
     assert len(strict.wrong) == found.interrupted - 1
 
 
+def test_nothing_is_excused_where_nobody_was_cut_short() -> None:
+    log = logs()
+    before = log.parts[fullest(log, "clearance.history")][-1].timestamp
+    missing = cut_short(log, "status")
+    again = newest(log)
+    assert before < again
+    assert len(outputs(log, excusable=True).lost) == missing
+    assert len(outputs(log, excusable=True, cuts=((0, before - 1), (again + 1, again + 9_000))).lost) == missing
+    assert outputs(log, excusable=True, cuts=((again - 500, again - 400),)).lost == []
+
+
 def test_a_readiness_that_only_one_topic_has_is_made_good_by_a_later_one_and_the_last_is_not() -> None:
-    def without(which: int) -> Told:
+    def without(which: int, cuts: Sequence[Span] = ALWAYS) -> Told:
         log = logs()
         place = fullest(log, "status.cr")
         mine = [r for r in log.parts[place] if b'"train.readiness"' in (r.value or b"")]
         assert len(mine) > 2
         log.parts[place].remove(mine[which])
-        return outputs(log, excusable=False)
+        return outputs(log, excusable=False, cuts=cuts)
 
     assert (without(0).lost, without(0).interrupted) == ([], 1)
+    assert (len(without(0, ()).lost), without(0, ()).interrupted) == (1, 0), "nobody was cut short"
     assert len(without(-1).lost) == 1
 
 
@@ -228,6 +250,6 @@ def test_a_restricted_view_that_its_authority_has_not_heard_of_is_lost() -> None
     log = logs()
     view = msgspec.structs.replace(last_word(log), authority="KZ")
     log.add(LogRecord(RESTRICTED_REVISIONS, 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
-    assert [text for text in outputs(log, excusable=True).lost if "restricted.kz lacks" in text]
+    assert [text for text in outputs(log, excusable=True, cuts=ALWAYS).lost if "restricted.kz lacks" in text]
     log.add(LogRecord("restricted.kz", 0, 0, 0, view.shipment.encode(), msgspec.json.encode(view), ()))
-    assert outputs(log, excusable=True).lost == []
+    assert outputs(log, excusable=True, cuts=ALWAYS).lost == []

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from streams.effects import LogRecord
+from tests.chaos import __main__ as command
+from tests.chaos import stock_faust
 from tests.chaos.carry import refusal
 from tests.chaos.logs import Logs
-from tests.chaos.plan import Row
+from tests.chaos.plan import TRANSACTION_S, Row
 from tests.chaos.progress import progress
 from tests.chaos.report import crashed, merge, prune
-from tests.chaos.scenarios import KILLS, TRANSACTION_S, exactly, full
+from tests.chaos.scenarios import KILLS, exactly, full
 from tests.chaos.site import last_words
 from topics.events.outputs import BatchOutcomes
 
@@ -40,6 +43,13 @@ def test_an_act_before_the_last_one_ended_begins_the_wait_anew_and_the_sum_is_ke
     assert (found.after_act, found.in_all, found.where) == (1.5, 5.0, "clearance.in/0 after act 2 of 3")
 
 
+def test_postgresql_is_nothing_that_a_partition_waits_for() -> None:
+    log = waiting_log()
+    assert progress(log, [2_100], [5_500]).after_act == 4.9, "an act on it gives no partition more time"
+    assert progress(log, [2_100, 5_500]).after_act == 1.5
+    assert progress(log, [], [2_500]).after_act == 4.5, "alone it must not keep one waiting either"
+
+
 def _row(**more: Any) -> Row:
     zeros = dict.fromkeys(("lost", "wrong_keys", "backwards", "repeated_revisions", "duplicates", "worker_restarts"), 0)
     return Row(**{"name": "n", "mode": "at least once", "seconds": 1.0, "inputs": 9, "poison": 1, "records": 20, "first_progress_s": 1.0, **zeros, **more})
@@ -63,6 +73,12 @@ def test_a_row_that_took_longer_than_five_times_what_should_be_is_not_well() -> 
     assert not late.well
 
 
+def test_a_row_in_which_a_partition_stood_too_long_in_all_is_not_well_however_often_it_was_thrown_back() -> None:
+    assert (KILLS.no_progress_s_max, exactly(KILLS).no_progress_s_max) == (60, 120)
+    assert _row(no_progress_s=50.0, no_progress_s_max=50.0).well
+    assert _row(no_progress_s=50.1, no_progress_s_max=50.0).wrongs == ("no progress for 50.1 s in all, over however many acts; at most 50 s",)
+
+
 def _part(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode(path.read_bytes())["chaos"]
     return found
@@ -80,7 +96,49 @@ def test_the_report_keeps_the_parts_of_others_and_the_row_of_another_version_is_
     part = _part(path)
     assert [(row["name"], row["lost"], row["version"], row["runs"], row["failures"]) for row in part["rows"]] == [("n", 0, "v1", 1, 0), ("m", 0, "v2", 1, 0)]
     assert part["stock_faust"]["lost"] == 3
-    assert part["well"]
+    assert part["rows"][1]["well"]
+    assert not part["well"], "two scenarios are not the whole set, nor are two versions one"
+    assert part["figures"]["messages lost"]["note"] == "over 1 runs, 9 messages from outside", "of the version that has run last, and of no other"
+    assert "messages lost in the crash test that stock Faust fails" not in part["figures"]
+
+
+def test_the_part_is_well_when_one_version_has_run_the_whole_set_and_the_comparison(tmp_path: Path) -> None:
+    path, stock = tmp_path / "reliability.json", {"valid": 23, "lost": 3, "ours_lost": 0}
+    rows = [_row(name=s.name, mode=s.mode) for s in full()]
+
+    def is_well(rows: list[Row], stock: dict[str, Any] | None, code: str) -> bool:
+        merge(path, rows, stock, code)
+        found: bool = _part(path)["well"]
+        return found
+
+    assert not is_well(rows[:-1], stock, "v1"), "one is missing"
+    assert is_well(rows[-1:], None, "v1")
+    assert not is_well(rows[:1], None, "v2"), "the others are another version's"
+    path.unlink()
+    assert not is_well(rows, None, "v1"), "without the comparison"
+    assert not is_well([], {"valid": 0, "lost": 0, "ours_lost": 0, "failed": "did not come to its end"}, "v1")
+    assert "messages lost in the crash test that stock Faust fails" not in _part(path)["figures"]
+    path.unlink()
+    assert not is_well(rows, stock, "v1..v2"), "the code changed while it ran"
+
+
+def test_a_comparison_that_breaks_off_is_not_well_and_hides_no_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def breaks() -> dict[str, Any]:
+        raise TimeoutError("no broker")
+
+    monkeypatch.setattr(stock_faust, "compare", breaks)
+    path = tmp_path / "reliability.json"
+    merge(path, [_row()], None, "v1")
+    assert not command._run_all([], path, None, "v1", stock=True)
+    assert "no broker" in _part(path)["stock_faust"]["failed"]
+    assert [row["name"] for row in _part(path)["rows"]] == ["n"]
+
+
+def test_the_longest_wait_is_that_of_all_runs_of_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.json"
+    for seconds in (30.0, 2.0):
+        merge(path, [_row(first_progress_s=seconds, progress_s_max=35.0)], None, "v1")
+    assert _part(path)["figures"]["longest wait for progress after an act"]["value"] == 30
 
 
 def test_a_run_that_failed_stays_until_it_is_explained(tmp_path: Path) -> None:
@@ -96,7 +154,7 @@ def test_a_run_that_failed_stays_until_it_is_explained(tmp_path: Path) -> None:
     whole["chaos"]["rows"][0]["failed"][0]["explained"] = "the machine was asleep"
     path.write_bytes(msgspec.json.encode(whole))
     merge(path, [_row()], None, "v1")
-    assert _part(path)["well"]
+    assert _part(path)["rows"][0]["well"]
     assert (_part(path)["rows"][0]["runs"], _part(path)["rows"][0]["failures"]) == (3, 1)
 
 

@@ -102,7 +102,9 @@ def _verdicts(first: int, end: int, jobs: int) -> Iterator[list[Verdict]]:
         rarely()
         yield from map(judged, blocks)
         return
-    with get_context("spawn").Pool(jobs, initializer=rarely, maxtasksperchild=100) as pool:
+    context = get_context("forkserver")    # a child that is replaced is forked from what was loaded at first, whatever changes on the disk meanwhile
+    context.set_forkserver_preload(["tests.sim.simulate", "agents.app"])
+    with context.Pool(jobs, initializer=rarely, maxtasksperchild=100) as pool:
         yield from pool.imap(judged, blocks)
 
 

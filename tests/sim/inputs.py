@@ -26,6 +26,8 @@ BUSY = Rates(
 DELAY_MAX = 72 * HOUR
 AFTER = 96 * HOUR
 """From the last message as it was meant to be sent to the end of the run: what is delayed has come by then."""
+FOR_GOOD = 2_000 * HOUR
+"""From its beginning, so long is the first indicator of a world in force: beyond the end of the run, so that there is a view whose last word counts."""
 MARK = "COVERT-MARK"
 """Stands in every risk indicator; may be seen nowhere but where analysts read."""
 
@@ -89,7 +91,7 @@ def _for_everybody(rng: random.Random, declared: list[ShipmentDeclared], since: 
         authority, at = rng.choice((row.a_authority, row.b_authority)), rng.randint(since, until)
         indicator = RiskIndicator(
             source=risk_party(authority), id=f"{MARK}-{n}", event_time=_instant(at), authority=authority, valid_from=_instant(at),
-            valid_until=_instant(at + 30 * HOUR),
+            valid_until=_instant(at + (30 * HOUR if n else FOR_GOOD)),
             containers=tuple(b.container for b in one.containers), risk_class=MARK, score=0.9)
         found.append(Said(at, inbound_topic("risk", risk_party(authority)), None, codec.encode(indicator)))
     return found

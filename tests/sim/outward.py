@@ -23,9 +23,9 @@ from tests.sim.run import Run
 from tests.sim.worlds import reference, topics
 from topics import codec
 from topics.events.internal import ClearanceIn, ShipmentFacts
-from topics.events.outputs import ClearanceUpdate
+from topics.events.outputs import ClearanceUpdate, DeadLetter, RefusalNotice
 from topics.events.trade import ShipmentDeclared
-from topics.registry import customs_party
+from topics.registry import customs_party, refusals_topic
 
 HISTORY, STATUS, COVERT = "clearance.history", "clearance.status", "restricted.revisions"
 KINDS = ("border", "office", "territory", "status")
@@ -71,7 +71,7 @@ def outward(run: Run) -> list[str]:
                    if count > 1]
     faults += [f"{HISTORY}: lacks {_name(u)}, which stands in {STATUS}" for _, u in _updates(run, STATUS)
                if _said(u) not in history and not excused(HISTORY, _said(u))]
-    return [*faults, *_covert(run)]
+    return [*faults, *_unfounded(run, history.values()), *_covert(run), *_refused(run)]
 
 
 # -- who must hear -------------------------------------------------------------------------------------------------------------
@@ -199,6 +199,24 @@ def _out_of_order(run: Run, heard: dict[str, list[tuple[tuple[str, int, int], Cl
             highest[update.shipment] = max(top, update.revision)
 
 
+def _unfounded(run: Run, history: Iterable[ClearanceUpdate]) -> Iterator[str]:
+    """What revisions are restored from is written before anybody hears: it knows of the last one of each side that is still on its route, and of the last
+    restricted view of each shipment."""
+    said: dict[tuple[str, str], ClearanceUpdate] = {}
+    for u in history:
+        if (u.shipment, u.side) not in said or u.revision > said[u.shipment, u.side].revision:
+            said[u.shipment, u.side] = u
+    kept: dict[tuple[str, str], int] = {}
+    for _, u in _updates(run, STATUS):
+        kept[u.shipment, u.side] = max(u.revision, kept.get((u.shipment, u.side), 0))
+    yield from (f"{STATUS}: does not know of {_name(u)}" for key, u in said.items() if not _gone(u) and kept.get(key, 0) < u.revision)
+    views: dict[str, int] = {}
+    for _, u in _updates(run, COVERT):
+        views[u.shipment] = max(u.revision, views.get(u.shipment, 0))
+    for name in (name for name in run.log.names() if name.startswith("restricted.") and name != COVERT):
+        yield from (f"{COVERT}: does not know of {_name(u)}, which stands in {name}" for _, u in _updates(run, name) if views.get(u.shipment, 0) < u.revision)
+
+
 def _covert(run: Run) -> Iterator[str]:
     """Every restricted view reached its authority."""
     lost = {(send.topic, _said(u)) for send in run.cluster.owners.lost if send.topic.startswith("restricted.") if (u := _update(send.value))}
@@ -211,6 +229,18 @@ def _covert(run: Run) -> Iterator[str]:
         topic = f"restricted.{u.authority.lower()}"
         if (topic, _said(u)) not in heard and not ((topic, _said(u)) in lost and latest[u.shipment, u.side] > u.revision):
             yield f"{topic}: never heard of {_name(u)}"
+
+
+def _refused(run: Run) -> Iterator[str]:
+    """Whoever wrote what intake refused was told, and nobody of anything else."""
+    parties = {spec.name: spec.party for spec in topics().inbound}
+    letters = {(letter.topic, letter.partition, letter.offset) for spec in topics().by_kind("dead_letters") for r in run.log.topic(spec.name)
+               for letter in (msgspec.json.decode(r.value or b"", type=DeadLetter),) if letter.stage == "intake"}
+    told = {(spec.name, n.topic, n.partition, n.offset) for spec in topics().by_kind("refusals") for r in run.log.topic(spec.name)
+            for n in (msgspec.json.decode(r.value or b"", type=RefusalNotice),)}
+    wanted = {(refusals_topic(parties[place[0]]), *place) for place in letters}
+    yield from (f"{name}: does not say that {'/'.join(map(str, place))} was refused" for name, *place in sorted(wanted - told))
+    yield from (f"{name}: says that {'/'.join(map(str, place))} was refused, which no dead letter keeps" for name, *place in sorted(told - wanted))
 
 
 def _known(run: Run) -> bool:

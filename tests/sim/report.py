@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 
 from tests.bench.figures import Figure, figure
 from tests.sim.simulate import Tally
+from tests.version import until_now
 
 SECTION = "simulation"
 PROMISED = 10_000
@@ -53,20 +55,23 @@ class Course:
         """Seeds below `end` are done. What else the file holds stays; a crash leaves the old file or the new one."""
         if self.path is None:
             return
+        self.version = until_now(self.version.partition("..")[0])
         parts = self.parts(end, datetime.now(UTC).isoformat(timespec="seconds"))
         machine = {"cores": os.cpu_count(), "load_average": [round(x, 2) for x in os.getloadavg()], "python": platform.python_version()}
-        section = {**self.tally.report(), "figures": msgspec.to_builtins(figures(self.tally)), "next": end,
+        section = {**self.tally.report(), "figures": msgspec.to_builtins(figures(self.tally, [part.version for part in parts])), "next": end,
                    "parts": [msgspec.to_builtins(part) for part in parts], "machine": machine}
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps({**_read(self.path), SECTION: section}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         fresh.replace(self.path)
 
 
-def figures(tally: Tally) -> dict[str, Figure]:
-    """One entry per single figure."""
-    over = f"{tally.records} records, {tally.published} statuses"
-    return {"seeds played": figure(tally.seeds, "seeds", at_least=PROMISED, aim=PROMISED, note=over),
+def figures(tally: Tally, versions: Iterable[str]) -> dict[str, Figure]:
+    """One entry per single figure. What several versions have played together carries the name of none; the note names them."""
+    played = list(dict.fromkeys(versions))
+    over = f"{tally.records} records, {tally.published} statuses" + (f"; played by {', '.join(played)}" if len(played) > 1 else "")
+    found = {"seeds played": figure(tally.seeds, "seeds", at_least=PROMISED, aim=PROMISED, note=over),
             "seeds with a failure": figure(len(tally.failures), "seeds", at_least=0, aim=0, smaller_is_better=True, note=f"of {tally.seeds}; {over}")}
+    return {name: msgspec.structs.replace(one, version=played[0] if len(played) == 1 else "") for name, one in found.items()}
 
 
 def course(path: Path | None, first: int | None, *, again: bool, version: str) -> Course:

@@ -23,6 +23,7 @@ from tests.sim.cluster.cluster import GROUP_BROKER, Cluster, Stage
 from tests.sim.cluster.database import Database, LedgerTask
 from tests.sim.cluster.lane import GOOD, Semantics, Worker
 from tests.sim.inputs import START, Said, World, disturbed, said_in
+from tests.sim.lastly import last_words
 from tests.sim.plan import Plan
 from tests.sim.probe import Probe
 from tests.sim.system import System, essence
@@ -41,6 +42,7 @@ SKEW_MAX = 120_000_000
 FOLDS = (TrainsFold, CustodyFold, DocumentsFold, ClearanceFold, ReadinessFold, SourcesFold)
 Key = tuple[str, str]
 Essence = dict[Key, tuple[object, ...]]
+"""What must not depend on the order of arrival, nor on anything that went wrong."""
 
 
 class Run:
@@ -71,6 +73,10 @@ class Run:
         """Keys whose state in memory was not what the log gives back."""
 
     # -- afterwards --------------------------------------------------------------------------------------------------------
+    def last(self) -> Essence:
+        """The last word on everything: per shipment and side, and per topic and whom it is about (tests/sim/lastly.py)."""
+        return essence(self.statuses()) | last_words(self.log.names(), self.log.topic)
+
     def updates(self) -> list[ClearanceUpdate]:
         """Every status published, in order."""
         return [msgspec.json.decode(r.value, type=ClearanceUpdate) for r in self.log.topic("clearance.history") if r.value is not None]
@@ -144,18 +150,23 @@ class Driver:
         rng = self.rngs[kind]
         if rng.random() >= CHANCE.get(kind, 0.0):
             return
-        self.run.seen[f"faults: {kind}"] += 1
+        if self._strikes(kind, rng, n):
+            self.run.seen[f"faults: {kind}"] += 1
+
+    def _strikes(self, kind: str, rng: random.Random, n: int) -> bool:
+        """Did anything go wrong? Who is paused already is not paused once more, nor does a broker go that is away."""
         cluster = self.cluster
         if kind == "rebalance":
             cluster.rebalance()
         elif kind == "zombie":
-            if cluster.paused is None:
-                for _ in range(rng.randint(1, 4)):  # so that it is stopped in the middle of something
-                    cluster.round()
-                cluster.pause(rng.choice(cluster.workers))
-                self.ends.append((n + rng.randint(1, 20), "zombie", 0))
+            if cluster.paused is not None:
+                return False
+            for _ in range(rng.randint(1, 4)):  # so that it is stopped in the middle of something
+                cluster.round()
+            cluster.pause(rng.choice(cluster.workers))
+            self.ends.append((n + rng.randint(1, 20), "zombie", 0))
         elif kind == "broker":
-            self._broker(rng, n)
+            return self._broker(rng, n)
         elif kind == "database":
             self._database(rng, n)
         elif kind == "sweep":
@@ -169,11 +180,12 @@ class Driver:
             worker = rng.choice(cluster.workers)
             worker.pack = "next" if worker.pack != "next" else ""
             cluster.crash(worker, in_place=rng.random() < 0.5)
+        return kind in CHANCE
 
-    def _broker(self, rng: random.Random, n: int) -> None:
+    def _broker(self, rng: random.Random, n: int) -> bool:
         broker = rng.randrange(BROKERS)
         if broker in self.log.away:
-            return
+            return False
         self.log.away.add(broker)
         self.cluster.tell(f"broker {broker} is away")
         if broker == GROUP_BROKER:
@@ -185,6 +197,7 @@ class Driver:
                 self.run.seen["workers that ended themselves"] += 1
                 self.cluster.crash(worker, in_place=True)
         self.ends.append((n + rng.randint(1, 10), "broker", broker))
+        return True
 
     def _database(self, rng: random.Random, n: int) -> None:
         for ledger in self.run.ledgers:
@@ -295,7 +308,8 @@ def calm(number: int, trains: int, skewed: bool) -> Essence:
         system.harness.publish(said.topic, said.key, said.value)
     system.harness.run()
     system.end(world.end)
-    return essence(system.statuses())
+    log = system.harness.log
+    return essence(system.statuses()) | last_words(log.names(), log.topic)
 
 
 def calm_of(plan: Plan) -> Essence:

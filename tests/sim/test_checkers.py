@@ -17,7 +17,7 @@ from tests.sim.plan import plan_of, without
 from tests.sim.probe import Probe
 from tests.sim.run import Essence, Run, calm_of, play
 from topics import codec
-from topics.events.outputs import BasisSaid, ClearanceUpdate, ConditionSaid
+from topics.events.outputs import Alert, BasisSaid, ClearanceUpdate, ConditionSaid, RefusalNotice, TrainReadiness
 
 pytestmark = pytest.mark.sim
 
@@ -229,6 +229,38 @@ def work_grows(run: Run, _: Essence) -> None:
     run.steps["events"] += 1_000_000
 
 
+def a_time_is_kept_for_every_tick(run: Run, _: Essence) -> None:
+    cells = next(lane.work.cells for lane in run.cluster.lanes if lane.work is not None and len(lane.work.cells) > 1)
+    cells._due += [(1 << 62, "k")] * (4 * len(cells) + 65)
+
+
+def what_is_due_is_left(run: Run, _: Essence) -> None:
+    lane, due = min(((lane, due) for lane in run.cluster.lanes if lane.work is not None and (due := lane.work.cells.next_due()) is not None),
+                    key=lambda found: found[1])
+    assert lane.work is not None
+    lane.work.now = due[0] if isinstance(due, tuple) else due
+
+
+def trains_are_told_otherwise(run: Run, _: Essence) -> None:
+    records, i = first_of(run, "train.readiness", b'"sides":[{')
+    last = max((msgspec.json.decode(r.value or b"", type=TrainReadiness) for r in records if r.key == records[i].key), key=lambda said: said.revision)
+    said = msgspec.structs.replace(last, revision=last.revision + 1, over=not last.over)
+    run.log.write(Send("train.readiness", last.run.encode(), codec.encode(said)))
+
+
+def an_alert_stays_open(run: Run, _: Essence) -> None:
+    said = Alert(key="X/1", name="X", severity="warning", state="open", seq=1 << 62, at=1)
+    run.log.write(Send("ops.alerts", b"X/1", codec.encode(said)))
+
+
+def nobody_says_what_was_refused(run: Run, _: Essence) -> None:
+    name = next(n for n in run.log.names() if n.startswith("refusals.") and run.log.topic(n))
+    part = next(p for n in range(run.log.partitions(name)) if (p := run.log.part(name, n)).records)
+    told = msgspec.json.decode(part.records[0].value or b"", type=RefusalNotice)
+    for at in [at for at, r in enumerate(part.records) if f'"offset":{told.offset}'.encode() in (r.value or b"")][::-1]:
+        del part.records[at], part.offsets[at], part.born[at]
+
+
 def a_sweep_never_ends(run: Run, _: Essence) -> None:
     lane = next(lane for lane in run.cluster.lanes if lane.work is not None and len(lane.work.cells) > 1)
     assert lane.work is not None
@@ -249,6 +281,8 @@ SPOILT: tuple[tuple[str, Callable[[Run, Essence], None]], ...] = (
     ("6 explained", the_ledger_tells_another_past), ("6 explained", the_evidence_is_gone), ("6 explained", a_status_rests_on_nothing),
     ("7 need to know", a_secret_shows), ("7 need to know", a_forged_word_counts), ("7 need to know", a_topic_nobody_is_granted),
     ("7 need to know", an_authority_sees_the_inside_of_another), ("7 need to know", a_carrier_reads_of_others),
+    ("2 order does not matter", trains_are_told_otherwise), ("2 order does not matter", an_alert_stays_open),
+    ("1 nothing lost", nobody_says_what_was_refused), ("8 bounded", a_time_is_kept_for_every_tick), ("8 bounded", what_is_due_is_left),
     ("8 bounded", work_grows), ("8 bounded", a_sweep_never_ends))
 
 

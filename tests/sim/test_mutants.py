@@ -43,6 +43,15 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
 
 CALM = frozenset[str]()
 CRASHES, ZOMBIES = frozenset({"crash", "rebalance"}), frozenset({"zombie", "rebalance"})
+POISONED = frozenset({"poison"})
+LOST, OTHERWISE = "1 nothing lost", "2 order does not matter"
+UNHEARD = (
+    ("trains.in", CALM, LOST, (1,)), ("custody.in", CALM, LOST, (1,)), ("documents.in", CALM, LOST, (1,)), ("clearance.in", CALM, LOST, (1,)),
+    ("readiness.in", CALM, LOST, (1,)), ("sources.in", CALM, LOST, (1,)), ("clearance.history", CALM, LOST, (1,)), ("office.", CALM, LOST, (13,)),
+    ("status.", CALM, LOST, (1,)), ("dead.letters", POISONED, LOST, (1,)), ("refusals.", POISONED, LOST, (1,)), ("train.readiness", CALM, OTHERWISE, (1,)),
+    ("ops.alerts", CALM, OTHERWISE, (1,)), ("restricted.", CALM, OTHERWISE, (1,)), ("restricted.revisions", CALM, LOST, (1,)),
+    ("clearance.status", CALM, LOST, (1,)))
+"""Topics of which not one record is written, and what must be found then. One that every status or state comes from is missed by more than one check."""
 MUTANTS = (
     Mutant(name="state is written before the outputs", broken=Semantics(outputs_before_state=False), seeds=(1, 0, 3)),
     Mutant(name="nothing is awaited", broken=Semantics(awaits=False), seeds=(7, 12, 13)),
@@ -59,7 +68,10 @@ MUTANTS = (
     Mutant(name="state is never written", broken=Semantics(state_durable=False), seeds=(1,), kinds=CALM, breaks="1 nothing lost"),
     Mutant(name="no outcomes are published", broken=Semantics(outcomes=False), seeds=(1,), kinds=CALM, breaks="1 nothing lost"),
     Mutant(name="no dead letters are written", broken=Semantics(dead_letters=False), seeds=(1,), kinds=frozenset({"poison"}), breaks="1 nothing lost"),
-    Mutant(name="every fiftieth record for a border is lost", broken=Semantics(border_records=False), seeds=(1, 3), kinds=CALM, breaks="1 nothing lost"),
+    Mutant(name="every fiftieth record for a border is lost", broken=Semantics(unheard="border.", unheard_of=50), seeds=(1, 3), kinds=CALM,
+           breaks="1 nothing lost"),
+    *(Mutant(name=f"nobody hears what is said on {topic}", broken=Semantics(unheard=topic), seeds=seeds, kinds=kinds, breaks=breaks)
+      for topic, kinds, breaks, seeds in UNHEARD),
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim import __main__ as command
+from tests.sim import report as written
 from tests.sim.plan import plan_of
 from tests.sim.report import OutOfStep, course
 from tests.sim.simulate import Verdict
@@ -23,6 +24,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "judged", judged)
     monkeypatch.setattr(command, "told", lambda verdict: f"seed {verdict.plan.seed} fails")
     monkeypatch.setattr(command, "code_version", lambda: "v1")
+    monkeypatch.setattr(written, "until_now", lambda begun: begun)
     path = tmp_path / "reliability.json"
     path.write_text('{"chaos": {"well": true}}')
     return path
@@ -79,3 +81,18 @@ def test_the_report_says_in_single_figures_what_was_promised_and_what_failed(rep
     found = held(report)["figures"]
     assert {name: (f["value"], f["at_least"], f["met"]) for name, f in found.items()} == {  # type: ignore[attr-defined]
         "seeds played": (10, 10_000, False), "seeds with a failure": (1, 0, False)}
+    assert all(f["version"] == "v1" for f in found.values())  # type: ignore[attr-defined]
+
+
+def test_figures_over_what_several_versions_have_played_carry_the_name_of_none(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.main(["--soak", "4", "--report", str(report)])
+    monkeypatch.setattr(command, "code_version", lambda: "v2")
+    command.main(["--soak", "6", "--report", str(report)])
+    found = held(report)["figures"]
+    assert all(f["version"] == "" and "played by v1, v2" in f["note"] for f in found.values())  # type: ignore[attr-defined]
+
+
+def test_seeds_that_were_played_while_the_code_changed_are_a_part_that_says_so(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written, "until_now", lambda begun: f"{begun}..v2")
+    command.main(["--soak", "4", "--report", str(report)])
+    assert [p["version"] for p in held(report)["parts"]] == ["v1..v2"]  # type: ignore[attr-defined]

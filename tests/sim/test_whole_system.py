@@ -7,6 +7,8 @@ from functools import cache
 import msgspec
 import pytest
 
+from streams.audit import INTAKE, WRITERS
+from streams.effects import Effect, Publish
 from streams.simulate import Sent, SimOptions, expected_dead_letters
 from tests.sim.system import HOUR, System, essence
 from tests.sim.worlds import world
@@ -28,6 +30,21 @@ def played(options: SimOptions) -> System:
     system.play(world(options))
     system.end(end_of(world(options)))
     return system
+
+
+def test_every_stage_says_only_what_the_book_keeping_takes_for_its_own() -> None:
+    said: set[tuple[str, str]] = set()
+
+    def look(stage: str, effect: Effect) -> bool:
+        if isinstance(effect, Publish):
+            said.update((stage, msgspec.json.decode(s.value or b"{}")["type"]) for s in effect.sends if s.topic.endswith(".in"))
+        return False
+
+    system = System(crash=look)
+    system.play(world(CALM))
+    system.end(end_of(world(CALM)))
+    assert {(stage, tag) for stage, tag in said if stage not in WRITERS.get(tag, INTAKE)} == set()
+    assert {stage for stage, _ in said} == {"intake", "trains", "custody", "documents", "clearance", "sources"}
 
 
 def test_nothing_is_unaccounted_and_the_dead_letters_are_the_wrong_messages() -> None:

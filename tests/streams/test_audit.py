@@ -124,3 +124,40 @@ def test_what_is_worked_on_again_after_a_crash_promises_once() -> None:
     assert derived(2, 2).account().unaccounted == 0
     assert derived(3, 2).account().unaccounted == 0
     assert derived(2, 3).account().unaccounted == 1
+
+
+def of_stages(summaries: int, movements: int, promised: int) -> Auditor:
+    """TRAINS has published one movement and CLEARANCE so many summaries as it says; this many are there."""
+    made = Auditor({"trains.in": "trains", "clearance.in": "clearance", "readiness.in": "readiness", "custody.in": "custody"})
+    for stage, derived in (("trains", 1), ("clearance", promised)):
+        made.record(f"{stage}.in", 0, 0, b"k", b"x" if stage == "trains" else b'{"type":"risk.indicator"}')
+        made.outcome(BatchOutcomes(stage=stage, topic=f"{stage}.in", partition=0, first=0, last=0, count=1, derived=derived))
+    for topic, count, value in (("custody.in", movements, b'{"type":"movement"}'), ("readiness.in", summaries, b'{"type":"summary"}')):
+        for offset in range(count):
+            made.record(topic, 0, offset, b"k", value)
+            made.outcome(BatchOutcomes(stage=topic[:-3], topic=topic, partition=0, first=offset, last=offset, count=1))
+    return made
+
+
+def test_what_one_stage_says_makes_up_for_nothing_that_another_has_lost() -> None:
+    assert of_stages(2, 9, 2).account().unaccounted == 0
+    found = of_stages(0, 9, 3).account()
+    assert found.unaccounted == 2, "a record without a type may be anybody's"
+    assert found.faults == ("clearance published 3 records to *.in topics, 1 that may be theirs are there",)
+
+
+def test_what_goes_to_everybody_was_promised_once_and_must_be_in_every_partition() -> None:
+    def told(*partitions: int) -> Auditor:
+        made = Auditor({"sources.in": "sources", "clearance.in": "clearance"})
+        made.record("sources.in", 0, 0, b"ktz", b'{"type":"source.heard"}')
+        made.outcome(BatchOutcomes(stage="sources", topic="sources.in", partition=0, first=0, last=0, count=1, derived=2))
+        for partition in (0, 1):
+            made.record("clearance.in", partition, 0, b"*", b'{"type":"network.crossing"}')
+            made.outcome(BatchOutcomes(stage="clearance", topic="clearance.in", partition=partition, first=0, last=2, count=3, absent=((1, 2),)))
+        for n, partition in enumerate(partitions):
+            made.record("clearance.in", partition, 1 + n // 2, b"*", b'{"type":"source.freshness"}')
+            made.outcome(BatchOutcomes(stage="clearance", topic="clearance.in", partition=partition, first=1 + n // 2, last=1 + n // 2, count=1))
+        return made
+
+    assert told(0, 1, 0, 1).account().unaccounted == 0
+    assert told(0, 1, 0).account().unaccounted == 1

@@ -52,8 +52,10 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     """An image of a lane is kept only when all that it has said is durable."""
     outcomes: bool = True
     dead_letters: bool = True
-    border_records: bool = True
-    """What is said to a border is written; else every fiftieth record is not, and nobody hears of it."""
+    unheard: str = ""
+    """What is said to topics whose names begin so is never written, and nobody hears of it. Empty: everything is written."""
+    unheard_of: int = 1
+    """Of so many records one is lost like that, always the same ones."""
 
 
 GOOD = Semantics()
@@ -183,13 +185,13 @@ def ordered(effects: Sequence[Effect | Reach], semantics: Semantics) -> list[Eff
         found = [e for e in found if not isinstance(e, PublishOutcomes)]
     if not semantics.dead_letters:
         found = [Publish(tuple(s for s in e.sends if not s.topic.startswith("dead."))) if isinstance(e, Publish) else e for e in found]
-    if not semantics.border_records:
-        found = [Publish(tuple(s for s in e.sends if not _fiftieth(s))) if isinstance(e, Publish) else e for e in found]
+    if semantics.unheard:
+        found = [Publish(tuple(s for s in e.sends if not _unheard(s, semantics))) if isinstance(e, Publish) else e for e in found]
     return found
 
 
-def _fiftieth(send: Send) -> bool:
-    return send.topic.startswith("border.") and crc32(send.value or b"") % 50 == 0
+def _unheard(send: Send, semantics: Semantics) -> bool:
+    return send.topic.startswith(semantics.unheard) and crc32(send.value or b"") % semantics.unheard_of == 0
 
 
 def sends_of(effect: Effect) -> list[Send]:
