@@ -29,7 +29,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     SWELLS: ClassVar[int] = 22
     profile: RunProfile | None = None
     joined: dict[str, Joined] = {}
-    """`container|shipment` -> the newest word."""
+    """Container -> the newest word. Which shipment is in it may become known, or change, while it is on board."""
     summaries: dict[str, Stood] = {}
     """`container|shipment` -> how it stands; without a container: every box of the shipment."""
     shown: bytes = b""
@@ -49,7 +49,12 @@ def encode(state: Run) -> bytes:
 
 
 def decode(data: bytes) -> Run:
-    return _decoder.decode(loosened(data))
+    """States were once keyed by `container|shipment`; of two words about one container the newer one counts."""
+    run = _decoder.decode(loosened(data))
+    if all(key == event.container for key, event in run.joined.items()):
+        return run
+    words = sorted(run.joined.values(), key=lambda j: (j.seq, j.at))
+    return msgspec.structs.replace(run, joined={j.container: j for j in words})
 
 
 def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:
@@ -61,11 +66,10 @@ def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:
             new = profile is None or _newer((event.seq,), event, (profile.seq,), profile)
             profile = event if new else profile
         elif isinstance(event, Joined):
-            key = f"{event.container}|{event.shipment}"
-            old = joined.get(key)
+            old = joined.get(event.container)
             new = old is None or _newer((event.seq, event.at), event, (old.seq, old.at), old)
             if new:
-                joined[key] = event
+                joined[event.container] = event
         else:
             new = _hear(event, summaries)
         news.append(new)

@@ -4,9 +4,7 @@ They are taken from topics alone, of a simulated run, of a run on real brokers, 
 compared. Only what the messages decide is compared, not when it was noticed:
 
 - Of readiness no revision, no time, no ETA and no margin: they ride on when a step was taken, as those of statuses do (tests/sim/system.py, `essence`).
-- Of readiness the number of containers neither: a box whose shipment becomes known on board is counted once more as what it was before, and stays when
-  it has left, so the number depends on which word came first. Its sides are compared. A yard of which no side is known says nothing else, and is
-  left out.
+  A yard that is empty is the same as one that nobody was ever in.
 - Of an alert whether it is open at the end, how severe it is and what it is about. That one opened and was resolved again on the way is not: who hears
   two messages at once never saw what lay between them.
 - Of a restricted view its state and findings. An authority that was told of none, or that there is none any more, is the same.
@@ -39,7 +37,7 @@ def last_words(names: Iterable[str], topic: Callable[[str], Iterable[_Record]]) 
     found: LastWords = {}
     for name in sorted(names):
         if name == READINESS or name.startswith("status."):
-            found |= {(name, run): _ready(said) for run, said in _trains(topic(name)).items() if said.railway or said.sides}
+            found |= {(name, run): _ready(said) for run, said in _trains(topic(name)).items() if said.railway or said.containers}
         elif name == ALERTS:
             found |= {(name, key): (a.severity, a.name, a.shipment, a.side, a.run, a.container) for key, a in _alerts(topic(name)).items() if a.state == "open"}
         elif name.startswith(RESTRICTED) and name != REVISIONS:
@@ -59,7 +57,7 @@ def _trains(records: Iterable[_Record]) -> dict[str, TrainReadiness]:
 
 
 def _ready(said: TrainReadiness) -> tuple[object, ...]:
-    return (said.railway, said.number, said.date, said.corridor, said.direction, said.over, tuple(
+    return (said.railway, said.number, said.date, said.corridor, said.direction, said.over, said.containers, tuple(
         (s.side, s.total, s.movable, s.held, s.missing, s.missing_kinds, s.states, s.seen, s.departed) for s in said.sides))
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
+
 from streams.fold import World
 from streams.readiness import ReadinessFold, Run
 from streams.readiness.state import Inbound
@@ -74,6 +76,34 @@ def test_a_box_that_left_the_train_no_longer_counts() -> None:
     left = step(first.state, [joined(1, aboard=False, seq=2)], T0 + 2 * SECOND)
     side = pictures(left.outputs)[0].sides[0]
     assert (side.total, side.held) == (3, 0)
+
+
+def unknown(n: int, *, seq: int) -> Joined:
+    """The same box before anybody said what is in it."""
+    return msgspec.structs.replace(joined(n, seq=seq), shipment="")
+
+
+def test_a_box_whose_shipment_becomes_known_on_board_is_counted_once_and_leaves_whole() -> None:
+    first = step(None, [PROFILE, unknown(0, seq=1), joined(1)], T0)
+    known = step(first.state, [joined(0, seq=2), summary(0, "HELD")], T0 + 2 * SECOND)
+    assert (pictures(known.outputs)[0].containers, pictures(known.outputs)[0].sides[0].held) == (2, 1)
+    left = step(known.state, [joined(0, aboard=False, seq=3)], T0 + 4 * SECOND)
+    assert (pictures(left.outputs)[0].containers, pictures(left.outputs)[0].sides) == (1, ())
+    assert step(left.state, [unknown(0, seq=1)], T0 + 6 * SECOND).outcomes[0].fate.value == "superseded"
+
+
+def test_a_box_that_carries_another_shipment_is_not_counted_with_both() -> None:
+    first = step(None, [PROFILE, joined(0), summary(0, "HELD"), summary(1, "RELEASED", movable=True)], T0)
+    other = msgspec.structs.replace(joined(0, seq=2), shipment="S1")
+    summed = msgspec.structs.replace(summary(1, "RELEASED", movable=True, revision=3), containers=("BOXU0000000",))
+    side = pictures(step(first.state, [other, summed], T0 + 2 * SECOND).outputs)[0].sides[0]
+    assert (side.total, side.held, side.movable) == (1, 0, 1)
+
+
+def test_a_state_by_container_and_shipment_is_read_as_one_by_container() -> None:
+    words = {"BOXU0000000|": unknown(0, seq=1), "BOXU0000000|S0": joined(0, seq=2), "BOXU0000001|S1": joined(1, aboard=False, seq=4), "BOXU0000001|": unknown(1, seq=3)}
+    read = FOLD.decode_state(FOLD.encode_state(Run(joined=words)))
+    assert read.joined == {"BOXU0000000": joined(0, seq=2), "BOXU0000001": joined(1, aboard=False, seq=4)}
 
 
 def test_any_order_gives_the_same_picture() -> None:
