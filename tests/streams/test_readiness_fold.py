@@ -101,7 +101,8 @@ def test_a_box_that_carries_another_shipment_is_not_counted_with_both() -> None:
 
 
 def test_a_state_by_container_and_shipment_is_read_as_one_by_container() -> None:
-    words = {"BOXU0000000|": unknown(0, seq=1), "BOXU0000000|S0": joined(0, seq=2), "BOXU0000001|S1": joined(1, aboard=False, seq=4), "BOXU0000001|": unknown(1, seq=3)}
+    words = {"BOXU0000000|": unknown(0, seq=1), "BOXU0000000|S0": joined(0, seq=2), "BOXU0000001|S1": joined(1, aboard=False, seq=4),
+             "BOXU0000001|": unknown(1, seq=3)}
     read = FOLD.decode_state(FOLD.encode_state(Run(joined=words)))
     assert read.joined == {"BOXU0000000": joined(0, seq=2), "BOXU0000001": joined(1, aboard=False, seq=4)}
 
