@@ -70,6 +70,10 @@ class Auditor:
         """(topic, type) -> partition -> records for everybody."""
         self._outcomes = 0
 
+    def partition(self, topic: str, partition: int) -> None:
+        """A partition that there is, though it may hold nothing: what goes to everybody must be in it, too."""
+        self._records.setdefault((topic, partition), set())
+
     def begins(self, topic: str, partition: int, offset: int) -> None:
         """The first offset that a partition still holds: what lay before it has gone with retention, and is not missed."""
         self._begins[topic, partition] = offset

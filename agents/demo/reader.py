@@ -83,6 +83,9 @@ class Reader:
             last = await ends(consumer, [*stages, *outcomes, *letters, *also])
             wanted = {tp: end for tp, end in last.items() if end > 0}
             consumer.assign(list(wanted))
+            for tp in last:
+                if tp.topic in stages:
+                    auditor.partition(tp.topic, tp.partition)
             for tp, first in (await consumer.beginning_offsets([tp for tp in wanted if tp.topic in stages])).items():
                 auditor.begins(tp.topic, tp.partition, first)
             while any([await consumer.position(tp) < end for tp, end in wanted.items()]):

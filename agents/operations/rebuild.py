@@ -143,8 +143,9 @@ def _document(kept: Document | None, key: str, events: Sequence[Any], now: int, 
         state = fold.step(state, key, events[start : start + CHUNK], world, now).state
     if state is None or (kept is None and not state.own.empty and _newest(events) + world.reference.limits.retire_days * DAY <= now):
         return None
-    # what was said before the loss stands with versions that count inputs: what is said now must be above them, or nobody hears it
-    before = kept or Document(touched=now, version=after_inputs(state.version, 1))
+    # what was said before the loss stands with versions that count inputs: what is said now must be above them, or nobody hears it. How many counted
+    # depends on the masks that were in force then; each counted once at most
+    before = kept or Document(touched=now, version=after_inputs(0, len(events) + 1))
     return msgspec.structs.replace(before, own=state.own, forwarded=state.forwarded, aliases=state.aliases, aside=state.aside, mark=state.mark)
 
 

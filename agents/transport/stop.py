@@ -5,6 +5,7 @@ import asyncio
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -36,30 +37,23 @@ async def in_time(stopping: Awaitable[None], otherwise: str) -> None:
 
 class Bounded(Worker):
     """A worker of Faust's whose stop has an end. Faust cancels the tasks of its services and then waits for them, and for its threads, without a limit:
-    a task that misses its cancellation would keep a process that has given up its partitions."""
+    a task that misses its cancellation would keep a process that has given up its partitions. So would a snapshot that the disk does not take: the
+    interpreter waits for its thread. A worker's process ends with its stop, and the watch with the process."""
 
-    _ended: threading.Event | None = None
+    _watched = False
 
     async def stop(self) -> None:
         """Watched by a thread: Faust waits for its own threads in the event loop's."""
-        if self._ended is None:
-            self._ended = threading.Event()
-            threading.Thread(target=self._watch, args=(self._ended,), name="stop", daemon=True).start()
+        if not self._watched:
+            self._watched = True
+            threading.Thread(target=self._watch, name="stop", daemon=True).start()
         await super().stop()
 
-    def stop_and_shutdown(self) -> None:
-        try:
-            super().stop_and_shutdown()
-        finally:
-            if self._ended is not None:
-                self._ended.set()
-
-    def _watch(self, ended: threading.Event) -> None:
-        if ended.wait(SLOW_S):
-            return
+    def _watch(self) -> None:
+        time.sleep(SLOW_S)
         log.warning("the worker has not stopped in %.0f s, it waits for %s", SLOW_S, self._waits_for())
-        if not ended.wait(ENDLESS_S - SLOW_S):
-            fatal(f"the worker does not stop in {ENDLESS_S:.0f} s, it waits for {self._waits_for()}")
+        time.sleep(ENDLESS_S - SLOW_S)
+        fatal(f"the worker does not stop in {ENDLESS_S:.0f} s, it waits for {self._waits_for()}")
 
     def _waits_for(self) -> str:
         """Tasks of services first, they are what a stop waits for; each with where it stands."""

@@ -8,10 +8,13 @@ import msgspec
 
 from streams.squeeze import loosened, squeezed
 from topics.events.internal import Joined, RunProfile, SideSummary, StatusSummary
+from topics.facts import DAY
 
 CONTAINERS_MAX = 1_000
 """Boxes of a run or yard, those that left included; the oldest that left go first. A train has about sixty, a yard some hundreds."""
 SUMMARIES_MAX = 1_000
+FORGOTTEN = 90 * DAY
+"""CUSTODY forgets a box 180 days after its last word, unless a deployment says otherwise."""
 
 Inbound = Joined | StatusSummary | RunProfile
 
@@ -67,7 +70,7 @@ def merge(held: Run, events: Iterable[Inbound]) -> tuple[Run, list[bool]]:
             profile = event if new else profile
         elif isinstance(event, Joined):
             old = joined.get(event.container)
-            new = old is None or _newer((event.seq, event.at), event, (old.seq, old.at), old)
+            new = old is None or _later(event, old)
             if new:
                 joined[event.container] = event
         else:
@@ -87,6 +90,14 @@ def _hear(event: StatusSummary, summaries: dict[str, Stood]) -> bool:
         if held is None or _newer((said.revision,), said, (held.revision,), held):
             summaries[key], new = said, True
     return new
+
+
+def _later(event: Joined, held: Joined) -> bool:
+    """The higher sequence; but a box that CUSTODY has forgotten since it left comes back, to a yard, with sequences that begin anew."""
+    apart = event.at - held.at
+    if abs(apart) > FORGOTTEN and not (held if apart > 0 else event).aboard:
+        return apart > 0
+    return _newer((event.seq, event.at), event, (held.seq, held.at), held)
 
 
 def _newer(order: tuple[int, ...], event: msgspec.Struct, held_order: tuple[int, ...], held: msgspec.Struct) -> bool:

@@ -22,6 +22,7 @@ from agents.operations.resend import Retraction
 from agents.reference import load
 from agents.runner.cells import Header, unpack
 from streams.clearance import ClearanceFold, Shipment
+from streams.derived import after_inputs
 from streams.documents import DocumentsFold
 from streams.effects import Ack, Await, Publish, PublishOutcomes, PutState, Send
 from streams.fold import World
@@ -247,6 +248,9 @@ def test_a_document_made_anew_is_the_one_that_the_fold_keeps_and_a_lost_word_is_
     assert better["td:LRN-1"].version == lost.version
     _, anew = rebuild.compare(recipe, {}, log, NOW)
     assert anew["td:LRN-1"].version > lost.version, "else nobody would hear what it says from now on"
+    told = log["td:LRN-1"]                               # sent again while a mask had freed their places: each counted, but does not without the mask
+    _, masked = rebuild.compare(recipe, {}, {"td:LRN-1": [*told, *told]}, NOW)
+    assert masked["td:LRN-1"].version > after_inputs(0, 2 * len(told))
     assert SHIPMENT
 
 

@@ -46,6 +46,7 @@ def test_a_crash_of_fausts_own_services_ends_with_our_code_and_is_named(tmp_path
 
 STOPPING = """
 import asyncio, sys, time
+from concurrent.futures import ThreadPoolExecutor
 import mode
 from agents.transport import stop
 
@@ -68,6 +69,10 @@ class Slow(mode.Service):
     async def on_stop(self):
         await asyncio.sleep(2)
 
+class Disk(mode.Service):
+    async def on_stop(self):
+        ThreadPoolExecutor(1).submit(time.sleep, 3600)
+
 class Quick(mode.Service): ...
 
 class Worker(stop.Bounded):
@@ -86,6 +91,7 @@ SLOW = "the worker has not stopped in 0 s, it waits for "
     [
         ("Forgets", 2, EXIT_CRASH, [SLOW + "Forgets._goes_on > sleep (tasks.py:", FOREVER + "Forgets._goes_on > sleep (tasks.py:"], ""),
         ("Blocks", 2, EXIT_CRASH, [SLOW, FOREVER], ""),
+        ("Disk", 2, EXIT_CRASH, [SLOW, FOREVER], ""),
         ("Slow", 300, 0, [SLOW], "FATAL"),
         ("Quick", 300, 0, [], "FATAL"),
     ],

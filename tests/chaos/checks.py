@@ -64,6 +64,9 @@ def unaccounted(logs: Logs, found: Found) -> list[str]:
     """Records of any stage's input without an outcome, with two that differ, or refused and not kept."""
     stages = stage_of(topics())
     auditor = Auditor(stages)
+    for topic, partition in logs.ends:
+        if topic in stages:
+            auditor.partition(topic, partition)
     for topic in stages:
         for r in logs.topic(topic):
             auditor.record(r.topic, r.partition, r.offset, r.key, r.value)

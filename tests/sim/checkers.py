@@ -193,6 +193,9 @@ def _stages() -> dict[str, str]:
 
 def _audited(run: Run) -> tuple[str, ...]:
     stages, auditor = _stages(), Auditor(_stages())
+    for name in stages:
+        for partition in range(run.log.partitions(name)):
+            auditor.partition(name, partition)
     for name in run.log.names():
         for record in run.log.topic(name):
             if name in stages:

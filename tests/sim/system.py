@@ -95,6 +95,9 @@ class System:
         registry = topics()
         stages = {spec.name: "intake" for spec in registry.inbound} | {s.name: s.name.removesuffix(".in") for s in registry.by_kind("fold_in")}
         auditor = Auditor(stages)
+        for name in stages:
+            for partition in range(self.harness.log.partitions(name)):
+                auditor.partition(name, partition)
         for name in self.harness.log.names():
             for record in self.harness.topic(name):
                 if name in stages:

@@ -161,3 +161,6 @@ def test_what_goes_to_everybody_was_promised_once_and_must_be_in_every_partition
 
     assert told(0, 1, 0, 1).account().unaccounted == 0
     assert told(0, 1, 0).account().unaccounted == 1
+    beside = told(0, 1, 0, 1)
+    beside.partition("clearance.in", 2)
+    assert beside.account().unaccounted == 2, "nothing at all is in the third"

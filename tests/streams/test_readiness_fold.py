@@ -11,7 +11,7 @@ from streams.readiness.state import Inbound
 from tests.streams.border_world import KZ_ENTRY, PL_ENTRY, T0, reference
 from topics.events.internal import Joined, Milestone, RunProfile, SideSummary, StatusSummary
 from topics.events.outputs import TrainReadiness
-from topics.facts import HOUR, MINUTE
+from topics.facts import DAY, HOUR, MINUTE
 
 FOLD = ReadinessFold()
 WORLD = World(reference())
@@ -105,6 +105,15 @@ def test_a_state_by_container_and_shipment_is_read_as_one_by_container() -> None
              "BOXU0000001|": unknown(1, seq=3)}
     read = FOLD.decode_state(FOLD.encode_state(Run(joined=words)))
     assert read.joined == {"BOXU0000000": joined(0, seq=2), "BOXU0000001": joined(1, aboard=False, seq=4)}
+
+
+def test_a_box_that_comes_back_to_a_yard_after_it_was_forgotten_is_counted() -> None:
+    gone, back = joined(0, aboard=False, seq=45), msgspec.structs.replace(joined(0, seq=1), at=T0 + 190 * DAY)
+    there = [PROFILE, joined(1)]
+    for order in ([*there, gone, back], [*there, back, gone]):
+        assert pictures(step(None, order, T0).outputs)[0].containers == 2
+    soon = msgspec.structs.replace(back, at=T0 + 10 * DAY)
+    assert pictures(step(None, [*there, gone, soon], T0).outputs)[0].containers == 1
 
 
 def test_any_order_gives_the_same_picture() -> None:
