@@ -19,8 +19,9 @@ ENDS_S = 200.0
 """It takes 13 to 38 s: the batches in flight, the commit, the consumer and the producer have their limits, one after the other."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def broker() -> Iterator[Broker]:
+    """One for each test: after it was frozen a broker is fenced for a while and makes no topics."""
     with Broker(class_path(cache_directory())) as broker:
         yield broker
 
