@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from streams.fold import EVERYBODY
 from topics.events.outputs import BatchOutcomes, DeadLetter
 
 Place = tuple[str, int]
@@ -24,7 +25,7 @@ BY_OTHERS = "POSITION_JUMP"
 """A position is believed or not by those around it (`streams.trains.line`). What was applied before a crash may be refused after it, when more of them
 come in one batch: then it is refused, and a dead letter keeps it. Its train ends the same either way."""
 TAG: Final = b'{"type":"'
-EVERYBODY: Final = b"*"
+TO_ALL: Final = EVERYBODY.encode()
 """Key of what goes to every partition of a topic: promised once, and there once per partition."""
 INTAKE: Final = frozenset({"intake"})
 WRITERS: Final[dict[str, frozenset[str]]] = {
@@ -83,7 +84,7 @@ class Auditor:
         self._records[topic, partition].add(offset)
         self._digests[topic, partition, offset] = _digest(key, value)
         if topic.endswith(".in"):
-            if key == EVERYBODY:
+            if key == TO_ALL:
                 self._told_all[topic, _type(value)][partition] += 1
             else:
                 self._told[_type(value)] += 1

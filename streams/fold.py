@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 EVERY_PARTITION = -1
 """`Emit.partition`: one copy to every partition of the topic. For what concerns everybody (broadcasts)."""
+EVERYBODY = "*"
+"""Key of what concerns everybody."""
 
 
 class Emit(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from streams.fold import EVERY_PARTITION, Emit, Fate, Fold, Outcome, Step, World
+from streams.fold import EVERY_PARTITION, EVERYBODY, Emit, Fate, Fold, Outcome, Step, World
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.internal import FreshnessChanged, SourceHeard, SourcePaused, SourcesIn
@@ -14,7 +14,6 @@ from topics.facts import MINUTE
 
 CLEARANCE = "clearance.in"
 ALERTS = "ops.alerts"
-EVERYBODY = "*"
 SILENCE_MINUTES = 720
 """For a role without a limit of its own [D]."""
 PAUSE_MINUTES_MAX = 60

@@ -15,8 +15,8 @@ import msgspec
 from agents.operations.rebuild import Difference, OfPartition, rows
 from agents.runner.broadcasts import SLOT_KEY, SLOTS_MAX
 from agents.runner.cells import Header, pack
-from streams.fold import BroadcastSlot, Fold
-from streams.intake.routing import EVERYBODY, route
+from streams.fold import EVERYBODY, BroadcastSlot, Fold
+from streams.intake.routing import route
 from topics import codec
 from topics.codec import Refused
 from topics.events.internal import MaskFacts

@@ -20,7 +20,7 @@ from streams import clearance, documents
 from streams.clearance.state import Shipment, add, newest_at
 from streams.derived import after_inputs
 from streams.documents.inputs import State as Document
-from streams.fold import BroadcastSlot, World
+from streams.fold import EVERYBODY, BroadcastSlot, World
 from streams.kept import at_of, digest
 from streams.reference.model import Reference
 from topics.codec import Refused
@@ -260,7 +260,7 @@ async def facts(pool: asyncpg.Pool) -> dict[str, list[Any]]:
 async def events(pool: asyncpg.Pool, topic: str, decode: Callable[[bytes], Any]) -> dict[str, list[Any]]:
     """All messages of a fold's input that the ledger keeps, by key, in the order of the log. What concerns everybody is left out."""
     found: dict[str, list[Any]] = {}
-    async for row in rows(pool, "select key, body, off from event where topic = $1 and key <> '*' order by recorded, part, off", topic):
+    async for row in rows(pool, "select key, body, off from event where topic = $1 and key <> $2 order by recorded, part, off", topic, EVERYBODY):
         try:
             found.setdefault(row["key"], []).append(decode(row["body"].encode()))
         except Refused:                                 # the fold refused it, too: it is among the dead letters

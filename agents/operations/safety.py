@@ -6,9 +6,7 @@ would turn a risk into an outage.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -18,6 +16,7 @@ from kafka.errors import KafkaError
 
 from agents import provisioning
 from agents.provisioning import ProvisioningError
+from agents.threads import asked_apart
 from agents.transport import census
 from topics import codec
 from topics.events.outputs import Alert
@@ -50,7 +49,7 @@ async def watch(look: Look, tell: Tell, every_s: float = EVERY_S) -> None:
     said: str | None = None
     while True:
         try:
-            found = await _apart(look)
+            found = await asked_apart(look, "safety")
             faults = [f"{topic}: {fault}" for topic, fault in sorted(found.items()) if fault]
             now = "; ".join([*faults[:SHOWN_MAX], *([f"and {len(faults) - SHOWN_MAX} more"] if len(faults) > SHOWN_MAX else [])])
             if found and now != said:
@@ -62,30 +61,6 @@ async def watch(look: Look, tell: Tell, every_s: float = EVERY_S) -> None:
             log.warning("whether the loss of a broker could lose states is not known (railclear topics diff shows it): %s", str(error) or repr(error),
                         exc_info=None if isinstance(error, EXPECTED) else error)
         await asyncio.sleep(every_s)
-
-
-async def _apart(look: Look) -> Mapping[str, str]:
-    """Look in a thread that nobody waits for when the process ends: a broker that does not answer would hold it up. Raises what `look` raises."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Mapping[str, str]] = loop.create_future()
-
-    def give(found: Mapping[str, str] | None, error: Exception | None) -> None:
-        if not answer.done() and error is not None:
-            answer.set_exception(error)
-        elif not answer.done():
-            answer.set_result(found or {})
-
-    def work() -> None:
-        found, failed = None, None
-        try:
-            found = look()
-        except Exception as error:  # noqa: BLE001 - raised where it is awaited
-            failed = error
-        with contextlib.suppress(RuntimeError):             # the loop is closed: nobody asks any more
-            loop.call_soon_threadsafe(give, found, failed)
-
-    threading.Thread(target=work, name="safety", daemon=True).start()
-    return await answer
 
 
 def alert_of(group: str, faults: str, at: int) -> Alert:

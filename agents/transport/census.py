@@ -6,7 +6,6 @@ whether a topic is still the one that it was: two topics of one name have differ
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, NoError
 
+from agents.threads import asked_apart
 from agents.transport.fatal import Refuses
 from agents.transport.lane import boot_clock
 
@@ -141,26 +141,11 @@ class Observer:
         return found
 
     async def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        """In a thread that nobody waits for when the process ends: a broker that does not answer would hold it up."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+        def ask() -> Any:
+            with self._asking:
+                return None if self._closed else self._answer(question)
 
-        def tell(say: Callable[[Any], None], found: Any) -> None:
-            if not answer.done():
-                say(found)
-
-        def ask() -> None:
-            say, found = answer.set_result, None
-            try:
-                with self._asking:
-                    found = None if self._closed else self._answer(question)
-            except Exception as error:  # noqa: BLE001  whatever it is, who asked must hear of it: without an answer he would wait for ever
-                say, found = answer.set_exception, error
-            with contextlib.suppress(RuntimeError):         # the loop is closed: nobody asks any more
-                loop.call_soon_threadsafe(tell, say, found)
-
-        threading.Thread(target=ask, name="census", daemon=True).start()
-        return await answer
+        return await asked_apart(ask, "census")
 
     def _answer(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from streams.fold import EVERY_PARTITION, Emit
+from streams.fold import EVERY_PARTITION, EVERYBODY, Emit
 from streams.kept import event_id, micros
 from topics.codec import Refused
 from topics.events.base import DocumentRef, Event, Heartbeat, TrainRef
@@ -32,8 +32,6 @@ DOCUMENTS: Final = fold_topic("documents")
 CLEARANCE: Final = fold_topic("clearance")
 MASKED: Final = (TRAINS, CUSTODY, DOCUMENTS, CLEARANCE)
 """Folds that keep what outside parties said."""
-EVERYBODY: Final = "*"
-"""Key of what concerns everybody: one copy to every partition."""
 
 CORRECTION: Final = "CORRECTION"
 """Code of a message that corrects an earlier one (codes.toml)."""
