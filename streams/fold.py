@@ -44,6 +44,8 @@ class World(msgspec.Struct, frozen=True):
     """Highest revision this key has ever published, also by a step that was lost in a crash: a new one is `max(floor + 1, now)`."""
     covert_floor: int = 0
     """The same of its covert outputs."""
+    told: tuple[str, ...] = ()
+    """Of what a lost step has published to a revision topic: each record's own key behind this key, in order. What it said beside that must be taken back."""
 
 
 class BroadcastSlot(msgspec.Struct, frozen=True):

@@ -190,6 +190,10 @@ class Cells:
         value = self._cells.get(key)
         return None if value is None else header_of(value)
 
+    def revision(self, key: str) -> int:
+        """The highest that its state or its part knows of; 0 = none. Raises BadState."""
+        return max((h.revision for name in (key, PART + key) if (h := self.header(name)) is not None), default=0)
+
     def headers(self) -> Iterator[tuple[str, Header]]:
         """Of every key. Raises BadState."""
         return ((key, header_of(value)) for key, value in self._cells.items())

@@ -28,6 +28,8 @@ REVISION_HEADER = "railclear-revision"
 KEY_HEADER = "railclear-key"
 """State key of the fold that published it; the record's own key may be finer (shipment and side)."""
 
+TOLD = "\0told\0"
+
 EXCEPTIONS_MAX = 4000
 """Of one outcomes record; a batch with more gives several, each of its own range of offsets. At most 230 bytes each: below 1 MiB."""
 REASON_MAX, PATH_MAX = 50, 70
@@ -46,6 +48,11 @@ _FATES: dict[Fate, FateName] = {
 def covert_name(key: str) -> str:
     """Under which the covert revisions of a key are counted."""
     return f"{key}\0covert"
+
+
+def told_name(key: str, what: str) -> str:
+    """Under which the revision of one record of a key is counted, as long as its state does not know of it."""
+    return f"{key}{TOLD}{what}"
 
 
 class Draft:
@@ -170,4 +177,7 @@ def _absent(records: Sequence[Record]) -> tuple[tuple[int, int], ...]:
     return tuple((a.offset + 1, b.offset - 1) for a, b in pairs if b.offset > a.offset + 1)
 
 
-__all__ = ["DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "RESTRICTED_DEAD_LETTERS", "REVISION_HEADER", "Draft", "FateName", "covert_name", "outcomes_of"]
+__all__ = [
+    "DEAD_LETTERS", "KEY_HEADER", "OUTCOMES", "RESTRICTED_DEAD_LETTERS", "REVISION_HEADER", "TOLD", "Draft", "FateName", "covert_name",
+    "outcomes_of", "told_name",
+]

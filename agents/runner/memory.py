@@ -294,7 +294,7 @@ class Harness:
                 work.restore(record.key or b"", record.value)
             for topic in fold.revision_topics:
                 for record in self.log.log(topic, lane.partition):
-                    work.restore_revision(record.headers)
+                    work.restore_revision(record.key, record.headers)
             read = self.log.log(fold.input_topic, lane.partition) if again else []
             work.restored(read[-1].offset + 1 if read else 0)
             lane.work = work

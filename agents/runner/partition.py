@@ -14,7 +14,7 @@ import msgspec
 from agents.runner.broadcasts import Broadcasts
 from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, BadState, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
-from agents.runner.draft import KEY_HEADER, REVISION_HEADER, Draft, covert_name
+from agents.runner.draft import KEY_HEADER, REVISION_HEADER, TOLD, Draft, covert_name, told_name
 from agents.runner.shared import SHARED_MIN, Shared
 from streams.effects import Effect, Record
 from streams.fold import Emit, Fold, Step, World
@@ -31,6 +31,8 @@ PARKED_TICK = 3_600 * SECOND
 """When a tick's state or output would be too large, the old state stays and the tick is tried again after this."""
 LOST_RECORDS_MAX = 16_000
 """No batch is larger (agents.transport.lane), and at most one was being published when its owner ended."""
+LATE_STEPS_MAX = 10_000
+"""So many steps of the clock at most are made up for before the first new input; a fold's own step takes less than a millisecond."""
 KEYS_MAX = 16_384
 """Keys whose text is remembered: a partition's trains, and far fewer bytes than its state."""
 _owners = count(1)
@@ -99,7 +101,8 @@ class Partition(Generic[S, E]):
         self.now = 0
         """Highest time of this partition, microseconds UTC; never falls."""
         self._floors: dict[str, int] = {}
-        self._below = 0
+        self._told: dict[str, list[str]] = {}
+        self._below = self._unread = 0
         self._owner = next(_owners)
         self._left_over: dict[str, bytes | None] = {}
         self._keys: dict[bytes | None, str] = {}
@@ -111,12 +114,20 @@ class Partition(Generic[S, E]):
         if name not in OF_TRANSPORT:
             self.cells.restore(name, value)
 
-    def restore_revision(self, headers: Sequence[tuple[str, bytes]]) -> None:
-        """One record of the revision topic: what the world has seen may be ahead of the state that a crash left."""
+    def restore_revision(self, key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
+        """One record of the revision topic, after all of the state: what the world has seen may be ahead of the state that a crash left."""
         found = dict(headers)
-        if REVISION_HEADER in found and KEY_HEADER in found:
-            key = found[KEY_HEADER].decode()
-            self._floors[key] = max(self._floors.get(key, 0), int(found[REVISION_HEADER]))
+        if REVISION_HEADER not in found or KEY_HEADER not in found:
+            return
+        name, revision = found[KEY_HEADER].decode(), int(found[REVISION_HEADER])
+        self.restore_floor(name, revision)
+        own = key.decode() if key is not None else name
+        if own != name and own.startswith(name) and revision > self.cells.revision(name):
+            self.restore_floor(told_name(name, own[len(name):]), revision)
+
+    def restore_floor(self, name: str, revision: int) -> None:
+        """A revision that the world has seen."""
+        self._floors[name] = max(self._floors.get(name, 0), revision)
 
     def image(self) -> Image | None:
         """What restoring the topic as far as it was written would give; None while something in memory was not handed over for writing."""
@@ -142,12 +153,17 @@ class Partition(Generic[S, E]):
         that was ever spoken of: what was said too early is said again, and so it is taken back when it no longer holds.
         """
         self._below = below
+        self._unread = 0 if self.fold.revision_topics else below    # what a step has said that has revisions is known
         overtaken = self.cells.overtaken()
         left = self.cells.restored()
         self.now = self.cells.now
         self._left_over = {**overtaken, **self.broadcasts.restored(self.cells, self.rule_pack, self.now), **dict.fromkeys(left)}
         self.cells.begin_sweep(self.broadcasts.epoch)
-        self._floors = {k: v for k, v in self._floors.items() if (h := self.cells.header(k)) is None or h.revision < v}
+        self._floors = {k: v for k, v in self._floors.items() if self.cells.revision(k.partition(TOLD)[0]) < v}
+        for name in sorted(self._floors):
+            key, told, what = name.partition(TOLD)
+            if told:
+                self._told.setdefault(key, []).append(what)
 
     def highest_offset(self) -> int:
         """Highest input offset that any key has applied, -1 = none. At or beyond the input's end: the input topic was made anew."""
@@ -160,6 +176,8 @@ class Partition(Generic[S, E]):
     # -- work ------------------------------------------------------------------------------------------------------------
     def batch(self, records: Sequence[Record]) -> tuple[Effect, ...]:
         """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
+        if 0 < self._unread <= records[-1].offset:
+            return self._beyond_what_was_there(records)
         self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         if self._below:
             first = records[0].offset
@@ -171,6 +189,21 @@ class Partition(Generic[S, E]):
         self.counters.dead += draft.dead
         return draft.effects(records, self.now)
 
+    def _beyond_what_was_there(self, records: Sequence[Record]) -> tuple[Effect, ...]:
+        """The first batch with inputs that came after the restore. A former owner may have heard the clock before them, spoken and lost its state: keys
+        whose time came before the first of them are stepped at that time, or what was said would never be taken back."""
+        first = next(n for n, r in enumerate(records) if r.offset >= self._unread)
+        self._unread = 0
+        before = self.batch(records[:first]) if first else ()
+        until, draft = self.clock.now(records[first].timestamp * 1000), self._draft()
+        for _ in range(LATE_STEPS_MAX):
+            due = self.cells.next_due()
+            if due is None or due > until:
+                break
+            self.now = max(self.now, due)
+            self._next_due(draft)
+        return *before, *draft.effects(), *self.batch(records[first:])
+
     def due(self, now: int) -> bool:
         """Has a key's time come?"""
         head = self.cells.next_due()
@@ -178,15 +211,23 @@ class Partition(Generic[S, E]):
 
     def tick(self, now: int, more: Callable[[], bool]) -> tuple[Effect, ...]:
         """Step the keys that are due at `now`, in due order, as long as `more()`. The rest stays due."""
-        self.now = max(self.now, now)
+        self.now, self._unread = max(self.now, now), 0
         draft = self._draft()
-        while more() and (key := self.cells.pop_due(self.now)) is not None:
-            if key.startswith(RESERVED):
-                draft.puts.update(self.broadcasts.forget(key, self.cells))
-            else:
-                self.counters.ticks += 1
-                self._quiet(key, draft)
+        while more() and self._next_due(draft):
+            pass
         return draft.effects()
+
+    def _next_due(self, draft: Draft) -> bool:
+        """Step the key that is due first; False: none is."""
+        key = self.cells.pop_due(self.now)
+        if key is None:
+            return False
+        if key.startswith(RESERVED):
+            draft.puts.update(self.broadcasts.forget(key, self.cells))
+        else:
+            self.counters.ticks += 1
+            self._quiet(key, draft)
+        return True
 
     @property
     def sweeping(self) -> int:
@@ -293,7 +334,7 @@ class Partition(Generic[S, E]):
         cell = self.cells.get(key)
         floor = max(cell[0].revision if cell else 0, self._floors.get(key, 0))
         apart = self._floors.get(covert_name(key), 0)
-        world = World(self.reference, self.broadcasts.world, floor, apart)
+        world = World(self.reference, self.broadcasts.world, floor, apart, tuple(self._told.get(key, ())))
         step = self.fold.step(self._object(key, cell), key, events, world, self.now)
         self.counters.steps += 1
         patch = self.fold.encode_patch(step.state) if cell is not None and step.changed and step.state is not None else None
@@ -312,6 +353,8 @@ class Partition(Generic[S, E]):
         draft: Draft,
     ) -> None:
         self._floors.pop(key, None)
+        for what in self._told.pop(key, ()):
+            self._floors.pop(told_name(key, what), None)
         if step.state is None:
             self._floors.pop(covert_name(key), None)
             self.cache.drop(self._owner, key)

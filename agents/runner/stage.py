@@ -11,7 +11,6 @@ from aiokafka.structs import TopicPartition
 
 from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
-from agents.runner.draft import KEY_HEADER, REVISION_HEADER
 from agents.runner.partition import Image, Limits, Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Stateless
@@ -87,7 +86,7 @@ class FoldWork:
     def restore_floors(self, floors: Mapping[str, int]) -> None:
         self.partition.remember_revisions()
         for key, revision in floors.items():
-            self.restore_revision(((REVISION_HEADER, str(revision).encode()), (KEY_HEADER, key.encode())))
+            self.partition.restore_floor(key, revision)
 
     async def process(self, batch: Batch) -> Sequence[Effect]:
         return self.partition.batch(batch.records)

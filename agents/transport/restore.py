@@ -130,8 +130,8 @@ async def restore(client: Mapping[str, Any], flow: Flow, lane: Lane, work: Work,
         lane.marked = {tp.topic: starts[tp] for tp in topics[1:]}
         for revisions in topics[1:]:
             async for records in _from(reader, revisions, starts[revisions], ends[revisions], lane):
-                for _, _, headers in records:
-                    work.restore_revision(headers)
+                for key, _, headers in records:
+                    work.restore_revision(key, headers)
         work.restored(below)
         return known
     finally:

@@ -78,7 +78,7 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         assessment = assess(key, held.facts, reference, public, now, pack, Previous(due_first=held.due_first, limited=held.limited),
                             memo_of(state) or _resumed(state, key, events, reference, public, now, pack), in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
-        if due is not None and due <= now and not events:     # what has come is said first
+        if due is not None and due <= now and not events and world.revision_floor <= held.last_revision:    # what has come, or was lost, is said first
             return retired(held, key, assessment, reference, now, outcomes)
         heard = publish.heard(public, pack, assessment.sides, held.facts)
         said = (bool(events) or state is None or held.heard != heard or world.revision_floor > held.last_revision
@@ -139,19 +139,24 @@ def _published(
     know, and when it begins, moves no public byte."""
     held, spoken = _public(held, key, assessment, world, now) if said else (held, ())
     restricted, apart, due_apart = publish.restricted(held, key, world, assessment, now)
-    held = msgspec.structs.replace(held, restricted=restricted)
+    covert = max([world.covert_floor, *(e.revision for e in apart)])
+    if restricted != held.restricted or covert != held.covert_revision:
+        held = msgspec.structs.replace(held, restricted=restricted, covert_revision=covert)
     dues = [d for d in (held.due_public, retire, due_apart) if d is not None]
     return Step(held, (*spoken, *apart), outcomes, min(dues, default=None), changed=merged or before is None or held != before)
 
 
 def _public(held: Shipment, key: str, assessment: Assessment, world: World, now: int) -> tuple[Shipment, tuple[Emit, ...]]:
     reference: Reference = world.reference
-    revision = max(max(held.last_revision, world.revision_floor) + 1, now)
-    lost = world.revision_floor > held.last_revision
-    shown, emits = publish.statuses(held, key, assessment, reference, revision, now, again=lost)
+    revision = max(max(held.last_revision, world.revision_floor, held.alert_seq) + 1, now)
+    lost = publish.lost_of(world.told) if world.revision_floor > held.last_revision else None
+    if lost is not None:
+        held = msgspec.structs.replace(held, summaries={})
+    shown, emits = publish.statuses(held, key, assessment, reference, revision, now, lost)
     summaries, more = publish.summaries(held, key, assessment, revision)
-    if emits or more:
-        held = msgspec.structs.replace(held, shown=shown, last_revision=revision)
+    held, alerts = publish.alerts(held, assessment, key, revision, now, lost)
+    more += alerts
     ground = ground_of(assessment, {side: said.times for side, said in shown.items()})
-    held, alerts = publish.alerts(msgspec.structs.replace(held, summaries=summaries, due_first=assessment.due_first, ground=ground), assessment, key, now)
-    return held, (*emits, *more, *alerts)
+    held = msgspec.structs.replace(held, shown=shown, summaries=summaries, due_first=assessment.due_first, ground=ground,
+                                   last_revision=revision if emits or more else max(held.last_revision, world.revision_floor))
+    return held, (*publish.marks(key, bool(emits), more, revision), *emits, *more)

@@ -17,7 +17,7 @@ from streams.assess import Assessment, stamp
 from streams.assess.restricted import restricted_of
 from streams.assess.rows import covers
 from streams.assess.say import times_of
-from streams.clearance.state import OpenAlert, Shipment, Shown
+from streams.clearance.state import OpenAlert, Severity, Shipment, Shown
 from streams.fold import Emit, World
 from streams.kept import digest
 from streams.reference.model import Agreement, Reference
@@ -90,23 +90,22 @@ def moved(shown: Sequence[int | None], times: Sequence[int | None], now: int) ->
 
 
 def statuses(
-    held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int, *, again: bool = False
+    held: Shipment, key: str, assessment: Assessment, reference: Reference, revision: int, now: int, lost: Lost | None = None
 ) -> tuple[dict[str, Shown], list[Emit]]:
-    """Only sides whose content changed; `again`: all, because a step that was lost in a crash has said what nobody here knows. A side that
-    is no longer on the route is said once more, CANCELLED, and forgotten: whoever hears of the route only as it is now must end with the
-    same sides."""
+    """Only sides whose content changed; all, when a lost step has said what nobody here knows. A side that is no longer on the route is said
+    once more, CANCELLED, and forgotten: whoever hears of the route only as it is now must end with the same sides."""
     shown = dict(held.shown)
     first: list[Emit] = []
     rest: list[Emit] = []
     seen = {say.side.id for say in assessment.says}
-    for side in sorted(s for s in held.shown if s not in seen):
-        del shown[side]
+    for side in sorted({*held.shown, *(lost.sides if lost else ())} - seen):
+        shown.pop(side, None)
         first.append(Emit(STATUS, f"{key}|{side}", None, first=True, revision=revision))
         rest += readers(key, stamp(_gone(key, side, assessment, now), revision, now), assessment, reference)
     for say in assessment.says:
         fresh = say.digest(content)
         old = held.shown.get(say.side.id)
-        if old is not None and not again and old.digest == fresh and not moved(old.times, say.times, now):
+        if old is not None and lost is None and old.digest == fresh and not moved(old.times, say.times, now):
             continue
         update = say.update
         shown[update.side] = Shown(revision, fresh, update.state, say.times)
@@ -206,24 +205,51 @@ def summaries(held: Shipment, key: str, assessment: Assessment, revision: int) -
     return sent, emits
 
 
-def alerts(held: Shipment, assessment: Assessment, key: str, now: int) -> tuple[Shipment, list[Emit]]:
-    """Alerts open when their finding appears and resolve when it goes; `seq` never falls."""
-    seq, open_, emits = held.alert_seq, dict(held.alerts), []
+class Lost(msgspec.Struct, frozen=True):
+    """What a step has published whose state was lost with its worker. Nobody here knows what it has said of anything else: all is said again."""
+
+    sides: tuple[str, ...] = ()
+    alerts: dict[str, OpenAlert] = {}
+    """Those that it has opened."""
+
+
+MARK, PARTS = "!", "\x1f"
+"""`clearance.status` has, beside the sides, one record without a value for each alert that opens, before anybody hears of it: `<shipment>|!<alert>`. A step
+that says something and no side has a bare one. So the revision of a step is always there, and what it has opened, though its state be lost."""
+
+
+def marks(key: str, says_a_side: bool, said: Sequence[Emit], revision: int) -> list[Emit]:
+    """The marks of a step that says these alerts and summaries."""
+    opened = [PARTS.join((a.severity, a.side, a.key)) for a in (e.value for e in said) if isinstance(a, Alert) and a.state == "open"]
+    if not opened and not says_a_side and said:
+        opened = [""]
+    return [Emit(STATUS, f"{key}|{MARK}{what}", None, first=True, revision=revision) for what in opened]
+
+
+def lost_of(told: Sequence[str]) -> Lost:
+    """What a lost step has said, from the ends of the keys under which it stands in `clearance.status`."""
+    names = [name.removeprefix("|") for name in told]
+    opened = [name[len(MARK):].split(PARTS, 2) for name in names if name.startswith(MARK) and PARTS in name]
+    return Lost(tuple(name for name in names if not name.startswith(MARK)),
+                {alert: OpenAlert(alert.partition("/")[0], msgspec.convert(severity, Severity), side) for severity, side, alert in opened})
+
+
+def alerts(held: Shipment, assessment: Assessment, key: str, seq: int, now: int, lost: Lost | None = None) -> tuple[Shipment, list[Emit]]:
+    """Alerts open when their finding appears and resolve when it goes. `seq`: above all before, those of a lost step included. After that all that
+    should be open are opened again, and what it has opened otherwise is resolved."""
+    open_, emits = dict(held.alerts) if lost is None else held.alerts | lost.alerts, list[Emit]()
     wanted = {a.key: a for a in assessment.alerts}
     for name, alert in wanted.items():
         old = open_.get(name)
-        if old is not None and old.severity == alert.severity:
+        if old is not None and old.severity == alert.severity and lost is None:
             continue
-        seq = max(seq + 1, now)
         open_[name] = OpenAlert(alert.name, alert.severity, alert.side)
         emits.append(Emit(ALERTS, name, Alert(
             key=name, name=alert.name, severity=alert.severity, state="open", seq=seq, at=now, titles=alert.titles, shipment=key,
             side=alert.side, container=alert.scope, rule=alert.rule, call=alert.call, call_hours=alert.call_hours, detail=alert.detail)))
     for name in sorted(n for n in open_ if n not in wanted):
-        old = open_.pop(name)
-        seq = max(seq + 1, now)
-        emits.append(Emit(ALERTS, name, resolved(name, old, key, seq, now)))
-    return msgspec.structs.replace(held, alerts=open_, alert_seq=seq), emits
+        emits.append(Emit(ALERTS, name, resolved(name, open_.pop(name), key, seq, now)))
+    return msgspec.structs.replace(held, alerts=open_, alert_seq=seq if emits else held.alert_seq), emits
 
 
 def resolved(name: str, old: OpenAlert, shipment: str, seq: int, now: int) -> Alert:
@@ -234,17 +260,19 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
     """Each authority's restricted view, computed apart with revisions of its own: nothing public ever depends on it.
 
     A revision goes to the topic that restores it before its authority hears of it, so a crash in between never gives it two contents."""
-    views, due = restricted_of(assessment, world.reference, world.broadcasts, held.restricted, now)
+    lost = world.covert_floor > held.covert_revision        # all is said again, also that there is nothing
+    said_of = [s.side.id for s in assessment.says if s.side.authority in world.reference.authorities] if lost else held.restricted
+    views, due = restricted_of(assessment, world.reference, world.broadcasts, said_of, now)
     shown: dict[str, Shown] = {}
     emits: list[Emit] = []
     floor = world.covert_floor
     for view in views:
         fresh = content(view)
         old, times = held.restricted.get(view.side), times_of(view.eta, tuple(f.due for f in view.filings))
-        if old is not None and old.digest == fresh and not moved(old.times, times, now):
+        if old is not None and not lost and old.digest == fresh and not moved(old.times, times, now):
             shown[view.side] = old
             continue
-        if old is None and not view.findings:
+        if old is None and not lost and not view.findings:
             continue
         floor = revision = max(max(old.revision if old else 0, floor) + 1, now)
         if view.findings:

@@ -82,6 +82,8 @@ class Shipment(msgspec.Struct, frozen=True, array_like=True, kw_only=True, dict=
     It decides when this state ends, and nothing that is said."""
     ground: Ground | None = None
     """What is kept of the last public assessment, so that the next one need not look at every side. It changes nothing that is said."""
+    covert_revision: int = 0
+    """Highest revision of a restricted view that this state has said: the world has seen a higher one when a step was lost."""
 
 
 def memo_of(state: Shipment | None) -> Memo | None:

@@ -14,7 +14,7 @@ from agents.runner.partition import LOST_RECORDS_MAX, Partition
 from agents.transport import restore as restore_module
 from agents.transport.keeper import Keeper
 from agents.transport.lane import BACKLOG_RECORDS_MAX, Lane
-from streams.effects import Effect, LogRecord, Publish, PutState
+from streams.effects import Ack, Effect, LogRecord, Publish, PutState
 from streams.fold import Emit, Fold, Step, World
 from tests.agents.runner_toy import NO_REFERENCE
 from topics import codec
@@ -147,6 +147,58 @@ def test_what_is_in_the_state_already_is_skipped_as_ever() -> None:
     heard.take(effects)
     heard.take(owner(fold, 3, effects).batch(records(("a",), ("b",), ("c",))))
     assert (fold.steps, heard.holds) == ([2, 1], ["k/c"])
+
+
+class Waiting(Telling):
+    """Says that a key is late an hour after its last word, until the next one."""
+
+    def step(self, state: Held | None, key: str, events: Sequence[Only], world: World, now: int) -> Step[Held]:
+        self.steps.append(len(events))
+        late, was = not events, "late" in (state.names if state else ())
+        words = [Emit("tell.out", key, Word(holds=late))] if late is not was else []
+        return Step(Held(("late",) if late else ()), tuple(words), next_due=None if late else now + HOUR)
+
+
+HOUR = 3_600_000_000
+
+
+def at(hours: float, *said: tuple[str, ...], first: int) -> list[LogRecord]:
+    return [msgspec.structs.replace(r, timestamp=r.timestamp + int(hours * 3_600_000)) for r in records(*said, first=first)]
+
+
+@pytest.mark.parametrize(("hours", "below", "ends", "steps"), [
+    (2.0, 1, [], [1, 0, 0, 1]),                # its time came before the next word: late is said and taken back
+    (0.5, 1, ["k"], [1, 0, 1]),                # it had not come when the next word did: the clock was wrong then, and nothing is to be made up for
+    (2.0, 0, ["k"], [1, 0, 1]),                # nobody may have spoken
+])
+def test_what_a_lost_tick_has_said_is_taken_back_although_the_next_word_comes_first(hours: float, below: int, ends: list[str], steps: list[int]) -> None:
+    heard, fold = Heard(), Waiting()
+    before = owner(fold, 0)
+    effects = before.batch(records(("a",)))
+    heard.take(before.tick(before.now + HOUR, lambda: True))           # its state is lost
+    heard.take(owner(fold, below, effects).batch(at(hours, ("b",), first=1)))
+    assert (heard.holds, fold.steps) == (ends, steps)
+
+
+def test_the_clock_is_made_up_for_between_what_was_there_and_what_is_new_and_only_once() -> None:
+    heard, fold = Heard(), Waiting()
+    again = owner(fold, 2, owner(fold, 0).batch(records(("a",))))
+    fold.steps.clear()
+    effects = again.batch([*at(0.5, ("b",), first=1), *at(2.0, ("c",), ("d",), first=2)])
+    heard.take(effects)
+    assert (heard.holds, fold.steps) == ([], [1, 0, 2])
+    assert [e.next for e in effects if isinstance(e, Ack)] == [2, 4]
+    again.batch(at(9.0, ("e",), first=4))
+    assert fold.steps == [1, 0, 2, 1], "from here on the clock is heard in its own time"
+
+
+def test_a_tick_of_its_own_ends_the_making_up() -> None:
+    fold = Waiting()
+    again = owner(fold, 1, owner(fold, 0).batch(records(("a",))))
+    again.tick(again.now + 1, lambda: True)
+    fold.steps.clear()
+    again.batch(at(2.0, ("b",), first=1))
+    assert fold.steps == [1]
 
 
 @pytest.mark.parametrize(("exactly_once", "below"), [(False, 77), (True, 0)])

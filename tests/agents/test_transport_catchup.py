@@ -71,7 +71,7 @@ class Owner:
         for record in self.log.log("toy.state", 0):
             made.restore(record.key or b"", record.value)
         for record in self.log.log("toy.status", 0):
-            made.restore_revision(record.headers)
+            made.restore_revision(record.key, record.headers)
         made.restored()
         return made
 
@@ -102,7 +102,7 @@ class Owner:
             work.restore_floors(reached.floors)
             since = max(since, *reached.nexts)
         for record in status[since:]:
-            work.restore_revision(record.headers)
+            work.restore_revision(record.key, record.headers)
         self.tail += len(state) - starts[0]
         self.spared += since - starts[1]
         work.restored()

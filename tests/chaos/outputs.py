@@ -273,7 +273,7 @@ def _status(logs: Logs, said: dict[Said, Publication], told: Told, cuts: Sequenc
     for r in logs.topic("clearance.status"):
         revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
         shipment, _, side = (r.key or b"").decode().rpartition("|")
-        if revision and (shipment, side, revision) not in said:
+        if revision and not side.startswith(publish.MARK) and (shipment, side, revision) not in said:
             if _taken_back((shipment, side, revision), r.timestamp, said, cuts):
                 told.interrupted += 1
             else:

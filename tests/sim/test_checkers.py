@@ -122,7 +122,7 @@ def a_revision_falls(run: Run, _: Essence) -> None:
 def the_ledger_tells_another_past(run: Run, _: Essence) -> None:
     table = run.database.tables["status"]
     for key, row in list(table.items()):
-        table[key] = tuple(v.replace('"shipment"', '"office":"X","shipment"', 1) if isinstance(v, str) and '"shipment"' in v else v for v in row)
+        table[key] = tuple(v.replace('"shipment":"', '"shipment":"X', 1) if isinstance(v, str) else v for v in row)
 
 
 def the_evidence_is_gone(run: Run, _: Essence) -> None:

@@ -14,7 +14,7 @@ from tests.agents.test_runner_again import KEY, Heard, Only, Telling
 from tests.sim.cluster.broker import Log
 from tests.sim.cluster.cluster import Cluster, Stage
 from tests.sim.cluster.lane import GOOD, Semantics, Worker
-from tests.sim.plan import Plan, plan_of
+from tests.sim.plan import Plan, plan_of, without
 from tests.sim.simulate import judge
 from tests.sim.worlds import START
 from topics import codec
@@ -87,10 +87,20 @@ def test_a_broken_transport_is_found_out_and_a_good_one_is_not(mutant: Mutant) -
 
 def test_saying_every_side_again_with_each_fact_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = publish.statuses
-    monkeypatch.setattr(publish, "statuses", lambda *args, again=False: statuses(*args, again=True))
+    monkeypatch.setattr(publish, "statuses", lambda *args: statuses(*args[:6], publish.Lost()))
     found = judge(Plan(seed=1, kinds=CALM, trains=1)).findings
     assert all("statuses for" in one for one in found["8 bounded"]), found
     assert found.keys() == {"8 bounded"}
+
+
+@pytest.mark.parametrize("seed", [211, 227])
+def test_an_alert_that_only_a_lost_step_has_opened_is_found_open_when_nobody_knows_of_it(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """A former owner's tick, and its look after a feed was retracted. The marks in `clearance.status` are all that the successor has of them."""
+    plan = without(plan_of(seed), *(plan_of(seed).kinds - {"broker", "duplicate", "poison", "redeliver", "skew", "sweep", "zombie"}))
+    monkeypatch.setattr(publish, "lost_of", lambda told: publish.Lost())
+    found = judge(plan).findings
+    assert found.keys() == {"2 order does not matter"}
+    assert all(one.startswith("ops.alerts ") for one in found["2 order does not matter"]), found
 
 
 def test_every_promise_is_broken_by_some_mutant() -> None:
