@@ -79,7 +79,7 @@ class ClearanceFold(Fold[Shipment, Inbound]):
                             memo_of(state) or _resumed(state, key, events, reference, public, now, pack), in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
         if due is not None and due <= now and not events and world.revision_floor <= held.last_revision:    # what has come, or was lost, is said first
-            return retired(held, key, assessment, reference, now, outcomes)
+            return retired(held, key, assessment, world, now, outcomes)
         heard = publish.heard(public, pack, assessment.sides, held.facts)
         said = (bool(events) or state is None or held.heard != heard or world.revision_floor > held.last_revision
                 or (held.due_public is not None and held.due_public <= now))

@@ -264,8 +264,8 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
     said_of = [s.side.id for s in assessment.says if s.side.authority in world.reference.authorities] if lost else held.restricted
     views, due = restricted_of(assessment, world.reference, world.broadcasts, said_of, now)
     shown: dict[str, Shown] = {}
-    emits: list[Emit] = []
-    floor = world.covert_floor
+    gone = sorted(set(held.restricted) - {s.side.id for s in assessment.says})
+    emits, floor = emptied(key, gone, assessment, world.covert_floor, now)
     for view in views:
         fresh = content(view)
         old, times = held.restricted.get(view.side), times_of(view.eta, tuple(f.due for f in view.filings))
@@ -280,3 +280,17 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
         said = stamp(view, revision, now)
         emits += [Emit(COVERT, key, said, first=True, revision=revision, covert=True), Emit(registry.restricted_topic(view.authority), key, said)]
     return shown, emits, due
+
+
+def emptied(key: str, sides: Sequence[str], assessment: Assessment, floor: int, now: int) -> tuple[list[Emit], int]:
+    """The restricted views of sides that are no longer on the route, or whose shipment is over, said once more without what was known; and the highest
+    covert revision then. Nobody else would take back what their authorities were shown."""
+    emits: list[Emit] = []
+    known = {say.side.id: say.update for say in assessment.says}
+    for side in sides:
+        update = known.get(side) or _gone(key, side, assessment, now)
+        if update.authority:
+            floor = max(floor + 1, now)
+            said = stamp(msgspec.structs.replace(update, findings=(), actions=(), carriers=()), floor, now)
+            emits += [Emit(COVERT, key, said, first=True, revision=floor, covert=True), Emit(registry.restricted_topic(update.authority), key, said)]
+    return emits, floor

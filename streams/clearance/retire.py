@@ -9,7 +9,6 @@ from streams.assess import Assessment
 from streams.clearance import publish
 from streams.clearance.state import Shipment
 from streams.fold import Emit, Fate, Outcome, Step, World
-from streams.reference.model import Reference
 from topics.events.internal import ShipmentFacts
 from topics.events.outputs import Alert
 from topics.events.trade import ShipmentDeclared
@@ -30,10 +29,10 @@ def awaken(event: Inbound) -> bool:
 
 
 def retired(
-    held: Shipment, key: str, assessment: Assessment, reference: Reference, now: int, outcomes: tuple[Outcome, ...]
+    held: Shipment, key: str, assessment: Assessment, world: World, now: int, outcomes: tuple[Outcome, ...]
 ) -> Step[Shipment]:
     """Close what is open and keep only the final states. One that is not final is retired with an alert (limit `retire_days_max`)."""
-    emits: list[Emit] = []
+    emits, _ = publish.emptied(key, sorted(held.restricted), assessment, world.covert_floor, now)
     seq = held.alert_seq
     for name, old in held.alerts.items():
         seq = max(seq + 1, now)
@@ -45,7 +44,7 @@ def retired(
             detail="transit open" if assessment.transit_open else "not final")))
     stub = Shipment(last_revision=held.last_revision, alert_seq=seq, retired_at=now,
                     finals={side: shown.state[:3] for side, shown in held.shown.items()})
-    return Step(stub, tuple(emits), outcomes, now + reference.limits.stub_days * DAY)
+    return Step(stub, tuple(emits), outcomes, now + world.reference.limits.stub_days * DAY)
 
 
 def stubbed(held: Shipment, key: str, events: Sequence[Inbound], world: World, now: int) -> Step[Shipment]:
