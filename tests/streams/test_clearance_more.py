@@ -177,6 +177,38 @@ def test_an_unfinished_one_retires_after_the_limit_with_an_alert() -> None:
     assert [a.name for a in alerts(over.outputs) if a.state == "open"] == ["RetiredUnfinished"]
 
 
+def views(outputs: Sequence[Emit], of: str = "kz") -> list[tuple[str, str, bool, int]]:
+    return [(v.side, v.state, bool(v.findings), v.revision) for e in outputs if e.topic == f"restricted.{of}" and isinstance(v := e.value, ClearanceUpdate)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_shipment_that_retires_leaves_no_restricted_view_behind(known: bool) -> None:
+    """Its indicator holds for longer than the shipment is kept: nobody would ever empty the view."""
+    said = (msgspec.structs.replace(indicator(), valid_until=moment(T0 + 400 * DAY)),) if known else ()
+    first = step(None, underway(), T0 + 5 * HOUR, *said)
+    shown = views(first.outputs)
+    assert [view[2] for view in shown] == [True] * known
+    over = step(first.state, [], T0 + 200 * DAY, *said)
+    assert over.state is not None
+    assert over.state.retired_at is not None
+    assert [(side, findings, revision > shown[0][3]) for side, _, findings, revision in views(over.outputs)] == [(KZ_ENTRY, False, True)] * known
+    restoring = [e for e in over.outputs if e.topic == "restricted.revisions"]
+    assert all(e.first and e.covert for e in restoring)
+    assert len(restoring) == known
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_side_that_leaves_the_route_leaves_no_restricted_view_behind(known: bool) -> None:
+    said = (msgspec.structs.replace(indicator(), source="risk-pl", authority="PL"),) if known else ()
+    first = step(None, [f for f in underway() if f.key[0] != "eta"], T0 + 5 * HOUR, *said)
+    assert [view[::2] for view in views(first.outputs, "pl")] == [(PL_ENTRY, True)] * known
+    after = step(first.state, [msgspec.structs.replace(shipment(crossings=["CN-KZ-ALASHANKOU-DOSTYK"]), version=1)], T0 + 6 * HOUR, *said)
+    assert after.state is not None
+    assert PL_ENTRY not in after.state.shown
+    assert [view[:3] for view in views(after.outputs, "pl")] == [(PL_ENTRY, "CANCELLED", False)] * known
+    assert views(step(after.state, [], T0 + 7 * HOUR, *said).outputs, "pl") == [], "once"
+
+
 @pytest.mark.parametrize("days", [1, 181, 4_000])
 def test_what_is_told_long_afterwards_is_said_before_it_retires(days: int) -> None:
     """Files of years ago have statuses too: the limit counts from when they were heard."""
