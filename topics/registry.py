@@ -14,7 +14,7 @@ from topics.codec import BYTES_IN_MAX
 from topics.disclosure import for_reader as for_reader
 
 Kind = Literal["inbound", "fold_in", "state", "border", "office", "territory", "restricted", "status", "refusals", "outcomes", "dead_letters",
-               "clearance_status", "restricted_status", "clearance_history", "readiness", "alerts", "acts"]
+               "clearance_status", "restricted_status", "readiness_revisions", "clearance_history", "readiness", "alerts", "acts"]
 
 RAILCLEAR: Final = "railclear"
 """Principal of railclear's own workers: the only writer of everything that is not inbound."""
@@ -33,6 +33,7 @@ ACTS: Final = "operations.acts"
 """What operators have done, as accepted: workers read it to know what is paused, the ledger keeps it."""
 RESTRICTED_DEAD_LETTERS: Final = "dead.letters.restricted"
 RESTRICTED_REVISIONS: Final = "restricted.revisions"
+READINESS_REVISIONS: Final = "readiness.revisions"
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -344,6 +345,9 @@ def _common(partitions: int) -> list[TopicSpec]:
         TopicSpec(name=RESTRICTED_REVISIONS, kind="restricted_status", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
                   config=_compacted(BYTES_STATE_MAX), key="shipment", accepts=_STATUS_TAGS,
                   description="The latest restricted view of a shipment, of whatever authority: restores their revisions. Covert: nobody else reads it."),
+        TopicSpec(name=READINESS_REVISIONS, kind="readiness_revisions", partitions=partitions, fixed_partitions=True, bytes_max=BYTES_STATE_MAX,
+                  config=_compacted(BYTES_STATE_MAX), readers=(OPS, RAILCLEAR), key="run", accepts=(),
+                  description="Revisions of train.readiness, as headers without a value: restores them. Internal: no outside party reads it."),
         _outward("clearance.history", "clearance_history", (OPS,), partitions=partitions, key="shipment", days=7, accepts=_STATUS_TAGS,
                  description="Every published status. Internal: the ledger reads it."),
         _outward("train.readiness", "readiness", (OPS,), partitions=max(1, partitions // 8), key="run", days=7, accepts=("train.readiness",),

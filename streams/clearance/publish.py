@@ -286,9 +286,8 @@ def emptied(key: str, sides: Sequence[str], assessment: Assessment, floor: int, 
     """The restricted views of sides that are no longer on the route, or whose shipment is over, said once more without what was known; and the highest
     covert revision then. Nobody else would take back what their authorities were shown."""
     emits: list[Emit] = []
-    known = {say.side.id: say.update for say in assessment.says}
     for side in sides:
-        update = known.get(side) or _gone(key, side, assessment, now)
+        update = next((say.update for say in assessment.says if say.side.id == side), None) or _gone(key, side, assessment, now)
         if update.authority:
             floor = max(floor + 1, now)
             said = stamp(msgspec.structs.replace(update, findings=(), actions=(), carriers=()), floor, now)

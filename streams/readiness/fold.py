@@ -25,6 +25,7 @@ class ReadinessFold(Fold[Run, Inbound]):
     name = "readiness"
     input_topic = "readiness.in"
     state_topic = "readiness.state"
+    revision_topics = (registry.READINESS_REVISIONS,)
 
     def decode(self, value: bytes) -> Inbound:
         event: Inbound = codec.decode(value, ReadinessIn)
@@ -48,12 +49,13 @@ class ReadinessFold(Fold[Run, Inbound]):
             return Step(None, outcomes=outcomes)
         picture = readiness(key, held, 0, now)
         fresh = content(picture)
-        if fresh == held.shown or not (held.joined or held.profile):
+        lost = world.revision_floor > held.revision         # a step has said what nobody here knows: said again
+        if (fresh == held.shown and not lost) or not (held.joined or held.profile):
             return Step(held, outcomes=outcomes, next_due=gone if gone > now else None, changed=held != state)
         due = held.shown_at + PERIOD
         if now < due:
             return Step(held, outcomes=outcomes, next_due=due, changed=held != state)
-        revision = max(held.revision + 1, now)
+        revision = max(max(held.revision, world.revision_floor) + 1, now)
         out = msgspec.structs.replace(picture, revision=revision)
         held = msgspec.structs.replace(held, shown=fresh, shown_at=now, revision=revision)
         return Step(held, _emits(key, out, world), outcomes, gone if gone > now else None)
@@ -66,7 +68,7 @@ def content(picture: TrainReadiness) -> bytes:
 
 
 def _emits(key: str, out: TrainReadiness, world: World) -> tuple[Emit, ...]:
-    emits = [Emit(TOPIC, key, out)]
+    emits = [Emit(registry.READINESS_REVISIONS, key, None, first=True, revision=out.revision), Emit(TOPIC, key, out)]
     row = world.reference.parties.get(out.railway)
     if row is not None and row.role == "railway":
         emits.append(Emit(registry.status_topic(out.railway), key, out))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 
 import msgspec
+import pytest
 
 from streams.fold import World
 from streams.readiness import ReadinessFold, Run
@@ -51,7 +52,25 @@ def test_it_counts_movable_held_and_missing_boxes_per_side_ahead() -> None:
 
 
 def test_the_railway_gets_its_own_train() -> None:
-    assert {e.topic for e in step(None, train(), T0).outputs} == {"train.readiness", "status.ktz"}
+    assert {e.topic for e in step(None, train(), T0).outputs} == {"readiness.revisions", "train.readiness", "status.ktz"}
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_a_lost_step_has_said_is_said_over_with_a_higher_revision(lost: bool) -> None:
+    """It may have said anything, and under a revision that the state does not know."""
+    first = step(None, train(), T0)
+    assert first.state is not None
+    seen = T0 + DAY if lost else first.state.revision
+    again = FOLD.step(first.state, RUN, [], msgspec.structs.replace(WORLD, revision_floor=seen), T0 + 2 * SECOND)
+    assert [p.revision for p in pictures(again.outputs)] == [seen + 1] * lost
+    assert step(again.state, [], T0 + 4 * SECOND).outputs == (), "once"
+
+
+def test_a_revision_is_durable_before_anybody_hears_of_it() -> None:
+    first, *others = step(None, train(), T0).outputs
+    assert (first.topic, first.first, first.value) == ("readiness.revisions", True, None)
+    assert {e.revision for e in others} == {0}
+    assert {p.revision for p in pictures(others)} == {first.revision}
 
 
 def test_two_changes_within_a_second_give_one_update_and_the_second_comes_when_due() -> None:

@@ -105,7 +105,7 @@ def test_folds_and_their_states_have_the_same_fixed_partitions(partitions: int) 
 
 def test_what_a_restore_reads_is_compacted_soon_and_a_tombstone_outlives_every_image(built: Registry) -> None:
     compacted = [spec for spec in built.topics.values() if spec.config["cleanup.policy"] == "compact"]
-    assert {spec.kind for spec in compacted} == {"state", "clearance_status", "restricted_status", "acts"}
+    assert {spec.kind for spec in compacted} == {"state", "clearance_status", "restricted_status", "readiness_revisions", "acts"}
     for spec in compacted:
         assert (spec.config["segment.ms"], spec.config["segment.bytes"]) == ("3600000", str(64 << 20)), "the segment that is written to is never compacted"
         assert float(spec.config["min.cleanable.dirty.ratio"]) == 0.2
