@@ -29,6 +29,7 @@ KEY_HEADER = "railclear-key"
 """State key of the fold that published it; the record's own key may be finer (shipment and side)."""
 
 TOLD = "\0told\0"
+"""Between a state key and the rest of a record's own key, in the name of a revision that a lost step has published."""
 
 EXCEPTIONS_MAX = 4000
 """Of one outcomes record; a batch with more gives several, each of its own range of offsets. At most 230 bytes each: below 1 MiB."""

@@ -264,7 +264,7 @@ def restricted(held: Shipment, key: str, world: World, assessment: Assessment, n
     said_of = [s.side.id for s in assessment.says if s.side.authority in world.reference.authorities] if lost else held.restricted
     views, due = restricted_of(assessment, world.reference, world.broadcasts, said_of, now)
     shown: dict[str, Shown] = {}
-    gone = sorted(set(held.restricted) - {s.side.id for s in assessment.says})
+    gone = sorted(set(held.restricted) - {s.side.id for s in assessment.says}) if held.restricted else ()
     emits, floor = emptied(key, gone, assessment, world.covert_floor, now)
     for view in views:
         fresh = content(view)

@@ -5,50 +5,30 @@ from collections.abc import Sequence
 
 import pytest
 
-from agents.runner.cells import ObjectCache
-from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER
-from agents.runner.partition import Partition
-from streams.clearance import ClearanceFold, Shipment, publish
-from streams.effects import Effect, LogRecord, Publish, PutState, Send
-from streams.rules import pack_of
-from tests.streams.border_world import BOX, KZ_ENTRY, T0, bound, doc, eta, presence, reference, shipment
-from tests.streams.test_assess_story import ARRIVAL, there, underway
+from streams.clearance import publish
+from streams.effects import Effect, Send
+from tests.agents.test_covert_revisions import Bench, a_partition, puts, record
+from tests.agents.test_covert_revisions import sends as published
+from tests.streams.border_world import BOX, KZ_ENTRY, T0, bound, doc, eta, presence, shipment
+from tests.streams.test_assess_story import ARRIVAL, KEY, there, underway
 from topics import codec
 from topics.events.internal import ShipmentFacts
 from topics.events.outputs import Alert
 from topics.facts import HOUR, Fact, Rank
 
-KEY = "SAAAAAAAAAAAA"
-REF = reference()
-Bench = Partition[Shipment, object]
 LATE = "NoNoticeFromAuthority"
 STANDS = there()
 RELEASED = doc("@KZ/doc/td/T1", "td", "T1", "released", ARRIVAL + 25 * HOUR, "KZ")
 LEFT = presence(KZ_ENTRY, "departed", ARRIVAL + 26 * HOUR)
 
 
-def a_partition(states: Sequence[tuple[bytes, bytes | None]] = (), known: Sequence[Send] = ()) -> Bench:
-    made: Bench = Partition(ClearanceFold(), REF, 0, clock=Clock(), cache=ObjectCache(1 << 24), rule_pack=pack_of(REF))
-    for key, value in states:
-        made.restore(key, value)
-    for send in known:
-        made.restore_revision(send.key, send.headers)
-    made.restored()
-    return made
-
-
 def heard(made: Bench, offset: int, facts: list[Fact], at: int) -> tuple[Effect, ...]:
-    value = codec.encode(ShipmentFacts(shipment=KEY, facts=tuple(facts)))
-    return made.batch([LogRecord("clearance.in", 0, offset, at // 1000, KEY.encode(), value)])
+    return made.batch([record(offset, ShipmentFacts(shipment=KEY, facts=tuple(facts)), at)])
 
 
 def sends(effects: Sequence[Effect], topic: str) -> list[Send]:
-    return [send for e in effects if isinstance(e, Publish) for send in e.sends if send.topic == topic]
-
-
-def puts(effects: Sequence[Effect]) -> list[tuple[bytes, bytes | None]]:
-    return [put for e in effects if isinstance(e, PutState) for put in e.records]
+    return [send for send in published(effects) if send.topic == topic]
 
 
 def alerts(effects: Sequence[Effect], name: str = LATE) -> list[Alert]:

@@ -34,11 +34,9 @@ DUE_MAX_PER_KEY, DUE_MAX = 4, 64
 DERIVED_MAX, DERIVED_HALF_MAX = 11, 12
 """Records in the folds' topics per record that came in, over a run and over each half of it: at most 8.2 and 8.6 in runs of 29 to 400 records, whatever
 goes wrong and however long the run."""
-STATUSES_MAX, STATUSES_HALF_MAX = 2.0, 2.4
-"""Statuses published per record in `clearance.in`: at most 1.8 over a run and 2.2 over one half of it in 1,700 runs. Saying every side again with each fact
-gives 2.3 to 5."""
-SLACK = 40
-"""What the clock alone says in a run of a dozen records."""
+STATUSES_MAX, STATUSES_HALF_MAX = 1.6, 2.0
+"""Statuses published per record in `clearance.in`: at most 1.3 over a run, 1.5 over its first half and 1.0 over the second. Saying every side again with
+each fact gives 2.3 to 5."""
 BY_AUTHORITY = frozenset({"HELD", "CONTROL_ORDERED", "UNDER_CONTROL", "REFUSED", "FILING_REJECTED"})
 AT_THE_BORDER = frozenset({"GTT-09"})
 """Conditions that can only be known once the goods are there (a lock read by the post)."""
@@ -250,7 +248,7 @@ def _amplified(run: Run) -> Iterator[str]:
         cut, half = bisect_left(said, middle), bisect_left(heard, middle)
         for when, many, few, limit in (("in all", len(said), len(heard), most), ("in the first half", cut, half, most_half),
                                        ("in the second half", len(said) - cut, len(heard) - half, most_half)):
-            if many > limit * few + SLACK:
+            if many > limit * few + FEW:
                 yield f"{many} {what} for {few} that came in, {when}"
 
 
