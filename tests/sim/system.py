@@ -22,7 +22,7 @@ from tests.sim.worlds import START, reference, topics
 from topics.events.outputs import Alert, BatchOutcomes, ClearanceUpdate, DeadLetter
 
 PARTITIONS = 4
-HOUR = 3_600_000_000
+MINUTE, HOUR = 60_000_000, 3_600_000_000
 FRESHNESS = {"STALE", "feed_gap"}
 """How long ago a source was heard depends on when it was heard."""
 

@@ -241,6 +241,22 @@ def what_is_due_is_left(run: Run, _: Essence) -> None:
     lane.work.now = due[0] if isinstance(due, tuple) else due
 
 
+def said_twice(run: Run) -> None:
+    """The last word on a side once more, under a revision of its own, by all who read it."""
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    told(run, msgspec.structs.replace(last, revision=last.revision + 1, assessed_at=last.assessed_at + 1))
+
+
+def a_side_is_said_again(run: Run, _: Essence) -> None:
+    said_twice(run)
+
+
+def it_says_something_else_with_each_fact(run: Run, _: Essence) -> None:
+    last = max(run.statuses().values(), key=lambda u: u.revision)
+    for n in range(1, 2 * len(run.log.topic("clearance.in"))):
+        told(run, msgspec.structs.replace(last, revision=last.revision + n, margin_minutes=n))
+
+
 def trains_are_told_otherwise(run: Run, _: Essence) -> None:
     records, i = first_of(run, "train.readiness", b'"sides":[{')
     last = max((msgspec.json.decode(r.value or b"", type=TrainReadiness) for r in records if r.key == records[i].key), key=lambda said: said.revision)
@@ -283,7 +299,7 @@ SPOILT: tuple[tuple[str, Callable[[Run, Essence], None]], ...] = (
     ("7 need to know", an_authority_sees_the_inside_of_another), ("7 need to know", a_carrier_reads_of_others),
     ("2 order does not matter", trains_are_told_otherwise), ("2 order does not matter", an_alert_stays_open),
     ("1 nothing lost", nobody_says_what_was_refused), ("8 bounded", a_time_is_kept_for_every_tick), ("8 bounded", what_is_due_is_left),
-    ("8 bounded", work_grows), ("8 bounded", a_sweep_never_ends))
+    ("8 bounded", work_grows), ("8 bounded", a_sweep_never_ends), ("8 bounded", a_side_is_said_again), ("8 bounded", it_says_something_else_with_each_fact))
 
 
 def test_no_checker_fires_on_a_good_run(run: Run, calm: Essence) -> None:
@@ -294,6 +310,14 @@ def test_no_checker_fires_on_a_good_run(run: Run, calm: Essence) -> None:
 def test_each_checker_fires_on_a_run_that_was_spoilt(invariant: str, spoil: Callable[[Run, Essence], None], run: Run, calm: Essence) -> None:
     spoil(run, calm)
     assert invariant in findings(run, calm)
+
+
+def test_a_word_said_again_after_a_claim_is_excused(run: Run, calm: Essence) -> None:
+    clearance = [lane for lane in run.cluster.lanes if lane.stage == "clearance"]
+    for lane in clearance:
+        run.cluster.owners.claim(lane, tuple(lane.own))
+    said_twice(run)
+    assert "8 bounded" not in findings(run, calm)
 
 
 class Forgetful(SourcesFold):

@@ -89,7 +89,7 @@ def test_saying_every_side_again_with_each_fact_is_found_out(monkeypatch: pytest
     statuses = publish.statuses
     monkeypatch.setattr(publish, "statuses", lambda *args: statuses(*args[:6], publish.Lost()))
     found = judge(Plan(seed=1, kinds=CALM, trains=1)).findings
-    assert all("statuses for" in one for one in found["8 bounded"]), found
+    assert all(" says what " in one for one in found["8 bounded"]), found
     assert found.keys() == {"8 bounded"}
 
 

@@ -7,7 +7,7 @@ topics, other folds' inputs, outcomes, dead letters) goes through the process's 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import msgspec
@@ -26,7 +26,8 @@ class Owners:
 
     def __init__(self, log: Log, rng: random.Random, seen: Counter[str], semantics: Semantics) -> None:
         self.log, self.rng, self.seen, self.semantics = log, rng, seen, semantics
-        self.claims: Counter[tuple[str, str, int]] = Counter()
+        self.claims: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+        """Of each lane, how many records had been written when it was claimed."""
         self.late: set[tuple[str, int, int]] = set()
         self.lost: list[Send] = []
         self._sockets: list[tuple[Lane, list[Send]]] = []
@@ -34,8 +35,8 @@ class Owners:
     def claim(self, lane: Lane, own: Sequence[str]) -> None:
         """The lane's own from now on. The marker of the claim takes an offset in each of the partitions."""
         lane.own = frozenset(own)
-        self.claims[lane.place] += 1
-        lane.claim = self.claims[lane.place]
+        self.claims[lane.place].append(self.log.births)
+        lane.claim = len(self.claims[lane.place])
         if not lane.transactional:
             self.log.mark((topic, lane.partition) for topic in own)
 
@@ -44,7 +45,7 @@ class Owners:
         return self.semantics.claimed and self._succeeded(lane) and (lane.transactional or topic in lane.own)
 
     def _succeeded(self, lane: Lane) -> bool:
-        return self.claims[lane.place] > lane.claim
+        return len(self.claims[lane.place]) > lane.claim
 
     def write(self, lane: Lane, publication: Publication, rng: random.Random | None = None) -> list[Landed]:
         """Carry out what waits, or of each partition a beginning; what is refused is gone."""
