@@ -53,6 +53,8 @@ class Quorum:
         try:
             self.brokers = cluster(classpath, self.size, data=self._data, heap_mb=self._heap_mb, aot=aot_file(cache, classpath), conf=self._conf,
                                    scram=self._scram)
+            for broker in self.brokers:
+                self._meet(broker)
         except BaseException:
             self.close()
             raise
@@ -65,6 +67,27 @@ class Quorum:
         if self._data is not None:
             discard(self._data)
             self._data = None
+
+    def _meet(self, broker: Broker) -> None:
+        """Until a client that asks this broker first finds all of them: one that a broker does not know yet is an unknown broker to its clients."""
+        end = time.monotonic() + LEADER_S
+        while self._known_by(broker) < self.size:
+            if time.monotonic() > end:
+                raise EmbeddedError(f"broker {broker.node} has not met all {self.size} within {LEADER_S:.0f} s ({broker.log})")
+            time.sleep(0.1)
+
+    def _known_by(self, broker: Broker) -> int:
+        """How many brokers that take clients are named to one who asks this broker first; 0 = it does not answer."""
+        try:
+            admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap, bootstrap_timeout_ms=ASK_MS, **self.client)
+        except KafkaError:
+            return 0
+        try:
+            return sum(not one.get("is_fenced") for one in admin.describe_cluster()["brokers"])
+        except KafkaError:
+            return 0
+        finally:
+            admin.close()
 
     @property
     def bootstrap(self) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from agents.embedded.postgres import Postgres
+from agents.embedded.processes import EmbeddedError
 from agents.embedded.quorum import Quorum, java_hash
 from agents.embedded.reaper import alive, started
 
@@ -68,6 +69,20 @@ def test_what_was_acknowledged_survives_the_leader_and_the_controller(quorum: Qu
     consumer = KafkaConsumer("kept", bootstrap_servers=quorum.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
     assert [int(next(consumer).value) for _ in range(sent)] == list(range(sent))
     consumer.close()
+
+
+def test_a_quorum_has_started_when_every_broker_names_all(quorum: Quorum) -> None:
+    for broker in quorum.brokers:
+        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        assert {one["broker_id"] for one in admin.describe_cluster()["brokers"] if not one["is_fenced"]} == {1, 2, 3}
+        admin.close()
+
+
+def test_brokers_that_do_not_meet_are_an_error(quorum: Quorum, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.embedded.quorum.LEADER_S", 0.5)
+    monkeypatch.setattr(quorum, "size", 4)
+    with pytest.raises(EmbeddedError, match="broker 1 has not met all 4"):
+        quorum._meet(quorum.broker(1))
 
 
 def test_a_frozen_broker_loses_its_lead_and_goes_on(quorum: Quorum) -> None:
