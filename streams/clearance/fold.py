@@ -75,14 +75,14 @@ class ClearanceFold(Fold[Shipment, Inbound]):
         if changed:
             held = msgspec.structs.replace(held, heard_at=now)
         pack = pack_of(reference)
-        assessment = assess(key, held.facts, reference, public, now, pack, Previous(due_first=held.due_first, limited=held.limited),
-                            memo_of(state) or _resumed(state, key, events, reference, public, now, pack), in_order=True)
+        lost = world.revision_floor > held.last_revision
+        memo = None if lost else memo_of(state) or _resumed(state, key, events, reference, public, now, pack)    # of a resumed alert only its name is known
+        assessment = assess(key, held.facts, reference, public, now, pack, Previous(due_first=held.due_first, limited=held.limited), memo, in_order=True)
         due = retire_at(held, assessment.terminal_at, assessment.transit_open, reference.limits.retire_days, reference.limits.retire_days_max)
-        if due is not None and due <= now and not events and world.revision_floor <= held.last_revision:    # what has come, or was lost, is said first
+        if due is not None and due <= now and not events and not lost:    # what has come, or was lost, is said first
             return retired(held, key, assessment, world, now, outcomes)
         heard = publish.heard(public, pack, assessment.sides, held.facts)
-        said = (bool(events) or state is None or held.heard != heard or world.revision_floor > held.last_revision
-                or (held.due_public is not None and held.due_public <= now))
+        said = bool(events) or state is None or held.heard != heard or lost or (held.due_public is not None and held.due_public <= now)
         if said:
             held = msgspec.structs.replace(held, heard=heard, due_public=assessment.next_due)
         step = _published(state, held, key, assessment, world, now, outcomes, due, changed, said)

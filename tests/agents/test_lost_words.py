@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER
@@ -71,11 +72,15 @@ def test_an_alert_that_still_holds_is_opened_again_above_what_was_lost() -> None
 def test_what_a_lost_step_has_resolved_is_opened_again_when_it_holds_after_all() -> None:
     before = a_partition()
     states = puts(heard(before, 0, STANDS, ARRIVAL))
-    states += puts(ticked(before))
+    opening = ticked(before)
+    states += puts(opening)
     lost = heard(before, 1, [RELEASED], before.now)
     assert [a.state for a in alerts(lost)] == ["resolved"]
     after = a_partition(states, sends(lost, publish.STATUS))
-    assert [a.state for a in alerts(heard(after, 1, [eta(KZ_ENTRY, ARRIVAL)], before.now))] == ["open"]
+    again, first = alerts(heard(after, 1, [eta(KZ_ENTRY, ARRIVAL)], before.now)), alerts(opening)
+    assert [msgspec.structs.replace(a, seq=0, at=0) for a in again] == [msgspec.structs.replace(a, seq=0, at=0) for a in first], "all of it, not its name alone"
+    assert first[0].titles
+    assert first[0].rule
     calm = a_partition(states)
     assert alerts(heard(calm, 1, [eta(KZ_ENTRY, ARRIVAL)], before.now)) == [], "open already"
 
