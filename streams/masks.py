@@ -87,3 +87,8 @@ def dealt(table: Mapping[str, E], aside: Mapping[str, E], masks: Masks, *, highe
 def authorities(words: Iterable[Event]) -> dict[str, bool]:
     """Names by which a fold tells that words of these authorities are masked, as it tells that words were left out."""
     return {MASKED + word.authority: True for word in words if isinstance(word, CustomsNotice | AgencyNotice)}
+
+
+def lasting(names: Mapping[str, bool]) -> dict[str, bool]:
+    """Those of words that were left out for good, without masked ones."""
+    return {name: True for name in names if not name.startswith(MASKED)}

@@ -9,10 +9,10 @@ from streams.codes import UNKNOWN_CODE, row_of, weight_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
 from streams.documents.inputs import FORWARDED_MAX, HEAVY, HEAVY_MAX, Behind, Input, Inputs, State, dealt, decode, encode, put_message, silences
-from streams.documents.names import DOCUMENTS, best_claim, other_numbers, ref_of, tell_others
+from streams.documents.names import DOCUMENTS, Edge, best_claim, other_numbers, ref_of, tell_others
 from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import corrected, event_id, outcome
-from streams.masks import REASON, Masks, authorities, covered, mark, mask_slot, masks_of
+from streams.masks import REASON, Masks, authorities, covered, lasting, mark, mask_slot, masks_of
 from streams.reference.model import Reference
 from topics import codec
 from topics.events.base import Event
@@ -117,16 +117,20 @@ class _See:
     def __init__(self, key: str, state: State, reference: Reference) -> None:
         self.key, self.reference = key, reference
         inputs = _everything(state, reference)
-        inputs.limited |= {authority: True for told in state.aliases.values() for authority in told.limited}
+        masked: dict[str, bool] = {}
         if state.aside is not None:
             apart: list[CustomsNotice | AgencyNotice] = [*state.aside.notices.values(), *state.aside.agencies.values()]
-            inputs.limited |= authorities(apart)
+            masked = authorities(apart)
+        inputs.limited |= {authority: True for told in state.aliases.values() for authority in told.limited} | masked
         claim = best_claim(key, state.own, state.aliases)
         others = other_numbers(key, inputs, state.aliases)
         self.canonical = state.canonical or claim.key
         self.picture = Picture(key, inputs, others, state.covers, reference) if self.canonical == key else None
         told: list[Saying] = list(self.picture.sayings()) if self.picture else _handed_on(key, self.canonical, state.own)
-        self.sayings = tell_others(key, claim, others, tuple(sorted(inputs.limited))) + told
+        left_out = lasting(inputs.limited) | masked         # a mask that was heard of is lifted elsewhere: told on, two numbers would hold it by each other
+        reached = {self.canonical: Edge(0, "", ref_of(self.canonical))} if masked and self.canonical != key else {}
+        stated = other_numbers(key, inputs, {})
+        self.sayings = tell_others(key, claim, reached | others, stated, tuple(sorted(left_out))) + told
         if self.picture is not None and _two_documents(self.picture):
             self.sayings.append(alert(f"IdentityAmbiguous/{key}", "IdentityAmbiguous", "warning", 0,
                                       f"{key}: one number, two documents, and a reference that does not say which"))

@@ -1,11 +1,12 @@
 """Several numbers of one document (LRN, MRN, national number): which of them is the canonical one.
 
-Every number tells the others that it was stated with the best claim it knows of. Claims only get better, so whatever the order of messages
-all numbers settle on one: the earliest filed; without a filing the one that a message names as its document; then by name.
+Every number tells the others that it was stated with the best claim it knows of. Whatever the order of messages all numbers settle on one: the earliest
+filed; without a filing the one that a message names as its document; then by name. What was stated may be masked, and is then no longer stated: so a
+claim says by which numbers it came, and nobody believes one that came through himself; and who only heard that two numbers are one is no evidence of it.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from streams.derived import Saying
@@ -17,6 +18,8 @@ from topics.identifiers import document_key
 
 DOCUMENTS = "documents.in"
 NEVER_FILED = 1 << 62
+VIA_MAX = 32
+"""Numbers through which a claim may come; a document has two or three [D]."""
 
 
 class Claim(NamedTuple):
@@ -25,6 +28,8 @@ class Claim(NamedTuple):
     filed_at: int
     unnamed: bool
     key: str
+    via: tuple[str, ...]
+    """Keys of the numbers by which it came, the claimant first."""
 
 
 class Edge(NamedTuple):
@@ -45,17 +50,18 @@ def own_claim(key: str, own: Inputs) -> Claim:
     """What speaks for this number: when something was first filed or declared under it, and whether a message names it beside others."""
     filed = [f.at for name, f in own.first.items() if name.startswith("filing|") or (name.startswith("declared|") and not name.endswith("|t"))]
     named = any(n.aliases and n.document is not None and document_key(n.document) == key for n in own.notices.values())
-    return Claim(min(filed, default=NEVER_FILED), not named, key)
+    return Claim(min(filed, default=NEVER_FILED), not named, key, (key,))
 
 
 def best_claim(key: str, own: Inputs, aliases: Mapping[str, AliasFound]) -> Claim:
-    """The best claim that this number knows of."""
-    told = (Claim(NEVER_FILED if a.filed_at is None else a.filed_at, not a.named, document_key(a.claim)) for a in aliases.values() if not a.withdrawn)
-    return min((own_claim(key, own), *told))
+    """The best claim that this number knows of; of several ways by which it came the shortest."""
+    told = (Claim(NEVER_FILED if a.filed_at is None else a.filed_at, not a.named, document_key(a.claim), (*a.via, key))
+            for a in aliases.values() if not a.withdrawn and key not in a.via and len(a.via) < VIA_MAX)
+    return min((own_claim(key, own), *told), key=lambda claim: (*claim[:3], len(claim.via), claim.via))
 
 
 def other_numbers(key: str, inputs: Inputs, aliases: Mapping[str, AliasFound]) -> dict[str, Edge]:
-    """Keys of the other numbers that were stated together with this one."""
+    """Keys of the other numbers that were stated together with this one, under any of them."""
     found: dict[str, Edge] = {}
 
     def add(edge: Edge) -> None:
@@ -75,19 +81,19 @@ def other_numbers(key: str, inputs: Inputs, aliases: Mapping[str, AliasFound]) -
         if link.relation == "alias":
             add(Edge(at_of(link), link.source, link.other))
     for told in aliases.values():
-        if not told.withdrawn:
+        if not (told.withdrawn or told.told):
             add(Edge(told.at, told.source, told.other))
     return found
 
 
-def tell_others(key: str, claim: Claim, others: Mapping[str, Edge], limited: tuple[str, ...]) -> list[Saying]:
-    """The best claim, to every other number; and of which authorities words were left out under any of them."""
+def tell_others(key: str, claim: Claim, others: Mapping[str, Edge], stated: Iterable[str], limited: tuple[str, ...]) -> list[Saying]:
+    """The best claim, to every other number, `stated` are those for which there is evidence here; and of which authorities words were left out."""
     me = ref_of(key)
-    found = []
+    found, known = [], frozenset(stated)
     for other, edge in sorted(others.items()):
         said = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=ref_of(claim.key),
                           filed_at=None if claim.filed_at == NEVER_FILED else claim.filed_at, named=not claim.unnamed,
-                          limited=limited)
+                          limited=limited, via=claim.via, told=other not in known)
         gone = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=me, withdrawn=True)
         found.append(Saying(DOCUMENTS, other, f"alias|{key}", said, gone))
     return found

@@ -23,6 +23,7 @@ from tests.streams.folds_bench import (
     SHIPMENT,
     SMGS,
     TD,
+    TD_NUMBER,
     Bench,
     announced,
     answered,
@@ -49,6 +50,7 @@ from topics.events.sites import AgencyNotice, SealEvent
 
 FROM, UNTIL = 99.0, 111.0
 OTHER = DocumentRef(kind="smgs", number="88")
+THIRD = DocumentRef(kind="td", number="57505/010326/0000777")
 
 
 def mask(feed: str, since: float = FROM, until: float = UNTIL, *, undone: bool = False, record: str = "R-1") -> FeedRetracted:
@@ -84,6 +86,14 @@ STORIES: dict[str, tuple[str, list[Event]]] = {
     "a document linked": ("fwd-demo", [declared(), linked(100, SMGS, "replaces", OTHER), linked(5, SMGS, "merged_into", OTHER)]),
     "words about a document": ("customs-kz", [declared(), filing(1), notice(2, "REGISTERED", TD), notice(105, "REJECTED", TD), notice(110, "RELEASED", TD),
                                               notice(112, "HOLD", TD)]),
+    "words under two numbers of a document": ("customs-kz", [declared(), filing(1), notice(2, "REGISTERED", TD, aliases=(TD_NUMBER,)),
+                                                             notice(100, "HOLD", TD_NUMBER), notice(105, "LIFT", TD), notice(112, "HOLD", TD_NUMBER)]),
+    "words under three numbers of a document": ("customs-kz", [
+        declared(), filing(1), notice(2, "REGISTERED", TD, aliases=(TD_NUMBER,)), notice(3, "AMENDED", TD_NUMBER, aliases=(THIRD,)),
+        notice(100, "HOLD", THIRD), notice(112, "HOLD", THIRD)]),
+    "numbers that are told together": ("customs-kz", [
+        declared(), filing(1), notice(2, "REGISTERED", TD), notice(101, "AMENDED", TD, aliases=(TD_NUMBER, THIRD)), notice(104, "HOLD", TD_NUMBER),
+        notice(112, "HOLD", THIRD)]),
     "positions of a train": ("cr", [declared(), announced(), consist(20), near(90, "kuytun"), near(95, "jinghe"), near(100, "alashankou"),
                                     station(103, "alashankou"), station(110, "alashankou", "departed"), station(112, "dostyk")]),
     "a consist corrected": ("cr", [declared(0, (BOX, BOX2)), announced(0, boxes=(BOX, BOX2)), consist(20, boxes=(BOX, BOX2), record="c", version=1),

@@ -195,8 +195,8 @@ class DocumentAsked(Message, frozen=True, kw_only=True, tag="document.asked"):
 
 
 class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
-    """Two numbers name one document (LRN -> MRN). Each tells the other the best claim to be the canonical one that it knows of; claims
-    only get better, so all numbers of a document settle on one: the earliest filed, else the one that a message names as its document."""
+    """Two numbers name one document (LRN -> MRN). Each tells the other the best claim to be the canonical one that it knows of, so all numbers of a
+    document settle on one: the earliest filed, else the one that a message names as its document."""
 
     document: DocumentRef
     """Who receives this."""
@@ -211,7 +211,12 @@ class AliasFound(Message, frozen=True, kw_only=True, tag="document.alias"):
     named: bool = False
     """`claim` stood as the document in the message that stated both."""
     limited: tuple[str, ...] = ()
-    """Authorities of which words were left out under `other` because there were too many."""
+    """Authorities of which words were left out under `other` because there were too many, or are masked there."""
+    via: tuple[str, ...] = ()
+    """Keys of the numbers by which the claim came to `other`, the claimant first. Nobody believes what came through himself, so a claim that is
+    withdrawn is not kept alive by those who told each other of it."""
+    told: bool = False
+    """`other` only knows from others that the two are one: no evidence of it."""
     version: int = 0
     withdrawn: bool = False
 
