@@ -42,9 +42,11 @@ bench: $(STAMP) .venv-bench/.setup  ## benchmarks against reference programs (do
 	@.venv-bench/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r tests/bench/requirements-quix.lock
 	@touch $@
 
-soak: $(STAMP)  ## hours: 10,000 simulated clusters (goes on where it was; ARGS=--again), 300,000 histories against the oracle
-	$(BIN)/python -m tests.sim --soak 10000 --jobs 2 --report docs/reliability.json $(ARGS)
-	$(BIN)/python -m tests.sim.oracle 300000
+soak: $(STAMP)  ## hours: 10,000 simulated clusters, 300,000 histories against the oracle (goes on where it was; ARGS=--again)
+	@failed=0; \
+	$(BIN)/python -m tests.sim --soak 10000 --jobs 2 --report docs/reliability.json $(ARGS) || failed=1; \
+	$(BIN)/python -m tests.sim.oracle 300000 --report docs/reliability.json $(filter --again,$(ARGS)) || failed=1; \
+	exit $$failed
 
 chaos: $(STAMP)  ## kill and freeze brokers, PostgreSQL and workers (docs/reliability.json; an hour)
 	$(BIN)/python -m tests.chaos --report docs/reliability.json $(ARGS)

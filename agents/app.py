@@ -26,6 +26,7 @@ from agents.runner.partition import Partition
 from agents.runner.stage import fold_flow
 from agents.settings import Settings, SettingsError, group_of, required
 from agents.transport import census, faust_app, faust_plugin
+from agents.transport.fatal import Refuses, fatal
 from agents.transport.flow import Flow
 from agents.transport.hub import Hub, hub_of
 from streams.clearance import ClearanceFold
@@ -120,7 +121,7 @@ class Worker:
 
         stages = tuple(stage for stage in STAGES if stage != "ledger")
         return LedgerWriter(s.bootstrap, s.dsn, s.group, stages, command_timeout_s=s.command_timeout_s,
-                            security=security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
+                            security=security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile), alert=self._refusal)
 
     def _flows(self) -> list[Flow]:
         chosen, cache = self.settings.stages, ObjectCache(CACHE_BYTES)
@@ -185,7 +186,10 @@ class Worker:
     async def _follow_acts(self) -> None:
         """What operators pause and drain takes effect within a second, in every worker with intake."""
         s = self.settings
-        await follow(self.holding, s.bootstrap, security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
+        try:
+            await follow(self.holding, s.bootstrap, security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile))
+        except Refuses as error:
+            fatal("the acts of operators", error)
 
     async def _watch_safety(self) -> None:
         """People are told when the loss of a broker could lose states of this worker, and when it no longer could."""
@@ -198,9 +202,12 @@ class Worker:
         await safety.watch(lambda: safety.look_at(client, topics), tell)
 
     async def _write_ledger(self) -> None:
-        """A failure of the writer that is not PostgreSQL being away is a bug: it ends the process like any other."""
+        """A refusal, or a failure of the writer that is not PostgreSQL being away, ends the process as it does in any stage."""
         assert self.ledger is not None, "only registered with a ledger"
-        await self.ledger.run()
+        try:
+            await self.ledger.run()
+        except Exception as error:  # noqa: BLE001  whatever it is, the next process reads what is not written yet
+            fatal("the ledger's writer", error)
 
     # -- the probe ---------------------------------------------------------------------------------------------------------
     def live(self) -> Verdict:
@@ -248,7 +255,10 @@ class Worker:
         finally:
             await admin.close()
         if INTAKE in s.stages:
-            await catch_up(self.holding, s.bootstrap, security)
+            try:
+                await catch_up(self.holding, s.bootstrap, security)
+            except Refuses as error:
+                fatal("the acts of operators", error)
         rarely()
 
     def run(self) -> None:
@@ -266,7 +276,7 @@ class Worker:
             if self.app is not None:
                 faust_app.run(self.app, self.settings.log_level.lower())
             elif self.ledger is not None:
-                asyncio.run(self.ledger.run())
+                asyncio.run(self._write_ledger())
         except KeyboardInterrupt:
             log.info("interrupted")
         finally:

@@ -155,7 +155,9 @@ class Watched(Collector):
         done = CounterMetricFamily("railclear_ledger", "What the ledger's writer has done.", labels=("what",))
         for name in ("rows_written", "records_read", "records_parked", "failures"):
             done.add_metric((name,), getattr(ledger, name))
-        yield from (connected, lag, done)
+        missed = GaugeMetricFamily("railclear_ledger_missed_records", "Offsets deleted before the ledger read them, accepted by operators; the whole ledger.")
+        missed.add_metric((), ledger.records_missed)
+        yield from (connected, lag, done, missed)
 
 
 def registry_for(collector: Watched) -> CollectorRegistry:

@@ -8,7 +8,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -27,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bootstrap: str = ""
     """Kafka addresses, `host:port,host:port`. Empty: embedded servers are needed."""
     security_protocol: Literal["PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """SASL_SSL is with SCRAM-SHA-512, always. Nothing else is supported: no client certificates, no SASL without TLS (docs/decisions.md)."""
     sasl_username: str = ""
     sasl_password: str = ""
     """SCRAM-SHA-512. Give it through the environment or a file, never on the command line."""
@@ -63,7 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pack: str = ""
     """Rule pack hash that must be active; a worker that lacks it stops. Empty: the pack it has."""
     shadow: bool = False
-    """Run beside production: own groups, states and topics under `shadow.`; border outputs and alerts are not written (docs/operations.md)."""
+    """Run beside production: own groups, states and topics under `shadow.`. Not written: border, office, territory and restricted outputs, alerts, the ledger
+    (docs/operations.md)."""
     data_dir: str = ""
     """Local directory for Faust's own files and for snapshots of the state; empty: a temporary one and no snapshots. Nothing in it is needed again."""
     snapshot_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 300.0
@@ -109,7 +111,8 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
     try:
         settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{_setting_of(str(error))}: {error}") from error
+        name = _setting_of(str(error))
+        raise SettingsError(f"{name}: {error}{_choices(name)}") from error
     if unknown := [s for s in settings.stages if s not in STAGES]:
         raise SettingsError(f"stages: unknown stage {unknown[0]!r}. Known: {', '.join(STAGES)}")
     if settings.shadow and "ledger" in settings.stages:
@@ -125,6 +128,12 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str], file: Pat
 
 def _setting_of(message: str) -> str:
     return message.rsplit("`$.", 1)[-1].rstrip("`") if "`$." in message else "settings"
+
+
+def _choices(name: str) -> str:
+    """What a setting with few values may be."""
+    kind = get_type_hints(Settings).get(name)
+    return f". It may be {' or '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -98,6 +98,9 @@ async def _verify(servers: where.Servers, *, json: bool) -> int:
     else:
         for fault in found.broken:
             out.print(f"{fault.topic}/{fault.partition}/{fault.offset}: {fault.reason}", markup=False, soft_wrap=True)
+        for gap in found.gaps:
+            out.print(f"{gap.topic}/{gap.partition}: offsets {gap.first} to {gap.last} were never read; accepted by {gap.by}: {gap.reason}", markup=False,
+                      soft_wrap=True)
         fits = "every link and row fits" if not found.broken else f"{len(found.broken)} do not fit"
         out.print(f"{found.records} records in {found.partitions} partitions: {fits}")
     return 1 if found.broken else 0

@@ -9,20 +9,19 @@ import typer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from agents.cli import rebuild_switch as switching
 from agents.cli import where
-from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, examples, out, print_json, run_async
-from agents.cli.operations import As, By, Desk, Reason, desk, who
+from agents.cli.common import At, Bootstrap, CliError, Config, Dsn, Json, examples, out, print_json, run_async, stamp
+from agents.cli.operations import As, By, Reason, desk, who
 from agents.ledger.rows import micros
 from agents.operations import everybody
 from agents.operations import rebuild as making
-from agents.operations.acts import act_id, acts_of
+from agents.operations.acts import acts_of
 from agents.operations.drain import Gauge, NotThere, committed
 from agents.places import places
-from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
 from streams.clearance import ClearanceFold
 from streams.documents import DocumentsFold
 from streams.fold import Fold
-from topics import codec
 from topics.events.operations import FoldRebuilt
 
 FOLDS = ("clearance", "documents")
@@ -41,11 +40,15 @@ def register(app: typer.Typer) -> None:
         """Make the states of a fold anew from the ledger beside the old ones, and show what differs. Changes nothing without --switch.
 
         Two folds can be rebuilt: of clearance and documents the ledger has every input. The other four are refused, with what mends them instead: it lacks
-        positions between stations (trains), movements (custody), and all inputs of readiness and sources.
+        positions between stations and what a train inherits from the one it was formed from (trains), movements and with them when a trip that is over is
+        forgotten (custody), and all inputs of readiness and sources.
 
         What concerns everybody (retractions, closures, fresh and stale sources, indicators) is compared and comes back with them.
 
-        After a switch the fold says exactly the difference. Exit code 0: nothing differs, or it was switched; 1: something differs.
+        A switch says who, why and how much before it writes the first state, and again when all are written. One that was cut short is ended by the next.
+        Intake takes both acts when it runs again. After it the fold says exactly the difference.
+
+        Exit code 0: nothing differs, or it was switched; 1: something differs, or Kafka failed in the middle of a switch.
         """
         if fold in making.REFUSED:
             raise CliError(f"{fold} cannot be rebuilt from the ledger: {making.REFUSED[fold]}")
@@ -81,13 +84,16 @@ async def _rebuild(servers: where.Servers, fold: str, said: dict[str, Any], part
             compared, better = making.compare(recipe, found.keys, ledger, now)
             lacking, words = everybody.compare(told, found.partitions, now)
             compared = msgspec.structs.replace(compared, differences=(*lacking, *compared.differences))
-            if switch and (better or words or found.nameless):
-                await _switch(d, kind, making.records(recipe, found.keys, better, now), words, found.nameless, said)
+            begun = await switching.unfinished(d, fold)
+            put = switching.Put(kind, words, making.records(recipe, found.keys, better, now), found.nameless)
+            if switch and (put.something or begun):
+                await switching.carry_out(d, put, begun, said)
+                begun = None
         except NotThere as missing:
             raise CliError(str(missing)) from missing
         except KafkaError as error:
             raise CliError(f"Kafka does not answer: {error or type(error).__name__}", 1) from error
-    return _told(compared, len(better) if switch else 0, len(words) if switch else 0, behind, json=json, switch=switch)
+    return _told(compared, len(better) if switch else 0, len(words) if switch else 0, behind, begun, json=json, switch=switch)
 
 
 async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behind: int) -> None:
@@ -107,29 +113,11 @@ async def _stands_still(admin: AIOKafkaAdminClient, prefix: str, fold: str, behi
         raise CliError(f"nobody has ever read {topic} in the groups of {prefix}: is this the right deployment?")
 
 
-async def _switch(
-    d: Desk, fold: Fold[Any, Any], keys: list[tuple[str, bytes]], words: list[everybody.Record], nameless: list[int], said: dict[str, Any]
-) -> None:
-    """What concerns everybody first, then the keys.
-
-    A state topic that was lost and made anew does not say its input, and workers refuse it. So that is said last, without an id, which they add: a switch
-    that was cut short leaves a topic that is still refused, and the next one makes it whole.
-    """
-    topic = fold.state_topic
-    for partition, key, value in words:
-        await d.producer.send_and_wait(topic, value, key=key.encode(), partition=partition)
-    for key, value in keys:
-        await d.producer.send_and_wait(topic, value, key=key.encode())
-    for partition in nameless:
-        await d.producer.send_and_wait(topic, record_of(InputIdentity(fold.input_topic, "")), key=INPUT_KEY, partition=partition)
-    act = FoldRebuilt(source=d.party, event_time=d.now, id=act_id("B"), fold="clearance" if fold.name == "clearance" else "documents", keys=len(keys), **said)
-    await d.producer.send_and_wait(d.registry.parties[d.party].inbound, codec.encode(act), key=act.id.encode())
-
-
-def _told(found: making.Compared, switched: int, words: int, behind: int, *, json: bool, switch: bool) -> int:
+def _told(found: making.Compared, switched: int, words: int, behind: int, begun: FoldRebuilt | None, *, json: bool, switch: bool) -> int:
     differing = [x for x in found.differences if x.kind != "unledgered"]
     if json:
-        print_json({**msgspec.structs.asdict(found), "switched": switched, "everybody": words, "ledger_behind": behind})
+        print_json({**msgspec.structs.asdict(found), "switched": switched, "everybody": words, "ledger_behind": behind,
+                    "cut_short": begun.record if begun else ""})
     else:
         for x in found.differences[: making.SHOWN_MAX]:
             inputs = f"; only in the ledger or later there: {', '.join(x.more)}" if x.more else ""
@@ -139,4 +127,7 @@ def _told(found: making.Compared, switched: int, words: int, behind: int, *, jso
         out.print(f"{found.fold}: {found.keys} alive in both, {found.same} the same, {len(differing)} differ, {found.retired} retired; {switched} switched"
                   + (f", and {words} words that concern everybody" if words else "")
                   + (f"; the ledger is {behind} records behind" if behind else ""), markup=False, soft_wrap=True)
+        if begun:
+            out.print(f"{begun.record}, begun by {begun.by} at {stamp(micros(begun.event_time))}, was cut short: run it again with --switch", markup=False,
+                      soft_wrap=True)
     return 0 if switch or not differing else 1

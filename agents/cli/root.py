@@ -20,9 +20,9 @@ app = typer.Typer(
 
 
 def _commands() -> None:
-    from agents.cli import ask, bad_days, dead_letters, demo, explain, importing, operations, publish, rebuild, simulate, topics, worker
+    from agents.cli import accept_gap, ask, bad_days, dead_letters, demo, explain, importing, operations, publish, rebuild, simulate, topics, worker
 
-    for module in (demo, worker, topics, publish, importing, simulate, ask, explain, dead_letters, operations, bad_days, rebuild):
+    for module in (demo, worker, topics, publish, importing, simulate, ask, explain, dead_letters, operations, bad_days, rebuild, accept_gap):
         module.register(app)
 
 

@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
         clock_until: Annotated[int | None, typer.Option(help="See settings; demo only.")] = None,
         instance: Annotated[str | None, typer.Option(metavar="NAME", help="Static membership under this name: a restart in place moves no partitions.")] = None,
         leave: Annotated[bool, typer.Option("--leave", help="Run nothing: remove the static member --instance from its group (--shadow: the shadow).")] = False,
-        shadow: Annotated[bool | None, typer.Option("--shadow", help="Beside production: everything but border outputs and alerts, under shadow.*.")] = None,
+        shadow: Annotated[bool | None, typer.Option(
+            "--shadow", help="Beside production, under shadow.*; no border, office, territory or restricted outputs, no alerts, no ledger.")] = None,
         log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
         json: Annotated[bool, typer.Option("--json", help="One JSON line when it runs: health address, consumer group, stages, rule pack.")] = False,
     ) -> None:
@@ -52,7 +53,8 @@ def register(app: typer.Typer) -> None:
             return
         required(settings, "bootstrap", *(("dsn",) if "ledger" in settings.stages else ()))
         logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        for client in ("aiokafka", "kafka"):
+            logging.getLogger(client).setLevel(logging.WARNING)
         from agents.app import Worker
 
         try:

@@ -52,7 +52,8 @@ def build(probe: Probe, registry: CollectorRegistry) -> Litestar:
     def metrics() -> Response[bytes]:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Litestar([live, ready, metrics], openapi_config=None)
+    # Its own logging would put what the process says into a queue, and the last line of one that ends at once would stay there.
+    return Litestar([live, ready, metrics], openapi_config=None, logging_config=None)
 
 
 class _Server(uvicorn.Server):

@@ -9,6 +9,7 @@ import asyncpg
 from agents.ledger.rows import PARTITIONED
 
 _LOCK = 0x7261696C  # "rail": several workers may create the schema at once
+FILES = ("001_schema.sql", "002_origin.sql")
 
 
 def _start(year: int, month: int) -> datetime:
@@ -20,12 +21,13 @@ def _next(year: int, month: int) -> tuple[int, int]:
 
 
 async def create(connection: asyncpg.Connection) -> None:
-    """Idempotent: tables and indexes, under an advisory lock."""
-    sql = resources.files("agents.ledger").joinpath("sql/001_schema.sql").read_text(encoding="utf-8")
+    """Idempotent: tables and indexes, those that have come later as well, under an advisory lock."""
+    texts = [resources.files("agents.ledger").joinpath(f"sql/{name}").read_text(encoding="utf-8") for name in FILES]
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute("set local client_min_messages = warning")  # "already exists" is what we expect
-        await connection.execute(sql)
+        for text in texts:
+            await connection.execute(text)
 
 
 async def ensure_month(connection: asyncpg.Connection, year: int, month: int) -> None:

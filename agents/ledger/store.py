@@ -27,6 +27,17 @@ OFFSETS: Final = (
     "on conflict (topic, part) do update set next_offset = excluded.next_offset, hash = excluded.hash, updated = now() "
     "where ledger_offset.next_offset < excluded.next_offset"
 )
+PLACED: Final = (
+    "insert into ledger_offset (topic, part, next_offset, hash, topic_id) "
+    "select * from unnest($1::text[], $2::int4[], $3::int8[], $4::bytea[], $5::text[]) "
+    "on conflict (topic, part) do update set topic_id = excluded.topic_id where ledger_offset.topic_id = ''"
+)
+"""A partition that is read for the first time begins here, or the deletion of its records could not be told from a first start. Of one that is known only
+the missing id is filled in."""
+READ_TO: Final = (
+    "update ledger_offset o set read_to = u.read_to from unnest($1::text[], $2::int4[], $3::int8[]) as u(topic, part, read_to) "
+    "where o.topic = u.topic and o.part = u.part and o.read_to < u.read_to"
+)
 
 
 def _columns(table: str, rows: list[tuple[Any, ...]]) -> list[list[Any]]:

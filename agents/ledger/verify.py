@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from agents.ledger.gaps import Gap, accepted
 from agents.ledger.rows import COLUMNS, GENESIS, LogRecord, Rows, micros, table_of
 from topics.codec import Refused
 
@@ -36,6 +37,8 @@ class Verified(msgspec.Struct, frozen=True):
     partitions: int
     records: int
     broken: tuple[Broken, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    """What people went on without: no fault of the ledger's, but not in it either."""
 
 
 async def verify(connection: asyncpg.Connection) -> Verified:
@@ -52,7 +55,8 @@ async def verify(connection: asyncpg.Connection) -> Verified:
         for table in ("event", "status", "alert", "outcome"):
             found = await connection.fetch(f"select topic, part, min(off) as off from {table} t where not exists ({known}) group by topic, part")
             broken += [Broken(row["topic"], row["part"], row["off"], "no offset is kept for this partition") for row in found]
-    return Verified(partitions, records, tuple(broken))
+        gaps = await accepted(connection) if await connection.fetchval("select to_regclass('ledger_gap')") else []
+    return Verified(partitions, records, tuple(broken), tuple(gaps))
 
 
 async def _partition(connection: asyncpg.Connection, topic: str, part: int, last: bytes) -> tuple[int, Broken | None]:

@@ -20,6 +20,8 @@ QUIET_ROUNDS: Final = 3
 """Rounds in a row, a second apart, in which nothing is behind and intake has taken nothing: what one fold says to the next is in the log by then,
 and every worker has seen the act long ago (agents/operations/holding.py)."""
 ROUND_S: Final = 1.0
+LOOK_S: Final = 10.0
+"""For looking whether more than markers stands before the ends of partitions."""
 
 
 Places = Mapping[TopicPartition, int]
@@ -54,13 +56,21 @@ async def committed(admin: AIOKafkaAdminClient, prefix: str) -> dict[TopicPartit
 
 
 async def unread(consumer: AIOKafkaConsumer, ends: Places, at: Places) -> dict[TopicPartition, int]:
-    """Records between a position and the end. Where only markers of transactions stand in between, nothing is unread."""
+    """Records between a position and the end. Where only markers of transactions stand in between, nothing is unread; whether that is so is asked of all
+    partitions at once, for `LOOK_S` at most."""
     behind = {tp: end - max(at.get(tp, 0), 0) for tp, end in ends.items() if end > max(at.get(tp, 0), 0)}
-    for tp in list(behind):
-        consumer.assign([tp])
+    if not behind:
+        return {}
+    consumer.assign(list(behind))
+    for tp in behind:
         consumer.seek(tp, max(at.get(tp, 0), 0))
-        if not await consumer.getmany(tp, timeout_ms=300, max_records=1) and await consumer.position(tp) >= ends[tp]:
-            del behind[tp]
+    asked, end = set(behind), time.monotonic() + LOOK_S
+    while asked and time.monotonic() < end:
+        found = {tp for tp, records in (await consumer.getmany(*asked, timeout_ms=300)).items() if records}
+        passed = {tp for tp in asked - found if await consumer.position(tp) >= ends[tp]}
+        behind = {tp: n for tp, n in behind.items() if tp not in passed}
+        asked -= found | passed
+        consumer.pause(*found)
     return behind
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
+from agents.transport.fatal import Refuses
 from streams.kept import micros
 from topics import codec
 from topics.codec import Refused
@@ -49,6 +51,9 @@ class Holding:
             except Refused as refused:  # written by a newer version: what it means is for newer workers
                 log.error("an act of an operator under %s cannot be read: %s", key, refused)
                 return
+            held = self.acts.get(key)
+            if held is not None and (act.event_time, act.id) < (held.event_time, held.id):  # a former owner of the operators' topic wrote late
+                return
             self.acts[key] = act
         now = held_topics(self.acts.values(), self.registry)
         if now != self.topics:
@@ -61,7 +66,7 @@ class Holding:
 
 
 async def follow(holding: Holding, bootstrap: str, security: Mapping[str, Any], caught_up: asyncio.Event | None = None) -> None:
-    """Read the acts from the first to the last, set `caught_up`, and go on for ever. Ends by cancellation or an error of Kafka's."""
+    """Read the acts from the first to the last, set `caught_up`, and go on for ever. Ends by cancellation, an error of Kafka's, or Refuses (no right to)."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
                                 isolation_level="read_committed", **security)
     await consumer.start()
@@ -75,6 +80,8 @@ async def follow(holding: Holding, bootstrap: str, security: Mapping[str, Any], 
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
                     holding.take((record.key or b"").decode("utf-8", "replace"), record.value)
+    except TopicAuthorizationFailedError as error:
+        raise Refuses(f"READ on {ACTS} is not granted: what operators have paused would be read all the same") from error
     finally:
         await consumer.stop()
 

@@ -1,7 +1,9 @@
-"""The batch transport as a Faust transport: every override of faust-streaming 0.15.3 and aiokafka 0.14.0 is in this file.
+"""The batch transport as a Faust transport: its consumer, producer, tables and transport in place of those of faust-streaming 0.15.3.
 
 What is overridden and why is measured in the design notes: stock Faust acknowledges at fetch time, commits over gaps, forgets acks
-before the commit of a revoke and restarts agents that failed. tests/agents/test_transport_contract.py pins each private name used here.
+before the commit of a revoke and restarts agents that failed. Its consumer's thread is overridden in faust_thread.py, its worker's stop in stop.py. Of aiokafka
+0.14.0 single methods are replaced in light.py (reading), apart.py, guard.py and claim.py (sending). tests/agents/test_transport_contract.py pins each private
+name that any of them uses.
 """
 # Faust's interfaces do not declare what its drivers have, and aiokafka has no types: they are Any here, and only here.
 # mypy: disable-error-code="misc, no-untyped-call, no-any-return, attr-defined"

@@ -154,7 +154,7 @@ class Shipper:
 
     def parcels(self, box: Box) -> None:
         """Turn a box into an e-commerce box with house items."""
-        count = self.rng.randint(10, max(10, self.options.items_max))
+        count = self.rng.randint(self.options.items_min, max(self.options.items_min, self.options.items_max))
         box.items = tuple(f"HB{n + 1:04d}" for n in range(count))
         chosen = [self.rng.choice(ITEMS) for _ in range(min(count, 5))]
         box.goods = tuple(Goods(description=text, hs=hs, packages=max(1, count // len(chosen))) for text, hs in chosen)

@@ -95,8 +95,10 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Whether planned incidents happen (every one at least once with 12 trains or more)."""
     closure: bool = True
     """Whether one crossing closes for a time."""
+    items_min: int = 10
+    """House items of an e-commerce container: so many or more."""
     items_max: int = 40
-    """House items of an e-commerce container (10 to this number; domain 7.6 has up to 1,000)."""
+    """House items of an e-commerce container: no more than this, or than the least (domain 7.6 has up to 1,000)."""
     rates: Rates = Rates()
 
     def calm(self) -> SimOptions:

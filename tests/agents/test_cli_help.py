@@ -49,7 +49,7 @@ def test_every_command_that_was_promised_is_there() -> None:
     assert set(COMMANDS) == {
         ("demo",), ("worker",), ("topics", "diff"), ("topics", "apply"), ("publish",), ("import", "ncts"), ("import", "digitraffic"), ("simulate",),
         ("status",), ("train",), ("side",), ("explain",), ("dead-letters", "list"), ("dead-letters", "show"), ("dead-letters", "replay"),
-        ("retract",), ("pause",), ("resume",), ("reopen",), ("drain",), ("verify",), ("rebuild",)}
+        ("retract",), ("pause",), ("resume",), ("reopen",), ("drain",), ("verify",), ("rebuild",), ("accept-gap",)}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

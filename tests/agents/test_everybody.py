@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agents.cli.rebuild import _switch
+from agents.cli.rebuild_switch import Put, carry_out
 from agents.operations import everybody, rebuild
 from agents.runner.broadcasts import SLOT_KEY, SLOTS_MAX
 from agents.runner.cells import Header, pack, unpack
@@ -182,7 +182,7 @@ async def test_a_lost_topic_says_its_input_last_so_that_a_switch_cut_short_is_st
     desk: Any = SimpleNamespace(producer=Producer(), party="operations-desk", now=instant(NOW), registry=SimpleNamespace(
         parties={"operations-desk": SimpleNamespace(inbound="operations.control.desk")}))
     _, words = everybody.compare(told([MASK], partitions=2), {}, NOW)
-    await _switch(desk, FOLD, [(KEY, b"state")], words, [0, 1], {"by": "x", "reason": "y"})
-    assert sent[:-1] == [("clearance.state", f"{SLOT_KEY}mask:KZ:R-1".encode(), 0), ("clearance.state", KEY.encode(), None),
+    await carry_out(desk, Put(FOLD, words, [(KEY, b"state")], [0, 1]), None, {"by": "x", "reason": "y"})
+    assert sent[1:-1] == [("clearance.state", f"{SLOT_KEY}mask:KZ:R-1".encode(), 0), ("clearance.state", KEY.encode(), None),
                          ("clearance.state", INPUT_KEY, 0), ("clearance.state", INPUT_KEY, 1)]
-    assert sent[-1][0] == "operations.control.desk"
+    assert [sent[0][0], sent[-1][0]] == ["operations.control.desk"] * 2

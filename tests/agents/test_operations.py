@@ -81,6 +81,15 @@ def test_a_worker_follows_acts_in_place_and_survives_one_it_cannot_read() -> Non
     assert not holding.draining
 
 
+def test_an_act_that_a_former_owner_writes_late_does_not_count() -> None:
+    holding = Holding(REGISTRY)
+    holding.take("pause/ktz", codec.encode(pause(2, paused=False)))
+    holding.take("pause/ktz", codec.encode(pause(1)))
+    assert not holding.topics
+    holding.take("pause/ktz", codec.encode(pause(3)))
+    assert holding.topics == {KTZ}
+
+
 def test_who_acts_is_one_of_the_operators() -> None:
     assert operator_of(REGISTRY, "") == "operations-desk"
     with pytest.raises(ActRefused, match="no party of operators"):

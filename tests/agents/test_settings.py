@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.cli import root
 from agents.settings import Settings, SettingsError, load, required
 
 
@@ -37,6 +38,10 @@ def test_stages_are_read_from_a_comma_separated_list() -> None:
         ({"stages": ["intake", "trians"]}, {}, "unknown stage 'trians'"),
         ({"http_host": "0.0.0.0"}, {}, "http_host"),
         ({"security_protocol": "SASL_SSL"}, {}, "sasl_username"),
+        ({"security_protocol": "SASL_PLAINTEXT"}, {}, "'SASL_PLAINTEXT'.*It may be PLAINTEXT or SASL_SSL"),
+        ({}, {"RAILCLEAR_SECURITY_PROTOCOL": "SSL"}, "'SSL'.*It may be PLAINTEXT or SASL_SSL"),
+        ({}, {"RAILCLEAR_SASL_MECHANISM": "PLAIN"}, "unknown setting RAILCLEAR_SASL_MECHANISM"),
+        ({"ssl_certfile": "me.pem"}, {}, "unknown setting 'ssl_certfile'"),
         ({"heartbeat_s": 9}, {}, "heartbeat_s"),
         ({"exactly_once": "perhaps"}, {}, "exactly_once"),
         ({"membership": "static"}, {}, "membership static needs the name"),
@@ -49,6 +54,26 @@ def test_stages_are_read_from_a_comma_separated_list() -> None:
 def test_a_wrong_setting_is_named(arguments: dict[str, object], environment: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         load(arguments, environment)
+
+
+@pytest.mark.parametrize("command", [("worker",), ("pause", "ktz"), ("topics", "diff")])
+@pytest.mark.parametrize(("setting", "value", "says"), [
+    ("SECURITY_PROTOCOL", "SASL_PLAINTEXT", "It may be PLAINTEXT or SASL_SSL"), ("SECURITY_PROTOCOL", "SSL", "It may be PLAINTEXT or SASL_SSL"),
+    ("SASL_MECHANISM", "GSSAPI", "unknown setting RAILCLEAR_SASL_MECHANISM"),
+])
+def test_security_that_is_not_supported_ends_a_command_with_exit_code_2_and_what_is(
+    command: tuple[str, ...], setting: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAILCLEAR_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv(f"RAILCLEAR_{setting}", value)
+    assert root.run([*command, *(("--by", "x", "--reason", "y") if command[0] == "pause" else ())]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_security_that_is_supported_is_taken() -> None:
+    given = {"sasl_username": "u", "sasl_password": "p", "ssl_cafile": "ca.pem"}
+    assert load({"security_protocol": "SASL_SSL", **given}, {}).security_protocol == "SASL_SSL"
+    assert load({"security_protocol": "PLAINTEXT"}, {}).security_protocol == "PLAINTEXT"
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:

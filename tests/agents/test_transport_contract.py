@@ -1,10 +1,9 @@
-"""Each private name of Faust and aiokafka that agents touch, on the pinned versions. A failing test names what an upgrade broke."""
+"""Each private name of Faust and aiokafka that agents touch, and what they call that no documentation promises, on the pinned versions. A failing test names
+what an upgrade broke. That no other private name is touched anywhere is asked by `test_private_names_contract.py`."""
 from __future__ import annotations
 
-import ast
 import inspect
 import os
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,15 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import collect_hosts
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
+from aiokafka.errors import for_code
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
+from aiokafka.protocol import transaction
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
@@ -26,9 +30,8 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 from mode.threads import QueueServiceThread, ServiceThread
 
-import agents
-from agents.transport import faust_app, faust_plugin, light
-from agents.transport.claim import Fence, fenced, fencing
+from agents.transport import faust_app, faust_plugin, faust_thread, light
+from agents.transport.claim import CLIENT_SETTINGS, Fence, fenced, fencing
 from streams.effects import LogRecord
 
 
@@ -71,6 +74,15 @@ def test_the_versions_are_those_that_were_read_and_measured() -> None:
         (LeaveGroupRequest, "__init__", ["self", "group", "member_id"]),
         (subscription_state.Assignment, "state_value", ["self", "tp"]),
         (fetcher.Fetcher, "seek_to", ["self", "tp", "offset"]),
+        (AIOKafkaClient, "bootstrap", ["self"]),
+        (AIOKafkaClient, "ready", ["self", "node_id", "group"]),
+        (AIOKafkaClient, "send", ["self", "node_id", "request", "group"]),
+        (AIOKafkaClient, "coordinator_lookup", ["self", "coordinator_type", "coordinator_key"]),
+        (AIOKafkaClient, "close", ["self"]),
+        (transaction.InitProducerIdRequest, "__init__", ["self", "transactional_id", "transaction_timeout_ms"]),
+        (transaction.AddPartitionsToTxnRequest, "__init__", ["self", "transactional_id", "producer_id", "producer_epoch", "topics"]),
+        (transaction.AddOffsetsToTxnRequest, "__init__", ["self", "transactional_id", "producer_id", "producer_epoch", "group_id"]),
+        (transaction.EndTxnRequest, "__init__", ["self", "transactional_id", "producer_id", "producer_epoch", "transaction_result"]),
         (AIOKafkaProducer, "create_batch", ["self"]),
         (AIOKafkaProducer, "send_batch", ["self", "batch", "topic", "partition"]),
         (AIOKafkaProducer, "send_offsets_to_transaction", ["self", "offsets", "group_id"]),
@@ -78,6 +90,42 @@ def test_the_versions_are_those_that_were_read_and_measured() -> None:
 )
 def test_a_method_that_is_overridden_or_called_has_the_signature_it_had(owner: type, name: str, wanted: list[str]) -> None:
     assert parameters(getattr(owner, name)) == wanted
+
+
+def test_a_claims_client_takes_its_settings_and_answers_as_it_is_asked() -> None:
+    """`agents/transport/claim.py` speaks to coordinators through calls that no documentation promises."""
+    assert {*CLIENT_SETTINGS, "request_timeout_ms"} <= set(parameters(AIOKafkaClient.__init__))
+    assert {"COORDINATION"} <= set(ConnectionGroup.__members__)
+    assert {"TRANSACTION"} <= set(CoordinationType.__members__)
+    assert parameters(for_code) == ["error_code"]
+    names = {kind: kind.SCHEMA.names for kind in (transaction.InitProducerIdResponse_v0, transaction.AddPartitionsToTxnResponse_v0,
+                                                  transaction.AddOffsetsToTxnResponse_v0, transaction.EndTxnResponse_v0)}
+    assert list(names.values()) == [("throttle_time_ms", "error_code", "producer_id", "producer_epoch"), ("throttle_time_ms", "errors"),
+                                    ("throttle_time_ms", "error_code"), ("throttle_time_ms", "error_code")]
+    asked = transaction.AddPartitionsToTxnRequest("x", 1, 2, [("t", [0, 1])]).build(transaction.AddPartitionsToTxnRequest_v0)
+    assert transaction.AddPartitionsToTxnRequest_v0.decode(asked.encode()).topics == [("t", [0, 1])], "topics as pairs of name and partitions"
+    answer = transaction.AddPartitionsToTxnResponse_v0(0, [("t", [(0, 0), (1, 51)])])
+    decoded = transaction.AddPartitionsToTxnResponse_v0.decode(answer.encode())
+    assert [code for _, parts in decoded.errors for _, code in parts] == [0, 51]
+
+
+def test_hosts_are_read_from_an_address_as_the_commands_do() -> None:
+    """`agents/cli/where.py` asks them before a client does."""
+    assert parameters(collect_hosts) == ["hosts", "randomize"]
+    assert [(host, port) for host, port, _ in collect_hosts("a:1,b:2", randomize=False)] == [("a", 1), ("b", 2)]
+
+
+async def test_what_tests_put_into_a_producer_is_where_they_put_it() -> None:
+    """`test_transport_apart.py` runs a producer's sender against a broker of its own making, `test_transport_rebalance.py` ends a service."""
+    producer: Any = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", enable_idempotence=True)
+    assert producer._closed is False
+    assert producer._sender._sender_task is None
+    assert producer._message_accumulator._cluster is producer.client.cluster
+    assert "self._sender_task = create_task(self._sender_routine())" in inspect.getsource(Sender.start)
+    assert parameters(producer.client._maybe_wait_metadata) == []
+    assert ProduceRequest(transactional_id=None, required_acks=-1, timeout=1, topics=[("t", [])])._topics == [("t", [])]
+    assert isinstance(Service()._stopped, type(Service()._new_stopped_event()))
+    await producer.stop()
 
 
 async def test_the_consumer_has_the_private_attributes_that_are_read_or_set() -> None:
@@ -115,6 +163,7 @@ async def test_records_are_made_by_a_method_that_the_object_may_have_of_its_own_
     asked = Asked()
     light.read_lightly(asked)
     assert await asked._proc_fetch_request(None, 0, None)
+    assert isinstance(asked._records[tp]._partition_records, fetcher.PartitionRecords), "where aiokafka keeps what it will hand out"
     read = list(asked._records[tp]._partition_records)
     assert [type(r) for r in read] == [LogRecord] * 3
     plain = list(fetcher.PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, True, fetcher.READ_COMMITTED))
@@ -180,71 +229,7 @@ def test_the_app_uses_the_plug_in_and_its_settings_are_taken() -> None:
     producer: Any = app.producer
     assert producer._settings_extra() == {"acks": "all", "enable_idempotence": True}
     assert isinstance(app.consumer, faust_plugin.Consumer)
-    assert isinstance(app.consumer._thread, faust_plugin.Thread)
-
-
-PINNED = {
-    # aiokafka
-    "_batches", "_builder", "_consumer_record", "_coordinator", "_do_commit_offsets", "_do_heartbeat", "_fetch_max_wait_ms", "_fetcher",
-    "_isolation_level", "_max_poll_records", "_message_accumulator", "_muted_partitions", "_partition_records", "_pop_batch", "_proc_fetch_request",
-    "_push_error_to_user", "_records", "_retry_backoff", "_send_produce_req", "_send_req", "_sender", "_subscription", "_subscriptions", "_txn_manager",
-    # Faust
-    "_add_gap", "_commit", "_consumer", "_create_worker_consumer", "_ensure_consumer", "_fetch_records", "_new_consumer_thread", "_producer",
-    "_read_offset", "_settings_auth", "_settings_default", "_settings_extra", "_thread", "_update_channels",
-    "__wrapped__",
-    # Python: ends a process without cleaning up
-    "_exit",
-}  # fmt: skip
-"""Every private name of somebody else's that agents touch or override; each is pinned by a test above or below."""
-AGENTS = Path(agents.__file__).parent
-
-
-def foreign(source: str) -> set[str]:
-    """Private names in a file that belong to somebody else: of another object, or of this one but never made in this file. `getattr` counts, too: with a
-    default a rename would pass without a word."""
-    own, mine, others, overridden = set[str](), set[str](), set[str](), set[str]()
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ctx) if name.startswith("_") and not name.startswith("__"):
-                (own if isinstance(ctx, ast.Store) else mine).add(name)
-            case ast.Attribute(attr=name) if name.startswith("_") and not name.startswith("__"):
-                others.add(name)
-            case ast.Call(func=ast.Name(id="getattr" | "setattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]) if name.startswith("_"):
-                others.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
-                own.add(name)
-                overridden |= {name} & PINNED
-    return others | (mine - own) | overridden
-
-
-def test_what_counts_as_somebody_elses_private_name() -> None:
-    """So that a name of ours in one file hides no use of the same name in another."""
-    assert foreign("class A:\n def __init__(self):\n  self._client = 1\n def _own(self):\n  return self._client + self._own()") == set()
-    assert foreign("x = consumer._client._wait_on_metadata(t)") == {"_client", "_wait_on_metadata"}
-    assert foreign("class A(B):\n def f(self):\n  return self._inherited") == {"_inherited"}
-    assert foreign("getattr(self, '_consumer', None)") == {"_consumer"}
-    assert foreign("class A(B):\n def _commit(self): ...") == {"_commit"}, "an override of what is pinned"
-    assert foreign("import a\nclass A:\n _own: int = 1\n def f(self): return self.__class__, a.__name__, self._own") == set()
-
-
-def test_no_private_name_is_touched_that_is_not_pinned_here() -> None:
-    used = {name: file.relative_to(AGENTS).as_posix() for file in sorted(AGENTS.rglob("*.py")) for name in foreign(file.read_text())}
-    assert {name: file for name, file in used.items() if name not in PINNED} == {}
-    assert set(used) == PINNED, "what is no longer touched is no longer pinned"
-    assert {file.partition("/")[0] for file in used.values()} == {"transport"}, "everybody else goes by what is public"
-
-
-def test_every_pinned_name_is_asserted_somewhere_in_this_file() -> None:
-    said = set[str]()
-    for node in ast.parse(Path(__file__).read_text()).body:
-        if isinstance(node, ast.Assign) or getattr(node, "name", "") == "test_what_counts_as_somebody_elses_private_name":
-            continue
-        for part in ast.walk(node):
-            if isinstance(part, ast.Attribute):
-                said.add(part.attr)
-            elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-                said |= set(re.findall(r"\w+", part.value))
-    assert said & PINNED == PINNED
+    assert isinstance(app.consumer._thread, faust_thread.Thread)
 
 
 async def test_fausts_consumer_thread_and_producer_keep_aiokafkas_where_the_transport_looks() -> None:

@@ -23,7 +23,7 @@ STOCK = "stock Faust"
 def main() -> int:
     """0: all well. 1: something was lost or wrong, or a run did not come to its end. 130: interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--report", type=Path, metavar="PATH", help="merge the rows into this JSON file, after each scenario")
+    parser.add_argument("--report", type=Path, metavar="PATH", help="after each scenario write its row beside this JSON file, and the figures into it")
     parser.add_argument("--only", metavar="WORD", default="", help="scenarios whose name and mode contain this")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every run's topics there, and the last run's worker logs")
     parser.add_argument("--list", action="store_true", help="only say what there is")
@@ -92,11 +92,12 @@ def _compared() -> dict[str, Any]:
 
 def line(row: Row) -> str:
     """A row for people."""
-    said = (f"{'ok   ' if row.well else 'WRONG'} {row.name} ({row.mode}): {row.inputs} messages, {row.poison} poison, {row.records} records, "
-            f"{row.outputs} outputs; lost {row.lost}, wrong {row.wrong_keys} + {row.wrong_outputs}, backwards {row.backwards}, repeated "
-            f"{row.repeated_revisions}, duplicates {row.duplicates}, of outputs {row.output_duplicates}, interrupted {row.interrupted}; "
-            f"{row.worker_restarts} restarts, progress after {row.first_progress_s} s of {row.progress_s_max:.0f} ({row.slowest}; in all "
-            f"{row.no_progress_s} s); {row.seconds:.0f} s")
+    others = ", ".join(f"{stage} {count}" for stage, count in row.duplicates_of.items() if count)
+    said = (f"{'ok   ' if row.well else 'WRONG'} {row.name} ({row.mode}): {row.inputs} messages of seed {row.seed}, {row.poison} poison, {row.records} "
+            f"records, {row.outputs} outputs; lost {row.lost}, wrong {row.wrong_keys} + {row.wrong_outputs}, backwards {row.backwards}, repeated "
+            f"{row.repeated_revisions}, duplicates {row.duplicates}, of outputs {row.output_duplicates}, of other stages {others or 0}, of readiness "
+            f"{row.readiness_duplicates}, interrupted {row.interrupted}; {row.worker_restarts} restarts, progress after {row.first_progress_s} s of "
+            f"{row.progress_s_max:.0f} ({row.slowest}; in all {row.no_progress_s} s); {row.seconds:.0f} s")
     return "\n    ".join([said, *row.wrongs, *row.noticed, *(f"{times} x {why}" for why, times in row.ends.items())])
 
 

@@ -105,10 +105,11 @@ class Run:
     def _row(self, begun: float, load: Load | None, found: Found, logs: Logs, left: list[str], ends: dict[str, int]) -> Row:
         waited = progress(logs, self.instants, self.beside)
         return Row(
-            name=self.scenario.name, mode=self.scenario.mode, seconds=round(time.monotonic() - begun, 1), inputs=len(load.acknowledged) if load else 0,
-            poison=len(load.poison) if load else 0, records=found.records, lost=found.lost, wrong_keys=found.wrong_keys, backwards=found.backwards,
-            repeated_revisions=found.repeated_revisions, duplicates=found.duplicates, outputs=found.outputs, wrong_outputs=found.wrong_outputs,
-            output_duplicates=found.output_duplicates, interrupted=found.interrupted, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
+            name=self.scenario.name, mode=self.scenario.mode, seed=self.scenario.seed, seconds=round(time.monotonic() - begun, 1),
+            inputs=len(load.acknowledged) if load else 0, poison=len(load.poison) if load else 0, records=found.records, lost=found.lost,
+            wrong_keys=found.wrong_keys, backwards=found.backwards, repeated_revisions=found.repeated_revisions, duplicates=found.duplicates,
+            duplicates_of=found.duplicates_of, outputs=found.outputs, wrong_outputs=found.wrong_outputs, output_duplicates=found.output_duplicates,
+            readiness_duplicates=found.readiness_duplicates, interrupted=found.interrupted, worker_restarts=self.site.restarts, exit_codes=self.site.exits,
             ends=ends, first_progress_s=waited.after_act, progress_s_max=self.scenario.progress_s_max, no_progress_s=waited.in_all,
             no_progress_s_max=self.scenario.no_progress_s_max, slowest=waited.where, noticed=tuple(self.noticed), faults=(*self.faults, *found.faults, *left))
 

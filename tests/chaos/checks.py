@@ -12,10 +12,11 @@ from agents.ledger.rows import LogRecord as LedgerRecord
 from agents.runner.cells import RESERVED, unpack
 from agents.runner.clock import Clock
 from agents.runner.draft import REVISION_HEADER
+from agents.settings import STAGES
 from streams.audit import Auditor
 from tests.chaos.load import Message
 from tests.chaos.logs import Logs
-from tests.chaos.outputs import Span, outputs
+from tests.chaos.outputs import RESTORES, Span, outputs
 from tests.chaos.progress import outcomes
 from tests.chaos.reference import final_cells, fold_alone, folds, last_said, merged, whole
 from tests.sim.worlds import topics
@@ -23,6 +24,8 @@ from topics.codec import Refused
 from topics.events.outputs import BatchOutcomes, DeadLetter
 
 SAID_MAX = 12
+OTHERS = tuple(stage for stage in STAGES if stage not in ("clearance", "ledger"))
+"""Stages that work at least once in either mode, and say of each input what came of it. The ledger says nothing, it writes rows."""
 Place = tuple[str, int, int]
 
 
@@ -35,9 +38,11 @@ class Found(msgspec.Struct):
     backwards: int = 0
     repeated_revisions: int = 0
     duplicates: int = 0
+    duplicates_of: dict[str, int] = {}
     outputs: int = 0
     wrong_outputs: int = 0
     output_duplicates: int = 0
+    readiness_duplicates: int = 0
     interrupted: int = 0
     faults: list[str] = []
 
@@ -151,24 +156,26 @@ def state_backwards(logs: Logs) -> list[str]:
 
 
 def revisions(logs: Logs) -> tuple[list[str], list[str]]:
-    """Along clearance.status: revisions that fall, and revisions that repeat, per shipment and side."""
+    """Along what restores revisions: those that fall, and those that repeat, per shipment and side, shipment with its restricted views, train. Nothing is
+    excused: these topics are claimed by their lane's owner, and a former one's late write is refused."""
     falling, repeated = [], []
-    seen: dict[bytes, int] = {}
-    for r in logs.topic("clearance.status"):
+    seen: dict[tuple[str, bytes], int] = {}
+    for r in (r for topic in RESTORES for r in logs.topic(topic)):
         revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
         if revision == 0:
             continue
-        before, key = seen.get(r.key or b"", 0), r.key or b""
+        key = r.topic, r.key or b""
+        before, name = seen.get(key, 0), key[1].decode()
         if revision < before:
-            falling.append(f"{r.topic}/{r.partition}/{r.offset}: {key.decode()} falls from revision {before} to {revision}")
+            falling.append(f"{r.topic}/{r.partition}/{r.offset}: {name} falls from revision {before} to {revision}")
         elif revision == before:
-            repeated.append(f"{r.topic}/{r.partition}/{r.offset}: {key.decode()} repeats revision {revision}")
+            repeated.append(f"{r.topic}/{r.partition}/{r.offset}: {name} repeats revision {revision}")
         seen[key] = max(before, revision)
     return falling, repeated
 
 
 def said_twice(logs: Logs, stage: str = "clearance") -> int:
-    """Inputs of a stage that more than one of its outcome records covers: their outputs were published again."""
+    """Inputs of a stage that more than one of its outcome records covers: what they made it say was said again, except where its state held it already."""
     covered: Counter[tuple[str, int, int]] = Counter()
     for r in logs.topic(f"outcomes.{stage}"):
         said = msgspec.json.decode(r.value or b"", type=BatchOutcomes)
@@ -192,9 +199,11 @@ def check(logs: Logs, acknowledged: Mapping[Place, Message], clock: Clock, kept:
     found.backwards += found.say(state_backwards(logs)) + found.say(falling)
     found.repeated_revisions += found.say(repeated)
     found.duplicates = said_twice(logs)
+    found.duplicates_of = {stage: said_twice(logs, stage) for stage in OTHERS}
     told = outputs(logs, excusable=not exactly_once, cuts=cuts)
     found.lost += found.say(told.lost)
     found.wrong_outputs += found.say(told.wrong)
     found.backwards += found.say(told.backwards)
     found.outputs, found.output_duplicates, found.interrupted = told.outputs, told.duplicates, told.interrupted
+    found.readiness_duplicates = told.readiness_duplicates
     return found

@@ -17,6 +17,7 @@ from agents.runner.draft import REVISION_HEADER
 from streams.assess.say import times_of
 from streams.clearance import publish
 from streams.effects import LogRecord
+from streams.readiness.fold import TOPIC, content
 from streams.reference.model import Agreement
 from tests.chaos.logs import Logs
 from tests.sim.worlds import reference, topics
@@ -25,8 +26,13 @@ from topics.events.outputs import Alert, ClearanceUpdate, DeadLetter, RefusalNot
 from topics.registry import Kind
 
 OUTWARD: Final[tuple[Kind, ...]] = ("border", "office", "territory", "status")
-BESIDE: Final[tuple[Kind, ...]] = ("restricted", "restricted_status", "readiness", "refusals")
+APART: Final[tuple[Kind, ...]] = ("restricted", "restricted_status", "readiness")
+"""What has revisions besides, and none that those of the statuses have to do with."""
+BESIDE: Final[tuple[Kind, ...]] = (*APART, "readiness_revisions", "refusals")
 """What is looked at besides."""
+RESTORES: Final = ("clearance.status", registry.RESTRICTED_REVISIONS, registry.READINESS_REVISIONS)
+"""What brings revisions back: of each key the next one is higher."""
+READINESS: Final = TOPIC
 BORDERS: Final = ("EXIT", "ENTRY")
 
 Span = tuple[int, int]
@@ -40,12 +46,14 @@ class Told(msgspec.Struct):
 
     lost: list[str] = []
     wrong: list[str] = []
-    """On a topic where it does not belong, or with another content."""
+    """On a topic where it does not belong, with another content than its reader may see, or with two under one revision."""
     backwards: list[str] = []
     outputs: int = 0
     """Records on topics of the outside."""
     duplicates: int = 0
     """Records of CLEARANCE that say a revision again, or what was said last, under a new one."""
+    readiness_duplicates: int = 0
+    """The same of READINESS."""
     interrupted: int = 0
 
 
@@ -69,16 +77,14 @@ class Publication(msgspec.Struct):
 
 
 # -- what must be where ----------------------------------------------------------------------------------------------------------
-def publications(history: Iterable[LogRecord], told: Told) -> dict[Said, Publication]:
+def publications(history: Iterable[LogRecord]) -> dict[Said, Publication]:
     """Every publication once, in order."""
     steps: dict[str, dict[int, dict[str, ClearanceUpdate]]] = defaultdict(dict)
     at: dict[Said, int] = {}
     for r in history:
         u = msgspec.json.decode(r.value or b"", type=ClearanceUpdate)
-        known = steps[u.shipment].setdefault(u.revision, {}).setdefault(u.side, u)
+        steps[u.shipment].setdefault(u.revision, {}).setdefault(u.side, u)
         at.setdefault((u.shipment, u.side, u.revision), r.timestamp)
-        if known != u:
-            told.wrong.append(f"{r.topic}/{r.partition}/{r.offset}: {u.shipment} {u.side} has two contents of revision {u.revision}")
     found = {p.name: p for shipment in steps.values() for p in _steps(shipment)}
     for name, p in found.items():
         p.at = at[name]
@@ -161,16 +167,19 @@ def _readers(p: Publication) -> set[tuple[str, str]]:
 
 # -- what is there ---------------------------------------------------------------------------------------------------------------
 class Seen(msgspec.Struct):
-    """First appearances on a topic, and repeats."""
+    """First appearances on a topic, and repeats. Every revision has one content, to the byte (tests/sim/checkers.py, `revisions`)."""
 
     first: dict[Said, LogRecord] = {}
     again: list[Said] = []
     backwards: list[str] = []
+    differ: list[str] = []
 
     def add(self, r: LogRecord, name: Said, top: dict[tuple[str, str], int]) -> None:
         """`top`: highest revision by shipment and side so far in this partition."""
         if name in self.first:
             self.again.append(name)
+            if r.value != self.first[name].value:
+                self.differ.append(f"{r.topic}/{r.partition}/{r.offset}: {name[0]} {name[1]} has two contents of revision {name[2]}")
             return
         self.first[name] = r
         if name[2] < top.get(name[:2], 0):
@@ -209,20 +218,23 @@ def outputs(logs: Logs, *, excusable: bool, cuts: Sequence[Span] = ()) -> Told:
     """All of it. `excusable`: CLEARANCE works at least once, so that a worker that is cut short may leave a publication on some of its topics only; `cuts`:
     when that may have been. What lies whole between two of them excuses nothing."""
     told, allowed = Told(), tuple(cuts) if excusable else ()
-    said = publications(logs.topic("clearance.history"), told)
+    said = publications(logs.topic("clearance.history"))
     names = [spec.name for kind in OUTWARD for spec in topics().by_kind(kind)]
     found = {name: seen(logs, name) for name in (*names, "clearance.history", "clearance.status")}
     told.outputs = sum(len(s.first) + len(s.again) for name, s in found.items() if name in names)
-    told.backwards += [text for name, s in found.items() if name != "clearance.status" for text in s.backwards]     # there checks.revisions looks
+    apart = {spec.name: seen(logs, spec.name) for kind in APART for spec in topics().by_kind(kind)}
+    told.backwards += [text for name, s in (found | apart).items() if name not in RESTORES for text in s.backwards]    # there checks.revisions looks
+    told.wrong += [text for s in (found | apart).values() for text in s.differ]
     dues = {name: due(p) for name, p in said.items()}
     _missing(said, dues, found, told, allowed)
     for name in names:
         _strays(name, found[name], said, dues, told, allowed)
     _status(logs, said, told, allowed)
     told.duplicates = sum(len([n for n in s.again if n[1]]) + sum(n in said and said[n].again for n in s.first) for s in found.values())
-    told.duplicates += _alerts_again(logs)
-    _readiness(logs, found, told, tuple(cuts))
-    _restricted(logs, told)
+    told.duplicates += sum(len(s.again) for name, s in apart.items() if name != READINESS) + _alerts_again(logs)
+    told.readiness_duplicates = _readiness_again(apart[READINESS])
+    _readiness(logs, found, apart[READINESS].first, told, tuple(cuts))
+    _restricted(apart, told)
     _refusals(logs, told)
     return told
 
@@ -291,41 +303,62 @@ def _alerts_again(logs: Logs) -> int:
     return again
 
 
-def _readiness(logs: Logs, found: dict[str, Seen], told: Told, cuts: Sequence[Span]) -> None:
-    """READINESS works at least once in either mode: a revision that only one of its topics has is made good by the next one on both, if a worker was cut
-    short in between."""
-    said = {_name(r): msgspec.json.decode(r.value or b"", type=TrainReadiness) for r in logs.topic("train.readiness")}
-    at = {_name(r): r.timestamp for r in logs.topic("train.readiness")}
-    there = {name: r.topic for s in found.values() for name, r in s.first.items() if not name[1]}
-    at |= {name: r.timestamp for s in found.values() for name, r in s.first.items() if not name[1] and name not in at}
-    both = sorted(said.keys() & there.keys())
-    for name in sorted(said.keys() | there.keys()):
-        railway = said[name].railway if name in said else ""
-        row = reference().parties.get(railway)
-        mine = registry.status_topic(railway) if row is not None and row.role == "railway" else ""
-        if name in said and not mine:
-            continue
-        if name not in said or name not in there:
-            following = next((other for other in both if other[0] == name[0] and other[2] > name[2]), None)
+def _readiness_again(there: Seen) -> int:
+    """Words about a train that say a revision again, or what was said last: what the clock alone moves is nothing new."""
+    last, again = dict[str, bytes](), len(there.again)
+    for (run, _, _), r in sorted(there.first.items()):
+        now = content(msgspec.json.decode(r.value or b"", type=TrainReadiness))
+        again += last.get(run) == now
+        last[run] = now
+    return again
+
+
+def _readiness(logs: Logs, found: dict[str, Seen], said: dict[Said, LogRecord], told: Told, cuts: Sequence[Span]) -> None:
+    """READINESS works at least once in either mode: a revision that only one of its topics has, or none yet, is made good by the next one on both, if a
+    worker was cut short in between. What restores its revisions is written first."""
+    there = {name: r for s in found.values() for name, r in s.first.items() if not name[1]}
+    first = {_marked(r): r.timestamp for r in logs.topic(registry.READINESS_REVISIONS)}
+    at = first | {name: r.timestamp for s in (there, said) for name, r in s.items()}
+    mine = {name: _of_railway(r) for name, r in said.items()}
+    whole = sorted(name for name, topic in mine.items() if not topic or name in there)
+    for name in sorted(at):
+        where = f"revision {name[2]} of {name[0]}"
+        if name not in first:
+            told.lost.append(f"{registry.READINESS_REVISIONS} lacks {where}")
+        if name in said and name in there:
+            if there[name].topic != mine[name]:
+                told.wrong.append(f"{there[name].topic}: {where} belongs to {mine[name] or 'no railway'}")
+            elif there[name].value != said[name].value:
+                told.wrong.append(f"{mine[name]}: {where} is not what {READINESS} says")
+        elif name not in said or mine[name]:
+            later = (other for other in whole if other[0] == name[0] and other[2] > name[2])
+            following = next((other for other in later if mine[other] == mine.get(name, mine[other])), None)
             if following is not None and cut(at[name], at[following], cuts):
                 told.interrupted += 1
             else:
-                told.lost.append(f"{'train.readiness' if name not in said else mine} lacks revision {name[2]} of {name[0]}")
-        elif there[name] != mine:
-            told.wrong.append(f"{there[name]}: revision {name[2]} of {name[0]} belongs to {mine}")
+                told.lost.append(f"{mine.get(name, READINESS)} lacks {where}")
 
 
-def _restricted(logs: Logs, told: Told) -> None:
-    """The last restricted view of each side has reached its authority."""
-    last: dict[tuple[str, str], ClearanceUpdate] = {}
-    for r in logs.topic(registry.RESTRICTED_REVISIONS):
-        if r.value is not None:
-            u = msgspec.json.decode(r.value, type=ClearanceUpdate)
-            last[u.shipment, u.side] = u
-    for u in last.values():
-        topic = registry.restricted_topic(u.authority)
-        if (u.shipment, u.side, u.revision) not in seen(logs, topic).first:
-            told.lost.append(f"{topic} lacks revision {u.revision} of {u.shipment} {u.side}")
+def _of_railway(r: LogRecord) -> str:
+    """The status topic of the railway that a train runs with; empty: none has one."""
+    railway = msgspec.json.decode(r.value or b"", type=TrainReadiness).railway
+    row = reference().parties.get(railway)
+    return registry.status_topic(railway) if row is not None and row.role == "railway" else ""
+
+
+def _marked(r: LogRecord) -> Said:
+    return (r.key or b"").decode(), "", int(dict(r.headers)[REVISION_HEADER])
+
+
+def _restricted(apart: dict[str, Seen], told: Told) -> None:
+    """The last restricted view of each side has reached its authority, and under no revision was that told anything else than what restores it."""
+    last: dict[tuple[str, str], tuple[str, Said]] = {}
+    for name, r in apart[registry.RESTRICTED_REVISIONS].first.items():
+        topic = registry.restricted_topic(msgspec.json.decode(r.value or b"", type=ClearanceUpdate).authority)
+        last[name[:2]] = topic, name
+        if name in apart[topic].first and apart[topic].first[name].value != r.value:
+            told.wrong.append(f"{topic}: revision {name[2]} of {name[0]} {name[1]} is not what {r.topic} says")
+    told.lost += [f"{topic} lacks revision {name[2]} of {name[0]} {name[1]}" for topic, name in last.values() if name not in apart[topic].first]
 
 
 def _refusals(logs: Logs, told: Told) -> None:

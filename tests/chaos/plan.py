@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from typing import Final, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -15,6 +16,10 @@ FAILOVER_S: Final = 10.0
 """From kill -9 until notices are at their borders again, as promised (docs/benchmarks.md)."""
 TRANSACTION_S: Final = 10.0
 """With exactly-once what is open of a transaction ends first (agents.transport.claim.TRANSACTION_TIMEOUT_MS)."""
+
+
+SEEDS: Final = 10_000
+"""Worlds to take one from."""
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -38,7 +43,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Messages are spread evenly over so long."""
     trains: int = 3
     """Of the simulated world; about 400 messages each."""
-    seed: int = 1
     workers: int = 2
     exactly_once: bool = False
     secured: bool = False
@@ -47,6 +51,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Workers are static members of their group: a crash stays in it, the one that is started again in place goes on."""
     should_s: float
     """So long after an act every partition with something to read should go on, on a machine that is not busy."""
+
+    @property
+    def seed(self) -> int:
+        """Of its world: its own, and the same every time."""
+        return crc32(f"{self.name}, {self.mode}".encode()) % SEEDS
 
     @property
     def progress_s_max(self) -> float:
@@ -70,6 +79,8 @@ class Row(msgspec.Struct, kw_only=True):
 
     name: str
     mode: str
+    seed: int = 0
+    """Of the world that was sent."""
     seconds: float
     """Wall time, servers' start and all checks included."""
     inputs: int
@@ -88,12 +99,16 @@ class Row(msgspec.Struct, kw_only=True):
     repeated_revisions: int
     duplicates: int
     """Inputs of CLEARANCE whose outputs were published more than once."""
+    duplicates_of: dict[str, int] = {}
+    """The same of every other stage; they work at least once in either mode."""
     outputs: int = 0
     """Records on border, office, territory and status topics. Each publication in `clearance.history` must be on exactly the topics it belongs to."""
     wrong_outputs: int = 0
     """Of them: not in the history, not for this reader, or with another content."""
     output_duplicates: int = 0
     """Records of CLEARANCE, alerts included, that say again what was said last: after inputs, ticks and sweeps alike."""
+    readiness_duplicates: int = 0
+    """Records of `train.readiness` that say again what was said last of the train, or a revision again."""
     interrupted: int = 0
     """Publications that a crash left on some of their topics only, and whoever took over said again: of CLEARANCE at least once, of READINESS in either
     mode."""

@@ -13,9 +13,11 @@ from agents.runner.clock import Clock
 from agents.runner.memory import Harness, SimulatedLog, Stateless
 from streams.effects import LogRecord
 from tests.chaos import checks
+from tests.chaos.carry import KINDS
 from tests.chaos.checks import check
 from tests.chaos.load import Message, messages
 from tests.chaos.logs import Logs
+from tests.chaos.outputs import READINESS, RESTORES
 from tests.chaos.reference import SETTLED_US, folds
 from tests.sim.worlds import reference, topics
 from topics.events.outputs import BatchOutcomes
@@ -70,7 +72,8 @@ def test_a_sound_log_has_no_fault() -> None:
     found = check(log, sent, clock, chain(log, fullest(log, "clearance.history")))
     assert found.faults == []
     assert (found.lost, found.wrong_keys, found.backwards, found.repeated_revisions, found.duplicates) == (0, 0, 0, 0, 0)
-    assert (found.wrong_outputs, found.output_duplicates, found.interrupted) == (0, 0, 0)
+    assert (found.wrong_outputs, found.output_duplicates, found.readiness_duplicates, found.interrupted) == (0, 0, 0, 0)
+    assert found.duplicates_of == dict.fromkeys(checks.OTHERS, 0)
     assert found.records > 1_000
     assert found.outputs > 3_000
     assert any(m.poison for m in sent.values())
@@ -87,8 +90,8 @@ def _again(topic: str) -> Callable[[Logs], None]:
     """A record that was written first is written once more at the end."""
     def harm(log: Logs) -> None:
         records = log.parts[fullest(log, topic)]
-        first = next(r for r in records if r.value is not None and not (r.key or b"").startswith(b"\x00")
-                     and any(x.key == r.key and x is not r and x.value is not None for x in records))
+        mine = [r for r in records if (r.value is not None or topic == "readiness.revisions") and not (r.key or b"").startswith(b"\x00")]
+        first = next(r for r in mine if any(x.key == r.key and x is not r for x in mine))
         records.append(msgspec.structs.replace(first, offset=records[-1].offset + 1) if isinstance(first, msgspec.Struct)
                        else first._replace(offset=records[-1].offset + 1))
 
@@ -153,6 +156,10 @@ LOOKS: dict[str, Callable[[Logs], list[str]]] = {
     (_again("documents.state"), "state order", "goes back to input"),
     (_again("clearance.status"), "revisions fall", "falls from revision"),
     (_last_again("clearance.status"), "revisions repeat", "repeats revision"),
+    (_again("restricted.revisions"), "revisions fall", "restricted.revisions"),
+    (_last_again("restricted.revisions"), "revisions repeat", "restricted.revisions"),
+    (_again("readiness.revisions"), "revisions fall", "readiness.revisions"),
+    (_last_again("readiness.revisions"), "revisions repeat", "readiness.revisions"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_fault_is_found(harm: Callable[[Logs], None], look: str, words: str) -> None:
     log = logs()
@@ -191,9 +198,21 @@ def test_a_ledger_that_has_read_more_than_these_logs_is_looked_at_again() -> Non
     assert checks.ahead(log, {("ops.alerts", 7): (1, b"")}) == [("ops.alerts", 7)]
 
 
-def test_outputs_published_twice_are_counted() -> None:
+@pytest.mark.parametrize("stage", ["clearance", *checks.OTHERS])
+def test_what_a_stage_has_said_twice_is_counted_by_stage(stage: str) -> None:
     log = logs()
-    record = log.parts[fullest(log, "outcomes.clearance")][0]
+    assert checks.said_twice(log, stage) == 0
+    record = log.parts[fullest(log, f"outcomes.{stage}")][0]
     said = msgspec.json.decode(record.value or b"", type=BatchOutcomes)
-    log.parts[fullest(log, "outcomes.clearance")].append(record)
-    assert checks.said_twice(log) == said.last - said.first + 1
+    log.parts[fullest(log, f"outcomes.{stage}")].append(record)
+    assert checks.said_twice(log, stage) == said.last - said.first + 1
+    assert sum(checks.said_twice(log, other) for other in ("clearance", *checks.OTHERS)) == said.last - said.first + 1
+
+
+def test_every_stage_that_says_what_came_of_its_inputs_is_asked() -> None:
+    assert {f"outcomes.{stage}" for stage in ("clearance", *checks.OTHERS)} == {spec.name for spec in topics().by_kind("outcomes")}
+
+
+def test_a_run_reads_whatever_the_checks_look_at() -> None:
+    read = {spec.name for kind in KINDS for spec in topics().by_kind(kind)}
+    assert {*RESTORES, READINESS, "restricted.cn", "clearance.history", "ops.alerts"} <= read

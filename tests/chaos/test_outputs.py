@@ -1,6 +1,7 @@
 """The checks of what the outside was told: silent on a sound log, and each fault is found, deliberate drops of whole topics first of all."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -9,15 +10,16 @@ import pytest
 from agents.runner.draft import REVISION_HEADER
 from streams.effects import LogRecord
 from tests.chaos.logs import Logs
-from tests.chaos.outputs import OUTWARD, Span, Told, outputs
+from tests.chaos.outputs import OUTWARD, READINESS, Span, Told, outputs
 from tests.chaos.test_checks import fullest, logs
 from tests.sim.worlds import topics
-from topics.events.outputs import ClearanceUpdate
-from topics.registry import RESTRICTED_REVISIONS
+from topics.events.outputs import ClearanceUpdate, TrainReadiness
+from topics.registry import READINESS_REVISIONS, RESTRICTED_REVISIONS
 
 Harm = Callable[[Logs], None]
 KINDS = {spec.name: spec.kind for spec in topics().topics.values()}
 BORDER, OTHER = "border.cn-kz-alashankou-dostyk.kz", "border.by-pl-brest-malaszewicze.pl"
+COVERT = "restricted.cn"
 
 
 def every(kind: str) -> Harm:
@@ -87,7 +89,7 @@ def told(harm: Harm, *, excusable: bool = True) -> Told:
 
 def test_a_sound_log_has_every_publication_where_it_belongs() -> None:
     found = told(lambda log: None, excusable=False)
-    assert (found.lost, found.wrong, found.backwards, found.duplicates, found.interrupted) == ([], [], [], 0, 0)
+    assert (found.lost, found.wrong, found.backwards, found.duplicates, found.readiness_duplicates, found.interrupted) == ([], [], [], 0, 0, 0)
     assert found.outputs == sum(len(records) for place, records in logs().parts.items() if KINDS[place[0]] in OUTWARD)
 
 
@@ -121,6 +123,91 @@ def test_a_revision_with_two_contents_is_found() -> None:
     records = log.parts[fullest(log, "clearance.history")]
     records.append(renumbered(changed(records[0], lambda u: msgspec.structs.replace(u, order=99)), len(records)))
     assert any("two contents" in text for text in outputs(log, excusable=True, cuts=ALWAYS).wrong)
+
+
+def readiness(log: Logs, topic: str) -> list[int]:
+    """Where the words about the train are of which most is said; on one partition."""
+    records = log.parts[fullest(log, topic)]
+    found = [(at, msgspec.json.decode(r.value or b"")) for at, r in enumerate(records)]
+    runs = Counter(said["run"] for _, said in found if said["type"] == "train.readiness")
+    mine = runs.most_common(1)[0][0]
+    return [at for at, said in found if said.get("run") == mine and said["type"] == "train.readiness"]
+
+
+@pytest.mark.parametrize("topic", ["status.cr", READINESS, RESTRICTED_REVISIONS, COVERT, BORDER])
+def test_a_revision_has_one_content_wherever_it_is_said(topic: str) -> None:
+    log = logs()
+    records = log.parts[fullest(log, topic)]
+    at = readiness(log, topic)[0] if topic in ("status.cr", READINESS) else 0
+    harmed = (records[at].value or b"").replace(b'"revision":', b'"more":1,"revision":')
+    records.append(msgspec.structs.replace(renumbered(records[at], len(records)), value=harmed))
+    found = outputs(log, excusable=True, cuts=ALWAYS)
+    assert [text for text in found.wrong if text.startswith(topic) and "has two contents of revision" in text] == found.wrong != []
+    records[-1] = renumbered(records[at], len(records) - 1)
+    assert outputs(log, excusable=True, cuts=ALWAYS).wrong == [], "the same again is none"
+
+
+@pytest.mark.parametrize("topic", ["status.cr", READINESS])
+def test_a_train_whose_revisions_fall_is_found(topic: str) -> None:
+    log = logs()
+    records, at = log.parts[fullest(log, topic)], readiness(log, topic)
+    records[at[0]], records[at[1]] = records[at[1]], records[at[0]]
+    found = outputs(log, excusable=True, cuts=ALWAYS).backwards
+    assert len(found) == 1
+    assert topic in found[0]
+    assert "falls from revision" in found[0]
+
+
+def views(log: Logs, words: int) -> list[LogRecord]:
+    """So many words about one restricted side, as its authority hears them, and as they are restored."""
+    old = log.parts[fullest(log, COVERT)][0]
+    view, key = msgspec.json.decode(old.value or b"", type=ClearanceUpdate), b"S"
+    said = [msgspec.json.encode(msgspec.structs.replace(view, shipment="S", revision=n)) for n in range(1, words + 1)]
+    for topic in (COVERT, RESTRICTED_REVISIONS):
+        records = log.parts[fullest(log, topic)]
+        records += [LogRecord(topic, records[0].partition, len(records) + n, newest(log), key, value, ()) for n, value in enumerate(said)]
+    return log.parts[fullest(log, COVERT)]
+
+
+def test_a_restricted_view_whose_revisions_fall_is_found() -> None:
+    log = logs()
+    records = views(log, 2)
+    assert outputs(log, excusable=True, cuts=ALWAYS).backwards == []
+    records[-1], records[-2] = records[-2], records[-1]
+    assert [text for text in outputs(log, excusable=True, cuts=ALWAYS).backwards if COVERT in text and "falls from revision 2 to 1" in text]
+
+
+@pytest.mark.parametrize(("topic", "words"), [(COVERT, f"is not what {RESTRICTED_REVISIONS} says"), (READINESS, f"is not what {READINESS} says")])
+def test_that_two_topics_say_different_things_under_one_revision_is_found(topic: str, words: str) -> None:
+    log = logs()
+    records = log.parts[fullest(log, topic)]
+    at = 0 if topic == COVERT else next(at for at in readiness(log, topic) if b'"railway":"cr"' in (records[at].value or b""))
+    records[at] = msgspec.structs.replace(records[at], value=(records[at].value or b"").replace(b'"revision":', b'"more":1,"revision":'))
+    found = outputs(log, excusable=True, cuts=ALWAYS).wrong
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_a_train_s_revision_that_nothing_restores_is_found_and_one_that_nobody_heard_is_made_good_only_after_a_crash() -> None:
+    log = logs()
+    place = fullest(log, READINESS_REVISIONS)
+    gone = log.parts[place].pop(0)
+    assert len([text for text in outputs(log, excusable=True, cuts=ALWAYS).lost if f"{READINESS_REVISIONS} lacks" in text]) == 1
+    more = tuple((name, b"%d" % (int(value) - 1) if name == REVISION_HEADER else value) for name, value in gone.headers)
+    log.parts[place] = [msgspec.structs.replace(gone, headers=more), gone, *log.parts[place]]
+    assert (outputs(log, excusable=True, cuts=ALWAYS).lost, outputs(log, excusable=True, cuts=ALWAYS).interrupted) == ([], 1)
+    assert len(outputs(log, excusable=True).lost) == 1
+
+
+def test_a_readiness_that_says_again_what_was_said_last_is_a_duplicate_of_its_own() -> None:
+    log = logs()
+    records = log.parts[fullest(log, READINESS)]
+    last = records[readiness(log, READINESS)[-1]]
+    said = msgspec.json.decode(last.value or b"", type=TrainReadiness)
+    later = msgspec.structs.replace(said, revision=said.revision + 1, at=said.at + 60_000_000)
+    records += [renumbered(last, len(records)), msgspec.structs.replace(renumbered(last, len(records) + 1), value=msgspec.json.encode(later))]
+    found = outputs(log, excusable=False, cuts=ALWAYS)
+    assert (found.readiness_duplicates, found.duplicates) == (2, 0)
 
 
 def test_a_record_that_is_there_again_is_a_duplicate() -> None:

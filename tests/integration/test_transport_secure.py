@@ -1,6 +1,7 @@
 """A worker over TLS with SCRAM and rights that refuse by default: it runs with exactly what it needs, and says so when a right is missing."""
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from agents.embedded.jars import aot_file, cache_directory, class_path
 from agents.embedded.kafka import Broker
 from agents.embedded.security import Secured, secure
 from agents.transport.claim import OWNERS
-from agents.transport.fatal import EXIT_REFUSED
+from agents.transport.fatal import EXIT_CRASH, EXIT_REFUSED
 from tests.integration.runner_bench import LONG, Bench, Load, check_nothing_lost
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -90,16 +91,27 @@ async def test_without_the_right_to_read_its_input_a_worker_does_not_run_on_in_s
     assert "TopicAuthorizationFailed" in bench.logged()
 
 
-async def test_without_the_right_to_read_its_group_a_worker_says_so_instead_of_hanging_in_silence(bench: Bench, secured: tuple[Broker, Secured]) -> None:
+async def test_without_the_right_to_read_its_group_a_worker_ends_and_says_so_instead_of_hanging_in_silence(
+    bench: Bench, secured: tuple[Broker, Secured],
+) -> None:
     admin = bench.admin()
     assert admin.create_acls([r for r in rights(bench) if r.resource_pattern.resource_type != ResourceType.GROUP])["failed"] == []
     admin.close()
-    bench.worker(**client(secured))
+    worker = bench.worker(**client(secured))
+    assert worker.wait(LONG) == EXIT_CRASH, bench.said_by_workers()
+    assert "GroupAuthorizationFailed" in bench.logged()
 
-    async def said() -> bool:
-        return "GroupAuthorizationFailed" in bench.logged()
 
-    await bench.until(said, "the missing right by name")
+async def test_without_the_right_to_write_its_state_a_worker_refuses_and_names_it(bench: Bench, secured: tuple[Broker, Secured]) -> None:
+    admin = bench.admin()
+    state = bench.fold.state_topic
+    granted = [r for r in rights(bench) if (r.operation, r.resource_pattern.resource_name) != (ACLOperation.WRITE, state)]
+    assert len(granted) == len(rights(bench)) - 1
+    assert admin.create_acls(granted)["failed"] == []
+    admin.close()
+    worker = bench.worker(**client(secured))
+    assert worker.wait(LONG) == EXIT_REFUSED, bench.said_by_workers()
+    assert re.search(rf"WRITE on .*{re.escape(state)}.* is not granted", bench.logged())
 
 
 async def test_without_the_right_to_its_transactional_ids_a_worker_refuses_since_it_could_shut_nobody_out(

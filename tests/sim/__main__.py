@@ -3,8 +3,9 @@
     python -m tests.sim --seed 17 [--trace] [--only crash,zombie] [--trains 1]   one seed, exactly as it always is
     python -m tests.sim --soak 10000 [--report FILE [--again]] [--jobs 2]         seeds up to 10000, from where the report ends
 
-The exit code is 1 when a seed fails. A report is a JSON file whose `simulation` says what all seeds so far came to, which version played which of them,
-and the next seed; what else it holds stays. The same command goes on there; --again forgets it and begins anew.
+The exit code is 1 when a seed fails, or has failed that the report tells of. A report is a JSON file of figures, and one beside it, `FILE-runs`, whose
+`simulation` says what all seeds so far came to, which version played which of them, and the next seed; what else they hold stays. The same command goes on
+there; --again forgets it and begins anew.
 """
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from pathlib import Path
 import msgspec
 
 from agents.app import rarely
+from tests.reliability import Course, OutOfStep
 from tests.sim.plan import KINDS, WORLDS, plan_of
-from tests.sim.report import Course, OutOfStep, course
+from tests.sim.report import course, write
 from tests.sim.simulate import Tally, Verdict, judge, judged, told
 from tests.version import code_version
 
@@ -44,11 +46,11 @@ def main(arguments: list[str]) -> int:
     if chosen.seed is not None:
         return _one(chosen)
     try:
-        begun = course(chosen.report, chosen.first, again=chosen.again, version=code_version())
+        begun, tally = course(chosen.report, chosen.first, again=chosen.again, version=code_version())
     except OutOfStep as error:
         print(error, file=sys.stderr)
         return 2
-    return _many(begun, chosen.soak, chosen.jobs)
+    return _many(begun, tally, chosen.soak, chosen.jobs)
 
 
 def _one(chosen: argparse.Namespace) -> int:
@@ -76,10 +78,12 @@ def _one(chosen: argparse.Namespace) -> int:
     return 0 if verdict.well else 1
 
 
-def _many(course: Course, end: int, jobs: int) -> int:
-    tally, first = course.tally, course.first
+def _many(course: Course, tally: Tally, end: int, jobs: int) -> int:
+    first = course.first
     if first >= end:
         print(f"seeds up to {first} are played; --again begins anew")
+    if mixed := course.mixed(end):
+        print(mixed)
     began, done = time.monotonic(), first
     for verdicts in _verdicts(first, end, jobs):
         for verdict in verdicts:
@@ -90,7 +94,7 @@ def _many(course: Course, end: int, jobs: int) -> int:
         if (done - first) % LINE_EVERY < WORLDS or done >= end:
             pace = (done - first) / (time.monotonic() - began)
             print(f"{done} of {end}: {len(tally.failures)} failures, {pace:.1f} seeds/s", flush=True)
-            course.write(done)
+            write(course, tally, done)
     print(tally.table())
     return 1 if tally.failures else 0
 

@@ -24,7 +24,7 @@ from tests.sim.poison import FORGED
 from tests.sim.run import FOLDS, Essence, Run
 from tests.sim.worlds import reference, topics
 from topics import codec
-from topics.events.outputs import BatchOutcomes, ClearanceUpdate, ConditionSaid, DeadLetter, RefusalNotice
+from topics.events.outputs import BatchOutcomes, ClearanceUpdate, ConditionSaid, DeadLetter, RefusalNotice, TrainReadiness
 from topics.registry import customs_party
 
 FEW = 8
@@ -38,6 +38,8 @@ STATUSES_MAX, STATUSES_HALF_MAX = 2.0, 2.5
 """Statuses published per record in `clearance.in`: at most 1.9 over a run and 2.2 over a half of it, where one word moves the ETA of every side. That none
 says what was said before is looked at one by one (`_said_again`); this finds what says something else all the time, by the clock or to and fro."""
 EVERYBODY = b"*"
+REVISED = ("clearance.status", "clearance.history", "border.", "office.", "territory.", "status.", "restricted.", "train.readiness")
+"""Beginnings of the topics on which something is said under a revision."""
 BY_AUTHORITY = frozenset({"HELD", "CONTROL_ORDERED", "UNDER_CONTROL", "REFUSED", "FILING_REJECTED"})
 AT_THE_BORDER = frozenset({"GTT-09"})
 """Conditions that can only be known once the goods are there (a lock read by the post)."""
@@ -106,23 +108,25 @@ def positive_evidence(run: Run) -> list[str]:
 
 
 def revisions(run: Run) -> list[str]:
-    """5. In every topic a revision of a side has one content, and of the revisions of a side each that is new is higher than all before. Excused from the
-    second, record by record: what a former owner had handed to the brokers before its successor's claim, and they wrote after it, in a topic that no claim
-    covers. Its revision stood in `clearance.status` before the claim, so the successor's are higher, whichever comes first."""
+    """5. In every topic a revision (of a side; of a train or yard) has one content, and of the revisions of one subject each that is new is higher than all
+    before. Excused from the second, record by record: what a former owner had handed to the brokers before its successor's claim, and they wrote after it, in
+    a topic that no claim covers. Its revision stood in `clearance.status` or `readiness.revisions` before the claim, so the successor's are higher, whichever
+    comes first."""
     faults = []
     for name in run.log.names():
-        if not name.startswith(("clearance.", "border.", "office.", "territory.", "status.", "restricted.")) or name in ("clearance.in", "clearance.state"):
+        if not name.startswith(REVISED):
             continue
-        told: dict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
+        told: dict[str, dict[int, bytes]] = defaultdict(dict)
         for record in run.log.topic(name):
-            if record.value is None or (update := _update(record)) is None:
+            if record.value is None:
                 continue
-            side = told[update.shipment, update.side]
+            subject, revision = _revised(record)
+            held = told[subject]
             late = (name, record.partition, record.offset) in run.cluster.owners.late
-            if update.revision not in side and side and update.revision < max(side) and not late:
-                faults.append(f"{name}: {update.shipment} {update.side} fell from {max(side)} to {update.revision}")
-            if side.setdefault(update.revision, record.value) != record.value:
-                faults.append(f"{name}: {update.shipment} {update.side} has two contents of revision {update.revision}")
+            if revision not in held and held and revision < max(held) and not late:
+                faults.append(f"{name}: {subject} fell from {max(held)} to {revision}")
+            if held.setdefault(revision, record.value) != record.value:
+                faults.append(f"{name}: {subject} has two contents of revision {revision}")
     return faults
 
 
@@ -343,6 +347,12 @@ def _update(record: Read) -> ClearanceUpdate | None:
         return msgspec.json.decode(record.value or b"", type=ClearanceUpdate)
     except msgspec.ValidationError:
         return None
+
+
+def _revised(record: Read) -> tuple[str, int]:
+    """Of what (a side of a shipment; a train or yard) something is said, and under which revision."""
+    said = msgspec.json.decode(record.value or b"", type=ClearanceUpdate | TrainReadiness)
+    return (f"{said.shipment} {said.side}", said.revision) if isinstance(said, ClearanceUpdate) else (said.run, said.revision)
 
 
 def _unknown_to(name: str, record: Read) -> Iterator[str]:

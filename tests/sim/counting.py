@@ -15,14 +15,19 @@ import msgspec
 import pytest
 
 from agents import reference as reference_files
+from agents.ledger import rows as ledger
+from agents.ledger.rows import GENESIS, LogRecord, Rows
 from streams.assess import Previous, assess
 from streams.effects import Effect, Publish, PutState
 from streams.rules import RULES, pack_of
 from streams.simulate import Sent, SimOptions
+from streams.simulate.options import Rates
 from tests.bench import clearance
+from tests.sim.cluster.database import READ
 from tests.sim.system import HOUR, PARTITIONS, System
 from tests.sim.worlds import world
 from tests.streams.test_assess_story import KEY
+from topics import codec
 
 FOLDS = ("trains", "custody", "documents", "clearance", "readiness", "sources")
 INBOUND = ("rail.", "trade.", "customs.", "terminal.", "seals.", "agency.", "network.", "risk.")
@@ -62,8 +67,29 @@ WATCHED: tuple[tuple[str, str, Note], ...] = (
     (CORE, "judge", _sides),
     (FOLD, "resumed", _resumed),
     (SAY, "update_of", _times("updates written out")),
+    ("streams.intake.swift", "decode", _times("intake decodes")),
 )
 """Module, function, what is counted of a call."""
+CODECS = (("streams.intake.reading", "intake"), ("agents.intake.flow", "intake"), ("agents.ledger.rows", "ledger"), ("agents.ledger.identifiers", "ledger"))
+"""Modules of which every decode and every encode is counted, and as whose."""
+
+
+class _Codec:
+    """`topics.codec`, or a decoder, as a module sees it that is counted."""
+
+    def __init__(self, of: Any, calls: Counter[str], whose: str) -> None:
+        self._of, self._calls, self._whose = of, calls, whose
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+    def decode(self, *given: Any) -> Any:
+        self._calls[f"{self._whose} decodes"] += 1
+        return self._of.decode(*given)
+
+    def encode(self, *given: Any) -> Any:
+        self._calls[f"{self._whose} encodes"] += 1
+        return self._of.encode(*given)
 
 
 class Calls:
@@ -74,8 +100,11 @@ class Calls:
 
     @contextmanager
     def watching(self, folds: Sequence[Any] = ()) -> Iterator[None]:
-        """CLEARANCE's functions, the checks of all rules, and what these folds decode and encode."""
+        """CLEARANCE's functions, the checks of all rules, what intake and the ledger decode and encode, and what these folds do."""
         with pytest.MonkeyPatch.context() as patch:
+            for module, whose in CODECS:
+                patch.setattr(importlib.import_module(module), "codec", _Codec(codec, self.counted, whose))
+            patch.setattr(ledger, "_envelope", _Codec(ledger._envelope, self.counted, "ledger"))
             for module, name, note in WATCHED:
                 self._watch(patch, importlib.import_module(module), name, note)
             for fold in folds:
@@ -115,6 +144,7 @@ class Played:
         with self.calls.watching([self.system.harness.partition(name, 0).fold for name in FOLDS]):
             self.system.play(messages)
             self.system.end(messages[-1].at + 24 * HOUR)
+            self._ledger()
         return {name: n / len(messages) for name, n in (self.calls.counted + self._log() + self._counters()).items()}
 
     def _effect(self, _: str, effect: Effect) -> bool:
@@ -122,6 +152,14 @@ class Played:
         self.calls.counted["publishes"] += isinstance(effect, Publish)
         self.calls.counted["state writes"] += isinstance(effect, PutState)
         return False
+
+    def _ledger(self) -> None:
+        """The rows of everything that the ledger reads."""
+        rows = Rows()
+        for topic in READ:
+            for r in self.system.harness.topic(topic):
+                rows.add(LogRecord(r.topic, r.partition, r.offset, r.timestamp * 1000, r.key, r.value, r.headers), GENESIS)
+        self.calls.counted["ledger rows"] += sum(map(len, rows.tables.values()))
 
     def _log(self) -> Counter[str]:
         """Records and bytes of everything that railclear wrote."""
@@ -143,16 +181,22 @@ class Played:
         return found
 
 
-OPTIONS = SimOptions(trains=2, containers_min=5, containers_max=5, position_minutes=60, heartbeats=True, closure=False)
+WORLDS = {
+    "trains": SimOptions(trains=2, containers_min=5, containers_max=5, position_minutes=60, heartbeats=True, closure=False),
+    "house items": SimOptions(
+        trains=1, containers_min=1, containers_max=1, eastbound=False, position_minutes=0, heartbeats=False, closure=False, items_min=200, items_max=200,
+        rates=Rates(ecommerce=1.0, empty=0.0, dangerous=0.0)),
+}
+"""Two trains with all sorts of goods; and one box with two hundred house items, each released by a notice of its own."""
 CACHE_BYTES = 64 << 10
 """Too small for the states, so that they are decoded and memos made from them again."""
 ROOM = 1.03
 """A bound is so many times what was measured when it was set: the world is fixed, and nothing but the program moves a count."""
 
 
-def measured() -> dict[str, float]:
-    """What the fixed world costs per message from outside."""
-    return Played(CACHE_BYTES).play(world(OPTIONS))
+def measured(name: str) -> dict[str, float]:
+    """What a fixed world costs per message from outside."""
+    return Played(CACHE_BYTES).play(world(WORLDS[name]))
 
 
 TOLD = ("sides proven", "sides assessed", "rules asked", "whole assessments", "updates written out")
@@ -182,7 +226,7 @@ def bound_of(count: float) -> float:
 
 
 if __name__ == "__main__":
-    for name, count in sorted(measured().items()):
-        print(f'    "{name}": {bound_of(count):g},')
+    for one in WORLDS:
+        print(f"{one}:", *(f'    "{name}": {bound_of(count):g},' for name, count in sorted(measured(one).items())), sep="\n")
     for name, calls in of_news().items():
         print(f'    "{name}": {calls},')

@@ -39,7 +39,8 @@ def last_words(names: Iterable[str], topic: Callable[[str], Iterable[_Record]]) 
         if name == READINESS or name.startswith("status."):
             found |= {(name, run): _ready(said) for run, said in _trains(topic(name)).items() if said.railway or said.containers}
         elif name == ALERTS:
-            found |= {(name, key): (a.severity, a.name, a.shipment, a.side, a.run, a.container) for key, a in _alerts(topic(name)).items() if a.state == "open"}
+            found |= {(name, key): (a.severity, a.name, a.shipment, a.side, a.run, a.container, a.rule, a.call, bool(a.titles))
+                      for key, a in _alerts(topic(name)).items() if a.state == "open"}
         elif name.startswith(RESTRICTED) and name != REVISIONS:
             found |= {(name, f"{shipment} {side}"): _covert(u) for (shipment, side), u in _views(topic(name)).items() if u.findings}
     return found

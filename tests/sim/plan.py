@@ -5,8 +5,14 @@ import random
 
 import msgspec
 
-KINDS = ("reorder", "duplicate", "delay", "redeliver", "poison", "crash", "rebalance", "zombie", "broker", "database", "skew", "sweep", "compaction", "upgrade")
+FAULTS = ("reorder", "duplicate", "delay", "redeliver", "poison", "crash", "rebalance", "zombie", "broker", "database", "skew", "sweep", "compaction",
+          "upgrade")
+ACTS = "acts"
+"""Operators let records wait. Drawn apart, so that every seed keeps the other faults that it had before there were acts."""
+KINDS = (*FAULTS, ACTS)
 FEWEST, MOST = 4, 10
+ACTED = 0.4
+"""Share of the seeds with acts."""
 WORLDS = 4
 """So many seeds in a row share a world, so that its calm course is worked out once."""
 
@@ -35,8 +41,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan_of(seed: int) -> Plan:
     """The plan of a seed."""
     rng = random.Random(f"{seed}/plan")
-    kinds = frozenset(rng.sample(KINDS, rng.randint(FEWEST, MOST)))
-    return Plan(seed=seed, kinds=kinds, transactional=rng.random() < 0.35, leased=rng.random() < 0.6)
+    kinds = frozenset(rng.sample(FAULTS, rng.randint(FEWEST, MOST)))
+    acted = random.Random(f"{seed}/plan {ACTS}").random() < ACTED
+    return Plan(seed=seed, kinds=kinds | {ACTS} if acted else kinds, transactional=rng.random() < 0.35, leased=rng.random() < 0.6)
 
 
 def without(plan: Plan, *kinds: str) -> Plan:

@@ -18,23 +18,22 @@ from streams.effects import Send
 from streams.readiness import ReadinessFold
 from streams.sources import SourcesFold
 from streams.trains import TrainsFold
+from tests.sim.acts import DESK, Desk
 from tests.sim.cluster.broker import BROKERS, Log
 from tests.sim.cluster.cluster import GROUP_BROKER, Cluster, Stage
 from tests.sim.cluster.database import Database, LedgerTask
+from tests.sim.cluster.follower import Follower
 from tests.sim.cluster.lane import GOOD, Semantics, Worker
 from tests.sim.inputs import START, Said, World, disturbed, said_in
 from tests.sim.lastly import last_words
-from tests.sim.plan import Plan
+from tests.sim.plan import ACTS, Plan
 from tests.sim.probe import Probe
 from tests.sim.system import System, essence
 from tests.sim.worlds import reference, topics
-from topics.codec import encode
-from topics.events.internal import MaskFacts
 from topics.events.outputs import ClearanceUpdate
-from topics.registry import fold_topic
 
 PROBED = 0.04
-CHANCE = {"rebalance": 0.03, "zombie": 0.03, "broker": 0.03, "database": 0.05, "sweep": 0.02, "compaction": 0.03, "upgrade": 0.012}
+CHANCE = {"rebalance": 0.03, "zombie": 0.03, "broker": 0.03, "database": 0.05, "sweep": 0.02, "compaction": 0.03, "upgrade": 0.012, "acts": 0.03}
 """Of a fault after each message."""
 CRASHES_MAX = 8
 STEPS_BETWEEN_CRASHES = 250
@@ -58,7 +57,7 @@ class Run:
         registry = topics()
         self.log = Log(START, 4, {spec.name: spec.partitions for spec in registry.topics.values()}, skews)
         workers = [Worker(n, rng.randint(-SKEW_MAX, SKEW_MAX) if skewed else 0) for n in range(3)]
-        spoken = {s.topic for s in said}
+        spoken = {s.topic for s in said} | {DESK.inbound}
         probed = plan.rng("probe")
         stages = [Stage("intake", tuple(s.name for s in registry.inbound if s.name in spoken), process=intake_process(reference(), registry))]
         for fold in FOLDS:
@@ -66,6 +65,8 @@ class Run:
             stages.append(Stage(probe.name, (probe.input_topic,), fold=probe))
         self.cluster = Cluster(self.log, stages, reference(), plan.rng("interleaving"), workers, semantics=semantics, trace=trace,
                                transactional=frozenset({"clearance"}) if plan.transactional else frozenset())
+        if ACTS in plan.kinds:
+            self.cluster.followers = {w.number: Follower(self.log, plan.rng(f"follower {w.number}"), w, registry) for w in workers}
         self.seen = self.cluster.seen
         self.database = Database()
         self.ledgers = [LedgerTask(self.log, self.database, plan.rng(f"ledger {n}"), self.seen) for n in range(2)]
@@ -100,8 +101,7 @@ class Driver:
         self.pace = run.plan.rng("pace")
         self.ends: list[tuple[int, str, int]] = []
         """(at message, fault, number): what goes back to normal then."""
-        self.masks = 0
-        self.open_masks: list[MaskFacts] = []
+        self.desk = Desk(run.log, run.world)
         self.crashes = 0
         self.next_crash = self._crash_at() if "crash" in self.rngs else -1
         self.cluster.torn = bool({"rebalance", "zombie", "crash"} & run.plan.kinds)
@@ -169,8 +169,8 @@ class Driver:
             return self._broker(rng, n)
         elif kind == "database":
             self._database(rng, n)
-        elif kind == "sweep":
-            self._mask(rng, n)
+        elif kind in ("sweep", ACTS):
+            return self._act(kind, rng, n)
         elif kind == "compaction":
             for stage in cluster.stages.values():
                 if stage.fold is not None:
@@ -209,14 +209,13 @@ class Driver:
             rng.choice(self.run.ledgers).restart()
         self.cluster.tell(f"database {'away' if self.run.database.away else 'lossy'}")
 
-    def _mask(self, rng: random.Random, n: int) -> None:
-        """A feed is retracted for a while: every shipment must be looked at, and again when it is lifted."""
-        self.masks += 1
-        source = rng.choice(("ktz", "cr", "rzd", "customs-kz", "customs-cn"))
-        mask = MaskFacts(source=source, since=START, until=self.log.now + SKEW_MAX, record=f"SIM-{self.masks}")
-        self.log.write(Send(fold_topic("clearance"), b"*", encode(mask), -1))
-        self.open_masks.append(mask)
-        self.ends.append((n + rng.randint(1, 20), "mask", 0))
+    def _act(self, kind: str, rng: random.Random, n: int) -> bool:
+        name = self.desk.retract(rng) if kind == "sweep" else self.desk.wait(rng)
+        if not name:
+            return False
+        self.run.seen[f"acts: {name.partition(' ')[0]}"] += 1
+        self.ends.append((n + rng.randint(1, 20), name, 0))
+        return True
 
     def _back_to_normal(self, n: int) -> None:
         for end in [e for e in self.ends if e[0] <= n]:
@@ -230,9 +229,8 @@ class Driver:
             self.log.away.discard(number)
         elif fault == "database":
             self.run.database.away = False
-        elif fault == "mask":
-            lifted = msgspec.structs.replace(self.open_masks.pop(0), version=1, lifted=True)
-            self.log.write(Send(fold_topic("clearance"), b"*", encode(lifted), -1))
+        else:
+            self.desk.undo(fault)
 
     # -- the end -----------------------------------------------------------------------------------------------------------
     def _calm_down(self) -> None:

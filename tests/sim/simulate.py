@@ -132,7 +132,7 @@ class Tally:
             self.failures.append(verdict.plan.seed)
 
     def report(self) -> dict[str, object]:
-        """For docs/reliability.json."""
+        """For docs/reliability-runs.json."""
         return {"seeds": self.seeds, "failures": sorted(self.failures), "records": self.records, "statuses_published": self.published,
                 "cpu_seconds": round(self.seconds, 1), "faults": dict(sorted((self.kinds + self.seen).items())), "states": dict(sorted(self.states.items()))}
 

@@ -25,11 +25,12 @@ HAPPENED = (
     "partitions led by another broker", "workers that ended themselves", "ledger waits for the database", "ledger transactions broken off", "sweeps", "ticks",
     "sweep slices beside batches in flight", "records compacted away", "lanes restored from memory", "lanes restored from disk",
     "lanes restored from topic, revisions from where the states have them", "messages: delay", "messages: duplicate", "messages: poison",
-    "messages: redeliver", "messages: reorder", "steps probed for purity")
+    "messages: redeliver", "messages: reorder", "acts: retract", "acts: pause", "acts: drain",
+    "looks at a topic whose records wait by an act", "steps probed for purity")
 """What two hundred seeds must really have gone through."""
 EFFECTS = ("Publish", "PublishOutcomes", "PutState", "Await", "Ack")
 STATES = ("EXPECTED", "FILED", "FILING_REJECTED", "ACCEPTED", "PRE_CLEARED", "ARRIVED", "CONTROL_ORDERED", "UNDER_CONTROL", "INFO_REQUESTED", "HELD", "REFUSED",
-          "RELEASED", "DEPARTED", "NOT_REQUIRED", "CANCELLED")
+          "SEAL_CHECK", "RELEASED", "DEPARTED", "NOT_REQUIRED", "CANCELLED")
 
 
 @pytest.fixture(scope="module")

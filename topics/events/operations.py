@@ -47,11 +47,17 @@ class ShipmentReopened(OperatorAct, frozen=True, kw_only=True, tag="operations.r
 
 
 class FoldRebuilt(OperatorAct, frozen=True, kw_only=True, tag="operations.rebuild"):
-    """States of a fold were put in place of those that differed from the ledger, while its workers stood still."""
+    """States of a fold are put in place of those that differed from the ledger, while its workers stand still. It is said twice: before the first state is
+    written (`begun`), and with the same `record` and a higher version when all are. A record that ends with `begun` was cut short."""
 
     fold: Literal["clearance", "documents"]
     keys: Annotated[int, msgspec.Meta(ge=0)]
-    """How many."""
+    """How many states of keys."""
+    everybody: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many words that concern everybody (masks, closures, freshness, indicators), over all partitions."""
+    partitions: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many partitions got the name of their input: the topic had been lost."""
+    begun: bool = False
 
 
 OperationsEvent = FeedRetracted | FeedPaused | InputDrained | ShipmentReopened | FoldRebuilt

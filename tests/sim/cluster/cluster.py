@@ -17,6 +17,7 @@ from streams.effects import Ack, Await
 from streams.fold import Fold
 from streams.reference.model import Reference
 from tests.sim.cluster.broker import Log
+from tests.sim.cluster.follower import Follower
 from tests.sim.cluster.lane import GOOD, IN_FLIGHT_MAX, Lane, Publication, Semantics, Worker, land, ordered
 from tests.sim.cluster.owners import Owners
 from tests.sim.cluster.restoring import Keep, difference, flow_of, lane_of, restored
@@ -57,6 +58,8 @@ class Cluster:
         self.stages: Mapping[str, Stage] = {s.name: s for s in stages}
         self.transactional, self.trace = transactional, trace
         self.crash_now: Callable[[], bool] = lambda: False
+        self.followers: dict[int, Follower] = {}
+        """By worker, in a run in which operators let records wait."""
         self.torn = False
         """Fetches survive rebalances, workers may land half of what they said."""
         self.committed: dict[tuple[str, str, int], int] = {}
@@ -241,6 +244,8 @@ class Cluster:
     def round(self) -> bool:
         """Every lane that has something to do does a little of it; whether anything moved."""
         moved = False
+        for follower in self.followers.values():
+            moved |= follower.worker is not self.paused and follower.follow()
         self.owners.carry_out(0.1)
         busy = [lane for lane in self.lanes if self._busy(lane)]
         self.rng.shuffle(busy)
@@ -249,9 +254,18 @@ class Cluster:
                 moved |= self._turn(lane)
         return moved
 
+    def _held(self, lane: Lane) -> bool:
+        """Do operators let its records wait?"""
+        follower = self.followers.get(lane.worker.number)
+        return follower is not None and lane.process is not None and follower.held(lane.topic)
+
     def _busy(self, lane: Lane) -> bool:
-        if lane.queue or not lane.ready or self.log.part(lane.topic, lane.partition).next > lane.position or lane.acked != self.committed.get(lane.place, 0):
+        if lane.queue or not lane.ready or lane.acked != self.committed.get(lane.place, 0):
             return True
+        if self.log.part(lane.topic, lane.partition).next > lane.position:
+            if not self._held(lane):
+                return True
+            self.seen["looks at a topic whose records wait by an act"] += 1
         return lane.work is not None and (lane.work.sweeping > 0 or lane.work.due(max(lane.work.now, self.wall(lane))))
 
     def wall(self, lane: Lane) -> int:
@@ -265,7 +279,7 @@ class Cluster:
             self.seen["lanes written to disk"] += lane.worker.keep.store(real)
         if lane.queue and (self.rng.random() < 0.75 or len(lane.pending) >= IN_FLIGHT_MAX):
             return self._effects(lane)
-        if len(lane.pending) < IN_FLIGHT_MAX and self.log.reachable(lane.topic, lane.partition) and self._fetch(lane):
+        if len(lane.pending) < IN_FLIGHT_MAX and self.log.reachable(lane.topic, lane.partition) and not self._held(lane) and self._fetch(lane):
             return True
         if not any(p.end is None for p in lane.queue) and self._clockwork(lane):
             return True
