@@ -7,11 +7,12 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from agents import metrics
 from agents import reference as reference_files
@@ -241,13 +242,29 @@ class Worker:
         needed = {topic for flow in self.flows for topic in flow.topics} | self.state_topics
         return needed | set(self.ledger.topics if self.ledger is not None else ()) | ({ACTS} if INTAKE in self.settings.stages else set())
 
+    async def _administrator(self, security: Mapping[str, Any], end: float) -> AIOKafkaAdminClient:
+        """A client that has found the cluster. Raises SettingsError when none answers until then."""
+        bootstrap, told = self.settings.bootstrap, False
+        while True:
+            admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **security)
+            try:
+                await admin.start()
+                return admin
+            except KafkaError as error:
+                await admin.close()
+                if time.monotonic() > end:
+                    raise SettingsError(f"Kafka at {bootstrap} does not answer, or does not let this account in: {error or type(error).__name__}") from error
+                if not told:
+                    log.warning("Kafka at %s does not answer yet (%s); trying again for a minute", bootstrap, error or type(error).__name__)
+                told = True
+                await asyncio.sleep(0.5)
+
     async def _await_topics(self) -> None:
-        """Raises SettingsError when topics are still missing after a minute."""
+        """Raises SettingsError when Kafka does not answer, or topics are still missing, after a minute."""
         s, begun = self.settings, time.monotonic()
         security = security_of(s.security_protocol, s.sasl_username, s.sasl_password, s.ssl_cafile)
-        admin = AIOKafkaAdminClient(bootstrap_servers=s.bootstrap, **security)
+        admin = await self._administrator(security, begun + TOPICS_SECONDS_MAX)
         try:
-            await admin.start()
             while missing := sorted(self.topics() - set(await admin.list_topics())):
                 if time.monotonic() - begun > TOPICS_SECONDS_MAX:
                     raise SettingsError(f"{len(missing)} topics are missing, the first is {missing[0]}: make them with railclear topics apply")
