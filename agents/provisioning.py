@@ -195,7 +195,7 @@ def unsafe(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in many:
         has = {key: entry["value"] for key, entry in described.get(name, {}).items()}
-        if not (has.get(IN_SYNC) and has.get(UNCLEAN)):        # the client gives no error here, only no settings, or empty ones
+        if not has.keys() >= {IN_SYNC, UNCLEAN}:        # the client gives no error here, only no settings
             raise ProvisioningError(f"the settings of topic {name} may not be read: is DESCRIBE_CONFIGS granted?")
         faults = []
         if int(has[IN_SYNC]) < 2:

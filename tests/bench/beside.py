@@ -56,14 +56,29 @@ def missing() -> dict[str, str]:
 class References(msgspec.Struct, frozen=True):
     """What was seen of the reference programs."""
 
-    rates: dict[str, float]
-    """Records a second, the best of the rounds."""
+    best: dict[str, stopwatch.Timing]
+    """Of each the round with the most records a second."""
     failed: dict[str, str] = {}
     """Program -> why it has no figure, or one of fewer rounds."""
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """Records a second."""
+        return {name: timing.per_second for name, timing in self.best.items()}
+
+    @property
+    def us_cpu(self) -> dict[str, float]:
+        """Microseconds of CPU per record, in the same round."""
+        return {name: timing.us_cpu for name, timing in self.best.items()}
+
+    @property
+    def rss_mb(self) -> dict[str, float]:
+        """Resident memory at the end of the same round."""
+        return {name: timing.rss_mb for name, timing in self.best.items()}
+
     def noted(self, note: str) -> str:
         """The note of a figure that they stand beside."""
-        words = [f"{name} {'failed in a later round' if name in self.rates else 'not measured'}: {why}" for name, why in self.failed.items()]
+        words = [f"{name} {'failed in a later round' if name in self.best else 'not measured'}: {why}" for name, why in self.failed.items()]
         return "; ".join([note, *words])
 
 
@@ -120,7 +135,7 @@ class Beside:
     def best(self, topic: str, rows: Sequence[Row], rounds: int, *, names: Sequence[str] = tuple(COMMANDS)) -> References:
         """The best of so many rounds of each program, each once per round in turn. Whoever fails is not tried again."""
         failed = {name: why for name, why in missing().items() if name in names}
-        rates: dict[str, float] = {}
+        found: dict[str, stopwatch.Timing] = {}
         counts = {name: SLOW.get(name, LEAST) for name in names}
         for _ in range(rounds):
             for name in names:
@@ -134,5 +149,5 @@ class Beside:
                     self.say(f"{name} has no figure: {error!r}")
                     failed[name] = reason(error)
                     continue
-                rates[name] = max(rates.get(name, 0.0), timing.per_second)
-        return References(rates, failed)
+                found[name] = max(found.get(name, timing), timing, key=lambda one: one.per_second)
+        return References(found, failed)

@@ -133,7 +133,9 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
         found[f"clearance facts on Kafka, {name}"] = figure(
             best[name].per_second, "/s", at_least=least, aim=aim, references=beside[name].rates, rounds=options.rounds, when=when,
             note=beside[name].noted(note))
-        found[f"clearance facts on Kafka, {name}, CPU"] = figure(best[name].us_cpu, "us", rounds=options.rounds, when=when)
+        found[f"clearance facts on Kafka, {name}, CPU"] = figure(
+            best[name].us_cpu, "us", references=beside[name].us_cpu, smaller_is_better=True, rounds=options.rounds, when=when,
+            note=beside[name].noted("of the round whose rate is said"))
     return found
 
 

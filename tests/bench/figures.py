@@ -1,21 +1,29 @@
 """What a benchmark says: one entry per single figure, with its limits, what ran beside it, when, of which version and how often, as JSON.
 
-`docs/benchmarks.json` has one entry per figure and one more, `_machine`: what the last run ran on. A figure that was kept from a run elsewhere names
-in `elsewhere` what was different there.
+`docs/benchmarks.json` has one entry per figure and nothing else; `docs/benchmarks-machine.json` says what the last run ran on. A figure that was kept from a
+run elsewhere names in `elsewhere` what was different there. An entry that does not say when it was measured, of which version and by which section is
+neither written nor kept.
 """
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from tests.version import code_version
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-MACHINE = "_machine"
+FILE, MACHINE_FILE = "benchmarks.json", "benchmarks-machine.json"
+T = TypeVar("T")
+ALONE = "nothing beside it"
+"""Begins the reason why a figure has no reference."""
+SAID = ("at", "version", "section")
+"""What every entry of the file has."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -46,39 +54,60 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     aim: float | None = None
     least_ratios: dict[str, float] = {}
     """Reference -> ratio that is promised."""
+    aim_ratios: dict[str, float] = {}
+    """Reference -> ratio that belongs to the aim."""
     met: bool = True
     """Is everything promised reached?"""
     rounds: int = 1
     """Of so many: the best of them, or what the note says."""
     at: str = ""
-    """When it was measured, UTC. Empty: before that was kept."""
+    """When it was measured, UTC."""
     load_average: float = 0.0
     """Of the machine over the minute before the end of the measurement."""
     version: str = ""
     """Of railclear, by `git describe`."""
     section: str = ""
     elsewhere: dict[str, str] = {}
-    """What was different where it was measured from what `_machine` says; empty value: not known then."""
+    """What was different where it was measured from what the file of the machine says; empty value: not known then."""
     note: str = ""
+
+    @property
+    def promised(self) -> bool:
+        return self.at_least is not None or bool(self.least_ratios)
+
+    @property
+    def lacking(self) -> list[str]:
+        """References of which a ratio is promised, or aimed at, and which were not measured."""
+        return sorted((self.least_ratios.keys() | self.aim_ratios.keys()) - self.ratio.keys())
 
 
 def figure(value: float, unit: str, *, at_least: float | None = None, aim: float | None = None, references: Mapping[str, float] | None = None,
-           least_ratios: Mapping[str, float] | None = None, smaller_is_better: bool = False, rounds: int = 1, when: Moment | None = None,
-           note: str = "") -> Figure:
-    """Compares with the limits. Ratios say how many times as good railclear is. `when`: now, if nothing is said."""
+           least_ratios: Mapping[str, float] | None = None, aim_ratios: Mapping[str, float] | None = None, smaller_is_better: bool = False, rounds: int = 1,
+           when: Moment | None = None, note: str = "", alone: str = "") -> Figure:
+    """Compares with the limits. Ratios say how many times as good railclear is. `when`: now, if nothing is said. `alone`: why nothing stands beside it."""
     beside, when = dict(references or {}), when or now()
     ratio = {name: (other / value if smaller_is_better else value / other) for name, other in beside.items() if other and value}
     reached = at_least is None or (value <= at_least if smaller_is_better else value >= at_least)
     reached = reached and all(ratio.get(name, 0.0) >= least for name, least in (least_ratios or {}).items())
     return Figure(value=_short(value), unit=unit, references={n: _short(v) for n, v in beside.items()}, ratio={n: _short(r) for n, r in ratio.items()},
-                  at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), met=reached, rounds=rounds, at=when.at,
-                  load_average=when.load_average, version=code_version(), note=note)
+                  at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), aim_ratios=dict(aim_ratios or {}), met=reached, rounds=rounds, at=when.at,
+                  load_average=when.load_average, version=code_version(),
+                  note="; ".join(part for part in (note, f"{ALONE}: {alone}" if alone else "") if part))
+
+
+Found = Mapping[str, Figure | None]
+"""What a section has measured; None: a figure that it has and that could not be measured."""
+
+
+def measured(found: Found) -> dict[str, Figure]:
+    """Without what could not be measured."""
+    return {name: f for name, f in found.items() if f is not None}
 
 
 def unpromised(found: Mapping[str, Figure], why: str) -> dict[str, Figure]:
     """The same figures of a run that is not the promised one: nothing is met by it, and nothing missed."""
-    return {name: msgspec.structs.replace(f, at_least=None, aim=None, least_ratios={}, met=True, note=f"{why}; {f.note}".rstrip("; ")) for name, f in
-            found.items()}
+    return {name: msgspec.structs.replace(f, at_least=None, aim=None, least_ratios={}, aim_ratios={}, met=True, note=f"{why}; {f.note}".rstrip("; "))
+            for name, f in found.items()}
 
 
 def of_code(found: Mapping[str, Figure], versions: Sequence[str]) -> dict[str, Figure]:
@@ -95,12 +124,33 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
+def unsaid(f: Figure) -> list[str]:
+    """What this entry does not say and must."""
+    return [name for name in SAID if not getattr(f, name)]
+
+
 def read(directory: Path = DOCS) -> tuple[dict[str, Figure], dict[str, str]]:
-    """The figures that are kept, and the machine of the run that wrote them last."""
-    file = directory / "benchmarks.json"
-    raw = msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw]) if file.exists() else {}
-    of = msgspec.json.decode(raw.pop(MACHINE), type=dict[str, str]) if MACHINE in raw else {}
-    return {name: msgspec.json.decode(one, type=Figure) for name, one in raw.items()}, of
+    """The figures that are kept, and the machine of the run that wrote them last. What nobody knows the run of is not kept, and that is said."""
+    raw = _decoded(directory / FILE, dict[str, msgspec.Raw])
+    of = _decoded(directory / MACHINE_FILE, dict[str, str])
+    found = {name: msgspec.json.decode(one, type=Figure) for name, one in raw.items()}
+    for name in [name for name, f in found.items() if unsaid(f)]:
+        print(f"  {name}: not kept, for it does not say its {', '.join(unsaid(found.pop(name)))}", file=sys.stderr)
+    return found, of
+
+
+def _decoded(file: Path, kind: type[dict[str, T]]) -> dict[str, T]:
+    return msgspec.json.decode(file.read_bytes(), type=kind) if file.exists() else {}
+
+
+def write(every: Mapping[str, Figure], of: Mapping[str, str], directory: Path) -> None:
+    """Both files, each whole or as it was. Raises ValueError for an entry that does not say what every entry says."""
+    if wrong := {name: lacks for name, f in every.items() if (lacks := unsaid(f))}:
+        raise ValueError(f"figures that do not say when, of what and by what they were measured: {wrong}")
+    for name, told in ((MACHINE_FILE, dict(of)), (FILE, dict(sorted(every.items())))):
+        fresh = directory / f"{name}.new"
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+        fresh.replace(directory / name)
 
 
 def merged(kept: Mapping[str, Figure], was: Mapping[str, str], found: Mapping[str, Figure], is_: Mapping[str, str], section: str) -> dict[str, Figure]:

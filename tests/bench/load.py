@@ -19,7 +19,7 @@ from streams.kept import instant, micros
 from streams.simulate import Sent
 from tests.bench.names import Template
 from tests.bench.site import Site
-from tests.bench.world import TRAINS, Live
+from tests.bench.world import TRAINS, Script
 from topics import codec
 from topics.events.rail import PositionReported
 from topics.facts import MINUTE
@@ -66,7 +66,7 @@ def tempo(rate: float, trains: int) -> Tempo:
 class Copies:
     """Messages after the cut, for chosen copies of the world."""
 
-    def __init__(self, live: Live, copies: Sequence[int]) -> None:
+    def __init__(self, live: Script, copies: Sequence[int]) -> None:
         self.live, self.copies = live, copies
         self._numbers = {copy: live.numbers(copy) for copy in copies}
         self._runs = {copy: live.names.of_copy(copy) for copy in copies}
@@ -138,7 +138,7 @@ def _between(n: int, of_run: list[Sent], every: int) -> Iterator[tuple[int, int,
 class Mix:
     """An endless mix as long as the simulated world has something to say; `dry`: kinds that had nothing left, replaced by positions."""
 
-    def __init__(self, live: Live, copies: Sequence[int], pace: Tempo, *, stations: Sequence[Sent] = (), ids: frozenset[str] = frozenset(),
+    def __init__(self, live: Script, copies: Sequence[int], pace: Tempo, *, stations: Sequence[Sent] = (), ids: frozenset[str] = frozenset(),
                  seed: int = 1) -> None:
         """`ids`: messages that are known again. `stations`: the positions among which some of them are."""
         self._copies, self._pace = copies, pace

@@ -154,6 +154,9 @@ class Positions:
         at = said.begins
         self.before = rows_of(load.stamped(said.before, at))
         self.rows = rows_of(load.stamped(self.part(0), at + load.MINUTE))
+        """As trains.in has them, for programs beside TRAINS."""
+        self.inbound = rows_of(self.part(0))
+        """As the railways say them, in one topic for programs that read one."""
         self.known = 0
         """Records of trains.in that were worked on."""
         self._taken = 0

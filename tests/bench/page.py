@@ -4,9 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from tests.bench.figures import DOCS, MACHINE, Figure, merged, read
+from tests.bench.figures import ALONE, DOCS, FILE, MACHINE_FILE, Figure, merged, read, write
 from tests.bench.machine import machine
 
 BAR, TEXT = 420, 250
@@ -16,28 +14,28 @@ SMALLER: Sequence[str] = ("us", "ms", "s", "MB", "GB", "%")
 TITLES = {
     "assess": "CLEARANCE in memory", "pure": "Positions in memory", "positions": "Positions on Kafka", "facts": "Clearance facts on Kafka",
     "latency": "From a notice or position to the border's update", "ledger": "The ledger", "eos": "Exactly-once beside at-least-once, a small stage",
-    "transactions": "Exactly-once beside at-least-once, CLEARANCE", "live": "Live operation", "": "Measured before sections were kept",
+    "transactions": "Exactly-once beside at-least-once, CLEARANCE", "live": "Live operation",
 }
 """Section -> its heading, in the order of the page."""
 
 
 def save(found: Mapping[str, Figure], section: str, directory: Path = DOCS) -> None:
-    """`benchmarks.json`, `benchmarks.svg` and `benchmarks.md`: the figures of a section take the place of its former ones, those of others stay."""
+    """The figures, their machine, the plot and the page: the figures of a section take the place of its former ones, those of others stay."""
     directory.mkdir(parents=True, exist_ok=True)
     every = merged(*read(directory), found, machine(), section)
-    whole = {MACHINE: machine(), **dict(sorted(every.items()))}
-    (directory / "benchmarks.json").write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    write(every, machine(), directory)
     (directory / "benchmarks.svg").write_text(plot(every), encoding="utf-8")
     (directory / "benchmarks.md").write_text(page(every, machine()), encoding="utf-8")
 
 
 def page(figures: Mapping[str, Figure], machine: Mapping[str, str]) -> str:
     """The page."""
-    lines = ["# Benchmarks", "", "Written by `make bench`; `benchmarks.json` has the same, one entry per figure, and the machine under `_machine`.", "",
+    lines = ["# Benchmarks", "", f"Written by `make bench`; `{FILE}` has the same, one entry per figure, and `{MACHINE_FILE}` the machine.", "",
              f"Machine: {'; '.join(f'{name} {value}' for name, value in machine.items())}.", "",
              "A machine like this is noisy: ratios to what ran beside it in the same run say more than figures alone. A ratio says how many times as good "
              "railclear is as the program beside it.", "`Best of` says of how many rounds a figure is the best one. `Load` is the load average over the minute "
-             "before the measurement ended, whose time stands above each table.", "", "![Figures against their limits](benchmarks.svg)"]
+             "before the measurement ended, whose time stands above each table.",
+             f"A figure without a program beside it says in its note why there is {ALONE}.", "", "![Figures against their limits](benchmarks.svg)"]
     for section in [*TITLES, *sorted({f.section for f in figures.values()} - TITLES.keys())]:
         mine = {name: f for name, f in sorted(figures.items()) if f.section == section}
         if mine:
@@ -50,10 +48,8 @@ def _section(title: str, figures: Mapping[str, Figure]) -> list[str]:
              "|---|---|---|---|---|---|---|---|"]
     for name, f in figures.items():
         beside = ", ".join(f"{n} {v:,.6g}" + (f" (×{f.ratio[n]:.3g})" if n in f.ratio else "") for n, v in f.references.items())
-        promised = "" if f.at_least is None else f"{f.at_least:,.6g}"
-        promised += "".join(f"; ×{r:g} {n}" for n, r in f.least_ratios.items())
-        verdict = ("yes" if f.met else "**no**") if f.at_least is not None or f.least_ratios else "–"
-        lines.append(f"| {name} | {f.value:,.6g} {f.unit} | {promised} | {'' if f.aim is None else f'{f.aim:,.6g}'} | {verdict} | {f.rounds} | "
+        verdict = ("yes" if f.met else "**no**") if f.promised else "–"
+        lines.append(f"| {name} | {f.value:,.6g} {f.unit} | {_limits(f.at_least, f.least_ratios)} | {_limits(f.aim, f.aim_ratios)} | {verdict} | {f.rounds} | "
                      f"{f.load_average:g} | {beside} |")
     same: dict[str, list[str]] = {}
     for name, f in figures.items():
@@ -63,13 +59,17 @@ def _section(title: str, figures: Mapping[str, Figure]) -> list[str]:
     return [*lines, "", *notes] if notes else lines
 
 
+def _limits(value: float | None, ratios: Mapping[str, float]) -> str:
+    return "; ".join([*([] if value is None else [f"{value:,.6g}"]), *(f"×{ratio:g} {name}" for name, ratio in ratios.items())])
+
+
 def _when(figures: Mapping[str, Figure]) -> str:
     """From when to when, of which version, and on what else than the machine above."""
     times = sorted({f.at for f in figures.values()})
-    said = (times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}") if times[0] else "at a time that was not kept"
-    versions = sorted({f.version for f in figures.values() if f.version})
+    said = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
+    versions = sorted({f.version for f in figures.values()})
     other = sorted({f"{k} {v or 'not known'}" for f in figures.values() for k, v in f.elsewhere.items()})
-    parts = [f"Measured {said}", *([f"version {', '.join(versions)}"] if versions else []), *([f"elsewhere: {', '.join(other)}"] if other else [])]
+    parts = [f"Measured {said}", f"version {', '.join(versions)}", *([f"elsewhere: {', '.join(other)}"] if other else [])]
     return "; ".join(parts) + "."
 
 

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 
 from streams.reference.model import Reference
 from tests.bench import clearance, eos, exactly_once, on_kafka, stopwatch, transactions
-from tests.bench.figures import Moment
+from tests.bench.figures import Moment, measured
 from tests.bench.load import evidence_of
 from tests.bench.site import Failed
 from tests.bench.transactions import EXACTLY, PLAIN, Notices, Seen
@@ -61,17 +61,38 @@ async def test_a_backlog_takes_from_its_first_record_until_the_last_is_committed
 
 
 def test_of_rates_the_highest_of_times_the_shortest_and_of_trouble_the_most_is_said() -> None:
-    rounds = [{"events_per_s": 10, "p50_ms": 5, "not_enough_replicas": 0}, {"events_per_s": 20, "p50_ms": 9, "not_enough_replicas": 7}]
-    assert {row.name: eos.chosen(row, rounds) for row in eos.ROWS if row.name in rounds[0]} == {"events_per_s": 20, "p50_ms": 5, "not_enough_replicas": 7}
+    rounds = [{"events_per_s": 10, "p50_ms": 5, "p99_ms": 70, "not_enough_replicas": 0},
+              {"events_per_s": 20, "p50_ms": 9, "p99_ms": 60, "not_enough_replicas": 7}]
+    said = {row.name: eos.chosen(row, rounds) for row in eos.ROWS if row.name in rounds[0]}
+    assert said == {"events_per_s": 20, "p50_ms": 5, "p99_ms": 70, "not_enough_replicas": 7}, "both quantiles of one round"
 
 
 def test_what_only_transactions_have_stands_beside_nothing() -> None:
-    best = {eos.PLAIN: {"killed_silence_s": 1.0}, eos.SHIPPED: {"killed_silence_s": 2.0, "open_transaction_silence_s": 13.0}}
-    found = eos.said(eos.STALLS, best, 1, Moment("2026-11-29T10:00Z", 1.0), "250 events/s")
+    rounds = {eos.PLAIN: [{"killed_silence_s": 1.0}, {"killed_silence_s": 0.5}], eos.SHIPPED: [
+        {"killed_silence_s": 2.0, "open_transaction_silence_s": 11.0}, {"killed_silence_s": 1.5, "open_transaction_silence_s": 13.0}]}
+    found = eos.said(eos.STALLS, rounds, Moment("2026-11-29T10:00Z", 1.0), "250 events/s")
     assert found[f"{eos.SHIPPED}: {eos.STALLS[0].title}"].ratio == {eos.PLAIN: 0.5}
-    assert found[f"{eos.SHIPPED}: {eos.STALLS[1].title}"].references == {}
+    silent = found[f"{eos.SHIPPED}: {eos.STALLS[1].title}"]
+    assert (silent.value, silent.references) == (13.0, {}), "the longest"
+    assert "nothing beside it: at-least-once has no transactions" in silent.note
     assert len(found) == 3
-    assert {f.rounds for f in found.values()} == {1}
+    assert {f.rounds for f in found.values()} == {2}
+
+
+def test_a_round_of_a_variant_that_fails_leaves_those_before_it_and_the_first_raises() -> None:
+    rates = iter([1.0, 2.0, 3.0])
+
+    def play(variant: exactly_once.Variant) -> dict[str, float]:
+        if (rate := next(rates, None)) is None:
+            raise TimeoutError("too slow")
+        return {"events_per_s": rate}
+
+    variants = exactly_once.VARIANTS[:2]
+    seen, why = eos.played(3, variants, play, print)
+    assert seen == {variants[0].name: [{"events_per_s": 1.0}, {"events_per_s": 3.0}], variants[1].name: [{"events_per_s": 2.0}]}
+    assert why == f"; fewer rounds than asked for: {variants[1].name}: TimeoutError too slow"
+    with pytest.raises(TimeoutError):
+        eos.played(3, variants, play, print)
 
 
 def test_readers_stand_still_as_long_as_records_lie_behind_the_same_last_stable_offset() -> None:
@@ -109,9 +130,10 @@ def test_a_notice_of_the_benchmark_is_known_again_by_its_shipment() -> None:
 def test_both_modes_of_clearance_stand_side_by_side_and_the_worst_stall_is_said() -> None:
     plain = Seen(cold=[700, 800], ten=[3_000, 3_100], p50=[20, 10], p99=[60, 50], steady=[0.0, 0.0])
     exactly = Seen(cold=[400, 300], ten=[1_000, 900], p50=[40, 50], p99=[100, 90], steady=[0.1, 0.3], killed=[9.5, 13.25], unseen=1)
-    found = transactions.said({PLAIN: plain, EXACTLY: exactly}, 10.0)
+    found = measured(transactions.said({PLAIN: plain, EXACTLY: exactly}, 10.0))
     assert found["CLEARANCE exactly-once: clearance facts, another shipment each"].ratio == {PLAIN: 0.5}
     assert found["CLEARANCE exactly-once: notice to border update, p50"].ratio == {PLAIN: 0.25}
+    assert found["CLEARANCE exactly-once: notice to border update, p99"].value == 100, "of the round whose p50 is said"
     assert found["CLEARANCE exactly-once: readers stand still, nothing wrong"].value == 0.3
     after = found["CLEARANCE exactly-once: readers stand still after kill -9 in a transaction"]
     assert (after.value, after.rounds) == (13.25, 2)
@@ -119,9 +141,9 @@ def test_both_modes_of_clearance_stand_side_by_side_and_the_worst_stall_is_said(
     assert found["CLEARANCE at-least-once: clearance facts, ten per shipment"].references == {}
 
 
-def test_no_transaction_that_was_caught_open_is_no_figure() -> None:
+def test_no_transaction_that_was_caught_open_is_a_figure_that_was_not_measured() -> None:
     seen = Seen(cold=[1], ten=[1], p50=[1], p99=[1], steady=[0])
-    assert not [name for name in transactions.said({PLAIN: seen, EXACTLY: seen}, 1.0) if "kill -9" in name]
+    assert [f for name, f in transactions.said({PLAIN: seen, EXACTLY: seen}, 1.0).items() if "kill -9" in name] == [None]
 
 
 class Dying:
@@ -220,7 +242,7 @@ def rates(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
 
 def test_a_round_that_fails_leaves_those_before_it(monkeypatch: pytest.MonkeyPatch, options: argparse.Namespace) -> None:
     rates(monkeypatch, 1 + 4 + 3)
-    found = transactions.section(reference(), options, print)
+    found = measured(transactions.section(reference(), options, print))
     assert found["CLEARANCE exactly-once: notice to border update, p50"].rounds == 1
     assert "fewer rounds than asked for: Failed a worker ended" in found["CLEARANCE exactly-once: notice to border update, p50"].note
     rates(monkeypatch, 1 + 3)
@@ -230,6 +252,6 @@ def test_a_round_that_fails_leaves_those_before_it(monkeypatch: pytest.MonkeyPat
 
 def test_no_round_begins_after_its_time(monkeypatch: pytest.MonkeyPatch, options: argparse.Namespace) -> None:
     rates(monkeypatch, 100)
-    assert transactions.section(reference(), options, print)["CLEARANCE exactly-once: notice to border update, p50"].rounds == 3
+    assert measured(transactions.section(reference(), options, print))["CLEARANCE exactly-once: notice to border update, p50"].rounds == 3
     monkeypatch.setattr(transactions, "LONG_S", -1.0)
-    assert transactions.section(reference(), options, print)["CLEARANCE exactly-once: notice to border update, p50"].rounds == 1
+    assert measured(transactions.section(reference(), options, print))["CLEARANCE exactly-once: notice to border update, p50"].rounds == 1

@@ -23,6 +23,7 @@ from tests.bench.figures import figure
 from tests.bench.hops import HOPS, floor_of
 from tests.bench.load import Message
 from tests.bench.on_kafka import Row
+from tests.bench.page import page
 from tests.bench.reference import copy, kafka_streams
 from tests.bench.site import Failed
 from tests.sim.system import System
@@ -66,7 +67,11 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("all_there")
 def test_every_program_takes_its_turn_and_its_best_round_is_said() -> None:
     ran = Ran({"raw": [10_000.0, 30_000.0], "stock Faust": [2_000.0, 500.0]})
-    assert ran.best("t", ROWS, 2, names=["raw", "stock Faust"]) == References({"raw": 30_000.0, "stock Faust": 2_000.0})
+    found = ran.best("t", ROWS, 2, names=["raw", "stock Faust"])
+    assert found.rates == {"raw": 30_000.0, "stock Faust": 2_000.0}
+    assert found.failed == {}
+    assert found.us_cpu == {"raw": 1e6 / beside.LEAST, "stock Faust": 1e6 / beside.SLOW["stock Faust"]}
+    assert found.rss_mb == {"raw": 1.0, "stock Faust": 1.0}
     assert ran.given == [("raw", beside.LEAST), ("stock Faust", beside.SLOW["stock Faust"])] * 2
 
 
@@ -123,17 +128,52 @@ def test_quix_streams_gets_the_modules_of_python_and_not_the_programs_beside_it(
     assert Path(ended.stderr.strip()) == Path(standard_copy.__file__)
 
 
-def test_positions_promise_their_ratios_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = stopwatch.Timing(700_000, 10.0, 1.0, 1.0)
+@pytest.fixture
+def played_positions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[Row]]:
+    """Topic -> what the programs beside it were given; all four are there, but Quix Streams fails on the railways' records."""
+    timing, given = stopwatch.Timing(700_000, 10.0, 1.0, 1.0), dict[str, Sequence[Row]]()
+    runs = argparse.Namespace(admin=None, rows=ROWS, inbound=ROWS[:1], close=lambda: None)
+
+    def best(self: Beside, topic: str, rows: Sequence[Row], rounds: int) -> References:
+        given[topic] = rows
+        names = ["raw", "stock Faust", "Kafka Streams"]
+        return References(dict.fromkeys(names, timing), {"Quix Streams": "gone"})
+
     monkeypatch.setattr(on_kafka, "broker", lambda: nullcontext(argparse.Namespace(bootstrap="")))
-    monkeypatch.setattr(on_kafka, "Positions", lambda *_: argparse.Namespace(admin=None, rows=ROWS, close=lambda: None))
+    monkeypatch.setattr(on_kafka, "Positions", lambda *_: runs)
     for name in ("through_trains", "through_intake", "after_restart"):
         monkeypatch.setattr(on_kafka, name, lambda *_: timing)
     monkeypatch.setattr(positions, "load_of", lambda *_, **__: None)
-    monkeypatch.setattr(Beside, "best", lambda *_: References({"raw": 100_000.0}, {"Quix Streams": "gone"}))
-    found = benchmarks.positions(reference(), argparse.Namespace(rounds=1, positions=1_300))["positions through TRAINS"]
-    assert (found.met, found.least_ratios) == (False, {"stock Faust": 20.0, "Quix Streams": 1.0})
-    assert "Quix Streams not measured: gone" in found.note
+    monkeypatch.setattr(Beside, "best", best)
+    return given
+
+
+def test_positions_promise_and_aim_at_their_ratios_whatever_is_there(played_positions: dict[str, Sequence[Row]]) -> None:
+    found = benchmarks.positions(reference(), argparse.Namespace(rounds=1, positions=1_300))
+    trains = found["positions through TRAINS"]
+    assert trains is not None
+    assert (trains.met, trains.least_ratios) == (False, {"stock Faust": 20.0, "Quix Streams": 1.0})
+    assert trains.aim_ratios == {"raw": 0.35, "Kafka Streams": 1.0}
+    assert trains.lacking == ["Quix Streams"]
+    assert "Quix Streams not measured: gone" in trains.note
+    assert "×0.35 raw; ×1 Kafka Streams" in page({"positions through TRAINS": trains}, {})
+
+
+def test_programs_beside_positions_from_the_railways_read_what_the_railways_say(played_positions: dict[str, Sequence[Row]]) -> None:
+    found = benchmarks.positions(reference(), argparse.Namespace(rounds=1, positions=1_300))
+    assert played_positions == {"bench.positions": ROWS, "bench.inbound": ROWS[:1]}
+    for name in ("positions through TRAINS, CPU", "positions from the railway's topic, intake included", "positions from the railway's topic, CPU"):
+        one = found[name]
+        assert one is not None
+        assert one.references.keys() == {"raw", "stock Faust", "Kafka Streams"}
+
+
+def test_what_the_railways_say_has_not_been_through_intake() -> None:
+    said = positions.load_of(reference(), trains=2, positions=4)
+    inbound, stamped = on_kafka.rows_of(said.positions), on_kafka.rows_of(positions.stamped(said.positions, said.begins))
+    assert [key for key, _ in inbound] == [key for key, _ in stamped]
+    assert not [value for _, value in inbound if b"received_time" in value]
+    assert all(b"received_time" in value for _, value in stamped)
 
 
 def test_bare_hops_that_fail_leave_the_rounds_that_they_played(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +258,7 @@ async def test_the_rate_that_is_kept_up_with_reaches_the_promise_and_the_aim(
 
     monkeypatch.setattr(whole, "Sender", Sending)
     monkeypatch.setattr(whole, "time", argparse.Namespace(monotonic=lambda: clock[0]))
-    assert await Played().sustained(iter(())) == expected
+    assert await Played().kept_up(iter(()), whole.ladder(4_000)) == expected
 
 
 def test_the_promised_rate_is_always_tried() -> None:
@@ -252,6 +292,8 @@ def test_of_the_rounds_of_bare_hops_each_quantile_takes_the_best() -> None:
     slow, fast = hops.Floor({1: [9.0], HOPS: [20.0]}, 0), hops.Floor({1: [5.0], HOPS: [30.0]}, 0)
     assert hops.best([slow, fast], 0.5) == {"bare hop": 5.0, "four bare hops": 20.0}
     assert hops.best([hops.Floor({1: [], HOPS: []}, 3)], 0.5) == {}
+    early, late = hops.Floor({1: [1.0, 1.0, 90.0], HOPS: []}, 0), hops.Floor({1: [2.0, 2.0, 9.0], HOPS: []}, 0)
+    assert hops.best([early, late], 0.99) == {"bare hop": 90.0}, "of the round whose median is the best"
 
 
 def test_how_far_a_latency_is_from_the_floor_is_its_ratio() -> None:
@@ -313,7 +355,7 @@ def test_a_crossing_is_closed_and_opened_in_every_round_by_newer_words() -> None
 def test_programs_beside_live_operation_read_its_mix_as_one_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     said = cycle([Message("rail.trains.rzd", b"run", b"position"), Message("network.conditions.x", None, b"closed")])
     monkeypatch.setattr(whole, "Mix", lambda *_, **__: said)
-    live: Any = None
-    rows = whole.mixed_rows(live, [0], 4_000.0)
+    simulated: Any = None
+    rows = whole.mixed_rows(simulated, [0], 4_000.0)
     assert len(rows) == beside.LEAST
     assert rows[:2] == [(b"run", b"position"), (b"", b"closed")]

@@ -11,15 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from agents.app import folds
 from streams.kept import instant
 from streams.reference.model import Reference
 from tests.bench import world
-from tests.bench.beside import LEAST, NOTE, Beside, reason
-from tests.bench.figures import Figure, figure, now
-from tests.bench.latency import SETTLE_S, clock, common, copies_of
+from tests.bench.beside import LEAST, reason
+from tests.bench.latency import SETTLE_S, clock, common
 from tests.bench.load import BorderReader, Copies, Message, Mix, Sender, tempo
 from tests.bench.on_kafka import ROOT, Row
 from tests.bench.probes import notices
@@ -114,12 +111,24 @@ class Whole:
             self.say(f"restored in {found[-1]:.1f} s, {self.site.rss_mb():,.0f} MB")
         return found
 
+    def failovers(self) -> list[float]:
+        """Of each round the slower of the workers."""
+        found: list[float] = []
+        for _ in range(self.options.rounds):
+            found.append(max(asyncio.run(self.failover(worker)) for worker in self.site.workers))
+            self.say(f"failover: {found[-1]:.1f} s")
+            self.site.wait()
+            self.site.settle(SETTLE_S)
+        return found
+
     async def failover(self, worker: Worker) -> float:
         """Seconds from kill -9 until every notice that was sent then has reached its border."""
         async with BorderReader(self.site, begin="latest") as reader, Sender(self.site) as sender:
             begun = time.monotonic()
             await asyncio.to_thread(worker.kill)
             notices = self.probes(10)
+            if not any(message.probe for message in notices):
+                raise NothingLeft("no notice is left that could be looked for")
             await sender.run(iter(notices), 200.0, len(notices) / 200)
             worker.start()
             while not sender.at.keys() <= reader.seen.keys() and time.monotonic() - begun < FAILOVER_S:
@@ -189,10 +198,18 @@ class Whole:
         return Closure(sorted((reader.seen.get(name, ended) - at) * 1000 for name, at in sender.at.items()), note, passed)
 
     # -- load ------------------------------------------------------------------------------------------------------------------
-    async def sustained(self, mix: Iterator[Message]) -> float:
-        """The highest rate, doubling up to the promised one and then to the aim, at which everything is read a moment after it was sent; 0: not even the
-        least. Ends where more cannot be sent."""
+    def sustained(self, mix: Iterator[Message]) -> float:
+        """The highest rate of the rounds; every round but the first begins with the last rung that was kept up with before, and goes on until one is not."""
         best, rungs = 0.0, ladder(self.options.load_rate)
+        for _ in range(self.options.rounds):
+            best = max(best, asyncio.run(self.kept_up(mix, rungs)))
+            rungs = [rung for rung in rungs if rung >= best / 2] or rungs[-1:]
+        return best
+
+    async def kept_up(self, mix: Iterator[Message], rungs: Sequence[float]) -> float:
+        """The highest of these rates, one after the other, at which everything is read a moment after it was sent; 0: not even the first. Ends where more
+        cannot be sent."""
+        best = 0.0
         async with Sender(self.site) as sender:
             for rate in rungs:
                 begun = time.monotonic()
@@ -269,21 +286,25 @@ def mixed_rows(live: Live, copies: Sequence[int], rate: float) -> list[Row]:
 
 
 async def work(site: Site, live: Live, copies: Sequence[int], options: argparse.Namespace) -> float:
-    """Microseconds of the workers' CPU per outside event, without what they take when nothing comes. The events are always those of the same few trains,
-    however many others there are."""
+    """Microseconds of the workers' CPU per outside event, without what they take when nothing comes; the best of the rounds. The events are always those of
+    the same few trains, however many others there are."""
     rate, seconds = options.rate / 5, min(20.0, options.seconds)
     mix = Mix(live, copies, tempo(rate, len(copies) * world.TRAINS))
     async with Sender(site) as sender:
         await sender.run(mix.first_news(), rate, SETTLE_S)
         await asyncio.to_thread(site.drained, GROUPS, SETTLE_S)
         await asyncio.to_thread(site.settle, SETTLE_S)
-        before, begun = site.cpu_s(), time.monotonic()
-        await asyncio.sleep(IDLE_S)
-        idle = (site.cpu_s() - before) / (time.monotonic() - begun)
-        before, begun = site.cpu_s(), time.monotonic()
-        sent = await sender.run(iter(mix), rate, seconds)
-        await asyncio.to_thread(site.drained, GROUPS, DRAIN_S)
-        return max(0.0, site.cpu_s() - before - idle * (time.monotonic() - begun)) / sent * 1e6
+        found: list[float] = []
+        for _ in range(options.rounds):
+            before, begun = site.cpu_s(), time.monotonic()
+            await asyncio.sleep(IDLE_S)
+            idle = (site.cpu_s() - before) / (time.monotonic() - begun)
+            before, begun = site.cpu_s(), time.monotonic()
+            sent = await sender.run(iter(mix), rate, seconds)
+            await asyncio.to_thread(site.drained, GROUPS, DRAIN_S)
+            found.append(max(0.0, site.cpu_s() - before - idle * (time.monotonic() - begun)) / sent * 1e6)
+            await asyncio.to_thread(site.settle, SETTLE_S)
+        return min(found)
 
 
 def fill(site: Site, states: Sequence[dict[str, list[Row]]]) -> None:
@@ -291,101 +312,3 @@ def fill(site: Site, states: Sequence[dict[str, list[Row]]]) -> None:
     common(site)
     for topic in sorted({topic for of_copy in states for topic in of_copy}):
         site.fill(topic, [row for of_copy in states for row in of_copy.get(topic, ())])
-
-
-def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict[str, Figure]:
-    say("simulating the trains that are copied")
-    live = world.live()
-    copies = copies_of(live, options.shipments)
-    states = []
-    for n, of_copy in enumerate(world.states(copies), 1):
-        states.append(of_copy)
-        if n % 50 == 0:
-            say(f"{n} of {len(copies)} copies made")
-    few = copies[: max(1, len(copies) // PARTS[0])]
-    us: dict[int, float] = {}
-    for part in PARTS[:-1]:
-        count = max(1, len(copies) // part)
-        with Site(reference, say) as site:
-            fill(site, states[:count])
-            for stages in WORKERS:
-                site.worker(stages, *clock())
-            site.wait()
-            site.settle(SETTLE_S)
-            us[part] = asyncio.run(work(site, live, few, options))
-            say(f"{count * live.shipments:,} live shipments: {us[part]:,.0f} us CPU per event")
-    with Site(reference, say) as site:
-        fill(site, states)
-        size = sum(len(value) for of_copy in states for rows in of_copy.values() for _, value in rows)
-        states.clear()
-        world.forget()
-        return _over_all(Whole(live, site, copies, len(few), options, say), few, us, size)
-
-
-def _over_all(whole: Whole, few: Sequence[int], us: dict[int, float], size: int) -> dict[str, Figure]:
-    site, live, say, options = whole.site, whole.live, whole.say, whole.options
-    shipments, trains = len(whole.copies) * live.shipments, len(whole.copies) * world.TRAINS
-    over = (f"{shipments:,} live shipments on {trains:,} trains, copied from {live.shipments} simulated ones with {world.BOXES} boxes a train, states put "
-            f"into their topics; {len(WORKERS)} workers")
-    say(f"{shipments:,} shipments on {trains:,} trains")
-    starts = whole.start()
-    restore = min(starts)
-    restored = now()
-    site.settle(SETTLE_S)
-    bare, read_note = whole.read_bare()
-    us[1] = asyncio.run(work(site, live, few, options))
-    say(f"{shipments:,} live shipments: {us[1]:,.0f} us CPU per event")
-    failover = max(asyncio.run(whole.failover(worker)) for worker in site.workers)
-    over_again = now()
-    say(f"failover: {failover:.1f} s")
-    site.wait()
-    site.settle(SETTLE_S)
-    closures = whole.closures()
-    closed = now()
-    sweep, running = chosen(closures)
-    mix = Mix(live, whole.copies, tempo(options.load_rate, trains), seed=2)
-    every = iter(mix)
-    best = asyncio.run(whole.sustained(every))
-    sustained = now()
-    real, behind, rest, took, most = asyncio.run(whole.load(every))
-    say(f"{real:,.0f}/s sent, {behind:,} records unread after it, {'none' if took is not None else f'{rest:,}'} after "
-        f"{DRAIN_S if took is None else took:.0f} s; {most:,.0f} MB")
-    loaded = now()
-    site.stop_workers()
-    beside = Beside(site.bootstrap, site.admin, say).best("bench.mix", mixed_rows(live, whole.copies, options.load_rate), options.rounds)
-    late = took if took is not None else DRAIN_S * behind / max(1, behind - rest)
-    load = (f"{over}; {real:,.0f} events/s for {options.load_seconds:.0f} s, then {2 * options.load_rate:,.0f}/s for {options.load_seconds / 10:.0f} s: "
-            f"{behind:,} records unread at the end{mix.said()}")
-    spread = (max(us.values()) / max(1.0, min(us.values())) - 1) * 100
-    found = {
-        "live: events a second that are kept up with": figure(
-            best, "/s", at_least=4_000, aim=AIM, references=beside.rates, when=sustained,
-            note=beside.noted(f"{over}; {NOTE}, and read the same mix, one process each; doubling from {RUNG_LEAST:.0f}/s to "
-                              f"{ladder(options.load_rate)[-1]:,.0f}/s, each {RUNG_S:.0f} s, all read {RUNG_DRAIN_S:.0f} s later; 0: not even the first")),
-        "live: nothing unread after the load": figure(
-            late, "s", at_least=60, aim=30, smaller_is_better=True, when=loaded,
-            note=load + ("" if took is not None else f"; {rest:,} still unread after {DRAIN_S:.0f} s, the rest reckoned from the rate until then")),
-        "live: memory of all workers": figure(most / 1024, "GB", at_least=1.5, aim=1, smaller_is_better=True, when=loaded, note=load),
-        "live: restore from compacted topics": figure(
-            restore, "s", at_least=6, aim=3, smaller_is_better=True, references=bare, rounds=len(starts), when=restored,
-            note=f"from the start of the processes until all partitions are ready, best of {', '.join(f'{s:.1f}' for s in starts)}; {size >> 20:,} MB; {over}; "
-            f"{read_note}"),
-        "live: failover after kill -9, restarted in place": figure(
-            failover, "s", at_least=10, aim=5, smaller_is_better=True, when=over_again,
-            note=f"until all notices sent at that moment are at their borders; the slower of {len(WORKERS)} workers, static members; {over}"),
-        "live: notice that arrives during a sweep": figure(
-            sweep.ms[-1], "ms", at_least=1_000, aim=300, smaller_is_better=True, rounds=max(1, running), when=closed,
-            note=f"the slowest; {len(closures) - running} of {len(closures)} rounds do not count: no sweep was running; {sweep.note}"),
-        "live: CPU per event, spread over a hundredth, a tenth and all shipments": figure(
-            spread, "%", at_least=25, aim=10, smaller_is_better=True, note=f"events of the same {len(few) * world.TRAINS} trains each time; {over}"),
-    }
-    for part, cost in us.items():
-        name = {100: "a hundredth of the shipments", 10: "a tenth of the shipments", 1: "all shipments"}[part]
-        found[f"live: CPU per event, {name}"] = figure(cost, "us")
-    if not running:
-        name = "live: notice that arrives during a sweep"
-        found[name] = msgspec.structs.replace(found[name], met=False)
-    if real < ENOUGH * options.load_rate:
-        name = "live: nothing unread after the load"
-        found[name] = msgspec.structs.replace(found[name], met=False, note=f"the load could not even be sent at {options.load_rate:,.0f}/s; {found[name].note}")
-    return found

@@ -7,6 +7,7 @@ states are there, as after a compaction.
 """
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from agents.runner.cells import RESERVED, Header, joined, pack, unpack
 from streams.fold import Fold, World
 from streams.rules import pack_of
 from streams.simulate import Rates, SimOptions
+from streams.simulate.incidents import PLANS
 from streams.simulate.sent import sent
 from streams.simulate.world import _World
 from streams.squeeze import loosened, squeezed
@@ -33,7 +35,6 @@ from tests.sim.system import PARTITIONS, System
 from tests.sim.worlds import START
 from topics.events.rail import HandOverSheet
 from topics.facts import DAY
-from topics.identifiers import shipment_id
 
 TRAINS = 3
 """Simulated trains; the others are copies."""
@@ -45,9 +46,13 @@ WINDOW = 4 * DAY
 """So much of what is said after the cut is played; railclear's clock begins behind it, so that nothing is from the future."""
 NOW = CUT + WINDOW
 STAGES = ("trains", "custody", "documents", "clearance", "readiness")
-OPTIONS = SimOptions(trains=TRAINS, stagger_hours=48.0, closure=False, incidents=False, items_max=390, containers_min=BOXES,
-                     containers_max=BOXES, rates=Rates(ecommerce=0.026, wrong_bytes=0.0, duplicate=0.01))
-"""One in a hundred shipments has house items, 200 on average: 2.6 % of the single boxes that go west."""
+ITEMS, SHARE = 200, 0.01
+"""House items of one shipment in a hundred."""
+OPTIONS = SimOptions(trains=TRAINS, stagger_hours=48.0, closure=False, incidents=False, items_min=ITEMS, items_max=ITEMS, containers_min=BOXES,
+                     containers_max=BOXES, rates=Rates(ecommerce=0.0, wrong_bytes=0.0, duplicate=0.01))
+"""Which shipments have house items is planned, not left to chance (`PARCELS`)."""
+PARCELS = {0: 1, 2: 1}
+"""Simulated train that goes west -> its shipments with house items: together one in a hundred of all that are copied, rounded up."""
 SEED = 3
 WORKERS = 2
 PLACES = list(range(PARTITIONS))
@@ -64,19 +69,38 @@ class State(NamedTuple):
     """Does the fold keep it squeezed?"""
 
 
-class Live:
-    """The simulated trains at the cut, ready to be copied."""
+class Script:
+    """What the simulated trains say, before anybody has heard it (a second or two)."""
 
     def __init__(self, seed: int = SEED) -> None:
         self.reference = reference_files.load(None)
         world = _World(self.reference, seed, OPTIONS, START)
+        parcels = next(plan for plan in PLANS if plan.what == "ecommerce")
+        world.plans = {train: [(parcels, "")] * count for train, count in PARCELS.items()}
         world.numbers = numbers = Recorder(random.Random(f"{seed}/numbers"))
-        messages = [sent(draft) for draft in world.drafts()]
-        self.names = Names(numbers, messages, TRAINS)
+        self.messages = [sent(draft) for draft in world.drafts()]
+        self.names = Names(numbers, self.messages, TRAINS)
+        self.after = [m for m in self.messages if CUT < m.at <= NOW and m.train >= 0]
+
+    def numbers(self, copy: int) -> list[bytes]:
+        """The numbers of a copy, as templates want them."""
+        return [new.encode() for new in self.names.of_copy(copy).values()]
+
+
+def with_items(shipments: int) -> int:
+    """So many of these have house items."""
+    return math.ceil(shipments * SHARE)
+
+
+class Live(Script):
+    """The simulated trains at the cut, ready to be copied."""
+
+    def __init__(self, seed: int = SEED) -> None:
+        super().__init__(seed)
         self.system = system = System()
-        system.pour([m for m in messages if m.at <= CUT], NOW)
-        self.after = [m for m in messages if CUT < m.at <= NOW and m.train >= 0]
-        self.ahead = Counter(crossing for crossing, _ in {(m.event.crossing, m.train) for m in messages if m.at > CUT and isinstance(m.event, HandOverSheet)})
+        system.pour([m for m in self.messages if m.at <= CUT], NOW)
+        self.ahead = Counter(crossing for crossing, _ in {
+            (m.event.crossing, m.train) for m in self.messages if m.at > CUT and isinstance(m.event, HandOverSheet)})
         """Crossing -> simulated trains that have not passed it."""
         self.states = list(self._states(system))
         self.common = {fold.state_topic: [self._common(fold, n) for n in range(PARTITIONS)] for fold in folds().values()}
@@ -106,14 +130,6 @@ class Live:
                 header, data = unpack(value)
                 found.append((key, pack(msgspec.structs.replace(header, offset=-1, seq=1), data)))
         return found
-
-    def numbers(self, copy: int) -> list[bytes]:
-        """The numbers of a copy, as templates want them."""
-        return [new.encode() for new in self.names.of_copy(copy).values()]
-
-    def shipments_of(self, copy: int) -> list[str]:
-        new = self.names.of_copy(copy)
-        return [new[shipment_id(note)] for note in self.names.notes]
 
     def copied(self, copy: int) -> dict[str, list[Row]]:
         """State topic -> records of one copy."""

@@ -280,7 +280,7 @@ def test_without_describe_configs_a_worker_says_that_it_does_not_know_whether_it
 
     def look(user: str) -> Any:
         security = security_of("SASL_SSL", user, PASSWORD, str(system.made.ca_file))
-        return safety.look_at({"bootstrap_servers": system.broker.bootstrap, **security}, ["clearance.state"])
+        return safety.look_at({"bootstrap_servers": [system.broker.bootstrap], **security}, ["clearance.state"])
 
     assert look("worker") == {"clearance.state": "min.insync.replicas is 1 of 1 replicas"}
     with pytest.raises(ProvisioningError, match="is DESCRIBE_CONFIGS granted"):

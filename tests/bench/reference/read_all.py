@@ -10,6 +10,8 @@ import sys
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from agents.places import places
+
 
 async def main(bootstrap: str, part: int, of: int, *topics: str) -> int:
     """Bytes of the values."""
@@ -17,8 +19,7 @@ async def main(bootstrap: str, part: int, of: int, *topics: str) -> int:
                                 max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=100)
     await consumer.start()
     try:
-        found = [await consumer._client._wait_on_metadata(topic) for topic in topics]
-        mine = [TopicPartition(topic, n) for topic, partitions in zip(topics, found, strict=True) for n in sorted(partitions) if n % of == part]
+        mine = [tp for tp in await places(consumer, topics) if tp.partition % of == part]
         consumer.assign(mine)
         ends = await consumer.end_offsets(mine)
         await consumer.seek_to_beginning(*mine)
