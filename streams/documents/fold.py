@@ -9,7 +9,7 @@ from streams.codes import UNKNOWN_CODE, row_of, weight_of
 from streams.derived import Saying, after_inputs, after_time, alert, closing, difference
 from streams.documents.derive import Picture
 from streams.documents.inputs import FORWARDED_MAX, HEAVY, HEAVY_MAX, Behind, Input, Inputs, State, dealt, decode, encode, put_message, silences
-from streams.documents.names import DOCUMENTS, Edge, best_claim, other_numbers, ref_of, tell_others
+from streams.documents.names import DOCUMENTS, Edge, best_claim, other_numbers, ref_of, stated_numbers, tell_others
 from streams.fold import BroadcastSlot, Fate, Fold, Outcome, Step, World
 from streams.kept import corrected, event_id, outcome
 from streams.masks import REASON, Masks, authorities, covered, lasting, mark, mask_slot, masks_of
@@ -123,13 +123,13 @@ class _See:
             masked = authorities(apart)
         inputs.limited |= {authority: True for told in state.aliases.values() for authority in told.limited} | masked
         claim = best_claim(key, state.own, state.aliases)
-        others = other_numbers(key, inputs, state.aliases)
+        stated = stated_numbers(key, inputs)
+        others = other_numbers(key, stated, state.aliases)
         self.canonical = state.canonical or claim.key
         self.picture = Picture(key, inputs, others, state.covers, reference) if self.canonical == key else None
         told: list[Saying] = list(self.picture.sayings()) if self.picture else _handed_on(key, self.canonical, state.own)
         left_out = lasting(inputs.limited) | masked         # a mask that was heard of is lifted elsewhere: told on, two numbers would hold it by each other
         reached = {self.canonical: Edge(0, "", ref_of(self.canonical))} if masked and self.canonical != key else {}
-        stated = other_numbers(key, inputs, {})
         self.sayings = tell_others(key, claim, reached | others, stated, tuple(sorted(left_out))) + told
         if self.picture is not None and _two_documents(self.picture):
             self.sayings.append(alert(f"IdentityAmbiguous/{key}", "IdentityAmbiguous", "warning", 0,

@@ -6,7 +6,7 @@ claim says by which numbers it came, and nobody believes one that came through h
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from streams.derived import Saying
@@ -60,40 +60,47 @@ def best_claim(key: str, own: Inputs, aliases: Mapping[str, AliasFound]) -> Clai
     return min((own_claim(key, own), *told), key=lambda claim: (*claim[:3], len(claim.via), claim.via))
 
 
-def other_numbers(key: str, inputs: Inputs, aliases: Mapping[str, AliasFound]) -> dict[str, Edge]:
-    """Keys of the other numbers that were stated together with this one, under any of them."""
+def stated_numbers(key: str, inputs: Inputs) -> dict[str, Edge]:
+    """Keys of the other numbers that were stated together with this one under it, or under a number that hands on to it."""
     found: dict[str, Edge] = {}
-
-    def add(edge: Edge) -> None:
-        other = document_key(edge.ref)
-        if other != key and (other not in found or edge[:2] < found[other][:2]):
-            found[other] = edge
-
     for notice in inputs.notices.values():
         if notice.aliases:
             for ref in (notice.document, *notice.aliases):
                 if ref is not None:
-                    add(Edge(at_of(notice), notice.source, ref))
+                    _add(found, key, Edge(at_of(notice), notice.source, ref))
     for filing in inputs.filings.values():
         if filing.mrn:
-            add(Edge(at_of(filing), filing.source, DocumentRef(kind=filing.kind, number=filing.mrn)))
+            _add(found, key, Edge(at_of(filing), filing.source, DocumentRef(kind=filing.kind, number=filing.mrn)))
     for link in inputs.links.values():
         if link.relation == "alias":
-            add(Edge(at_of(link), link.source, link.other))
-    for told in aliases.values():
-        if not (told.withdrawn or told.told):
-            add(Edge(told.at, told.source, told.other))
+            _add(found, key, Edge(at_of(link), link.source, link.other))
     return found
 
 
-def tell_others(key: str, claim: Claim, others: Mapping[str, Edge], stated: Iterable[str], limited: tuple[str, ...]) -> list[Saying]:
-    """The best claim, to every other number, `stated` are those for which there is evidence here; and of which authorities words were left out."""
+def other_numbers(key: str, stated: Mapping[str, Edge], aliases: Mapping[str, AliasFound]) -> dict[str, Edge]:
+    """These, and the numbers under which this one was stated."""
+    found = dict(stated)
+    for told in aliases.values():
+        if not (told.withdrawn or told.told):
+            _add(found, key, Edge(told.at, told.source, told.other))
+    return found
+
+
+def _add(found: dict[str, Edge], key: str, edge: Edge) -> None:
+    """Who said so first counts."""
+    other = document_key(edge.ref)
+    if other != key and (other not in found or edge[:2] < found[other][:2]):
+        found[other] = edge
+
+
+def tell_others(key: str, claim: Claim, others: Mapping[str, Edge], stated: Mapping[str, Edge], limited: tuple[str, ...]) -> list[Saying]:
+    """The best claim, to every other number, and of which authorities words were left out. `stated`: those for which there is evidence here."""
     me = ref_of(key)
-    found, known = [], frozenset(stated)
+    found = []
     for other, edge in sorted(others.items()):
         said = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=ref_of(claim.key),
                           filed_at=None if claim.filed_at == NEVER_FILED else claim.filed_at, named=not claim.unnamed,
-                          limited=limited, via=claim.via, told=other not in known)
+                          limited=limited, via=claim.via, told=other not in stated)
         gone = AliasFound(document=ref_of(other), other=me, at=edge.at, source=edge.source, claim=me, withdrawn=True)
         found.append(Saying(DOCUMENTS, other, f"alias|{key}", said, gone))
     return found
