@@ -16,6 +16,7 @@ from agents.runner.partition import Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Work
 from agents.transport.hub import Hub
+from agents.transport.lane import Slices
 from streams.effects import Effect, Publish, PublishOutcomes
 
 KINDS = ("border", "office", "territory", "restricted", "status", "refusals", "outcomes")
@@ -56,8 +57,8 @@ class _Counted:
         self.image, self.adopt, self.dump = inner.image, inner.adopt, inner.dump
         self.floors, self.restore_floors = inner.floors, inner.restore_floors
 
-    async def process(self, batch: Batch) -> Sequence[Effect]:
-        return self._count(await self._inner.process(batch))
+    async def process(self, batch: Batch, slices: Slices) -> Sequence[Effect]:
+        return self._count(await self._inner.process(batch, slices))
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
         return self._count(self._inner.turn(caught_up))

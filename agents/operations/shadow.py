@@ -66,8 +66,8 @@ class ShadowWork:
     def __init__(self, work: Work, names: Names) -> None:
         self._work, self._names = work, names
 
-    async def process(self, batch: Any) -> Sequence[Effect]:
-        return self._names.effects(await self._work.process(batch))
+    async def process(self, batch: Any, slices: Any) -> Sequence[Effect]:
+        return self._names.effects(await self._work.process(batch, slices))
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
         return self._names.effects(self._work.turn(caught_up))

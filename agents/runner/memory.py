@@ -15,7 +15,8 @@ from aiokafka.partitioner import murmur2
 
 from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
-from agents.runner.partition import Limits, Partition
+from agents.runner.limits import Limits
+from agents.runner.partition import Partition
 from streams.effects import Ack, Await, Effect, Headers, LogRecord, Publish, PublishOutcomes, PutState, Record, Send
 from streams.fold import EVERY_PARTITION, Fold
 from streams.reference.model import Reference

@@ -5,9 +5,9 @@ out all of them in order or throw this object away and restore a new one: crash-
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
@@ -15,6 +15,7 @@ from agents.runner.broadcasts import Broadcasts
 from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, BadState, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, TOLD, Draft, covert_name, told_name
+from agents.runner.limits import Limits, TooLarge
 from agents.runner.shared import SHARED_MIN, Shared
 from streams.effects import Effect, Record
 from streams.fold import Emit, Fold, Step, World
@@ -33,17 +34,14 @@ LOST_RECORDS_MAX = 16_000
 """No batch is larger (agents.transport.lane), and at most one was being published when its owner ended."""
 LATE_STEPS_MAX = 10_000
 """So many steps of the clock at most are made up for before the first new input; a fold's own step takes less than a millisecond."""
+READ_AT_ONCE = 1_000
+"""So many records are decoded before others have their turn."""
 KEYS_MAX = 16_384
 """Keys whose text is remembered: a partition's trains, and far fewer bytes than its state."""
 _owners = count(1)
 
-
-class Limits(msgspec.Struct, frozen=True):
-    """Bounds in bytes. What is larger is parked with a named refusal, never a crash loop."""
-
-    state_bytes_max: int = 768 * 1024
-    output_bytes_max: int = 1_000_000
-    """Below the broker's default record limit (1 MiB) with room for key and headers."""
+Steps = Generator[None, None, tuple[Effect, ...]]
+"""Work in pieces: a key each, or some records that are decoded. Ends with its effects."""
 
 
 class Counters:
@@ -54,14 +52,6 @@ class Counters:
     def __init__(self) -> None:
         self.applied = self.broadcasts = self.dead = self.decoded = self.due_in_past = 0
         self.parked_ticks = self.redelivered = self.steps = self.swept = self.ticks = 0
-
-
-class TooLarge(Exception):
-    """State or output beyond its limit; says which."""
-
-    def __init__(self, code: str, size: int, limit: int) -> None:
-        self.refusal = codec.Refusal(code, "$", f"{size} bytes", f"{size} bytes, at most {limit}")
-        super().__init__(self.refusal.reason)
 
 
 class Input(msgspec.Struct, Generic[E], frozen=True, gc=False):
@@ -176,25 +166,38 @@ class Partition(Generic[S, E]):
     # -- work ------------------------------------------------------------------------------------------------------------
     def batch(self, records: Sequence[Record]) -> tuple[Effect, ...]:
         """Effects of a batch: every record applied, or accounted for by offset. Poison never stops the records after it."""
+        steps = self.steps(records)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("tuple[Effect, ...]", end.value)
+
+    def steps(self, records: Sequence[Record]) -> Steps:
+        """The same, with places in between where something else may be done, though nothing with this partition."""
         if 0 < self._unread <= records[-1].offset:
-            return self._beyond_what_was_there(records)
+            return (yield from self._beyond_what_was_there(records))
         self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         if self._below:
             first = records[0].offset
             self._below = min(self._below, max(first, self.cells.highest + 1) + LOST_RECORDS_MAX) if self._below > first else 0
-        draft = self._draft()
-        for key, inputs in self._by_key(records, draft).items():
+        draft, found = self._draft(), dict[str, list[Input[E]]]()
+        for first in range(0, len(records), READ_AT_ONCE):
+            self._by_key(records[first : first + READ_AT_ONCE], found, draft)
+            yield
+        for key, inputs in found.items():
             self._inputs(key, inputs, draft)
+            yield
         self.counters.applied += len(records) - len(draft.exceptions)
         self.counters.dead += draft.dead
         return draft.effects(records, self.now)
 
-    def _beyond_what_was_there(self, records: Sequence[Record]) -> tuple[Effect, ...]:
+    def _beyond_what_was_there(self, records: Sequence[Record]) -> Steps:
         """The first batch with inputs that came after the restore. A former owner may have heard the clock before them, spoken and lost its state: keys
         whose time came before the first of them are stepped at that time, or what was said would never be taken back."""
         first = next(n for n, r in enumerate(records) if r.offset >= self._unread)
         self._unread = 0
-        before = self.batch(records[:first]) if first else ()
+        before: tuple[Effect, ...] = (yield from self.steps(records[:first])) if first else ()
         until, draft = self.clock.now(records[first].timestamp * 1000), self._draft()
         for _ in range(LATE_STEPS_MAX):
             due = self.cells.next_due()
@@ -202,7 +205,9 @@ class Partition(Generic[S, E]):
                 break
             self.now = max(self.now, due)
             self._next_due(draft)
-        return *before, *draft.effects(), *self.batch(records[first:])
+            yield
+        after = yield from self.steps(records[first:])
+        return *before, *draft.effects(), *after
 
     def due(self, now: int) -> bool:
         """Has a key's time come?"""
@@ -249,9 +254,8 @@ class Partition(Generic[S, E]):
         self._left_over = {}
         return draft
 
-    def _by_key(self, records: Sequence[Record], draft: Draft) -> dict[str, list[Input[E]]]:
-        """The inputs of each key, in the order of the log. Poison and broadcasts are dealt with at once."""
-        found: dict[str, list[Input[E]]] = {}
+    def _by_key(self, records: Sequence[Record], found: dict[str, list[Input[E]]], draft: Draft) -> None:
+        """Adds the inputs of each key, in the order of the log. Poison and broadcasts are dealt with at once."""
         keys, decode, broadcasts = self._keys, self.fold.decode, self.fold.broadcasts
         for record in records:
             raw, value = record.key, record.value
@@ -272,7 +276,6 @@ class Partition(Generic[S, E]):
                 found[key] = [Input(record, event)]
             else:
                 inputs.append(Input(record, event))
-        return found
 
     def _key_of(self, record: Record) -> str:
         """The key as text, remembered. Raises Refused."""

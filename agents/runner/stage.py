@@ -5,23 +5,23 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from aiokafka.structs import TopicPartition
 
 from agents.runner.cells import ObjectCache
 from agents.runner.clock import Clock
-from agents.runner.partition import Image, Limits, Partition
+from agents.runner.limits import Limits
+from agents.runner.partition import Image, Partition
 from agents.transport.batch import Batch
 from agents.transport.flow import Flow, Stateless
+from agents.transport.lane import SLICE_S, Slices
 from streams.effects import Effect, Publish
 from streams.fold import Fold
 from streams.reference.model import Reference
 
-SLICE_S = 0.02
-"""Ticks and sweeps: at most so long at a time between two batches of a lane."""
 SLICE_KEYS = 200
-"""And at most so many keys per slice."""
+"""Ticks and sweeps: at most so many keys between two batches of a lane, and no longer than a slice of a batch."""
 YIELD_S = 0.25
 """A lane that has inputs gives its sweep a slice so often only: what is new goes first, and yet the sweep comes to its end."""
 SPREAD_TO = frozenset({"documents.in", "custody.in", "clearance.in"})
@@ -88,8 +88,15 @@ class FoldWork:
         for key, revision in floors.items():
             self.partition.restore_floor(key, revision)
 
-    async def process(self, batch: Batch) -> Sequence[Effect]:
-        return self.partition.batch(batch.records)
+    async def process(self, batch: Batch, slices: Slices) -> Sequence[Effect]:
+        steps = self.partition.steps(batch.records)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("tuple[Effect, ...]", end.value)
+            if slices.over:
+                await slices.give_way()
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
         """Ticks first (they have a time), else a slice of the sweep.
@@ -160,7 +167,7 @@ def stateless_flow(name: str, topics: Sequence[str], process: Callable[[Batch], 
     `streams.effects.plan` puts effects in order; the last must be an Ack. A pure stage publishes `draft.outcomes_of` as every stage does.
     """
 
-    async def processed(batch: Batch) -> Sequence[Effect]:
+    async def processed(batch: Batch, _: Slices) -> Sequence[Effect]:
         result = process(batch)
         return await result if inspect.isawaitable(result) else result
 

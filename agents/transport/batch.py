@@ -37,6 +37,8 @@ BATCH_RECORDS_MAX = 4000
 BULK_SENDS = 64
 """So many outputs of one batch are put into producer batches here, by partition; fewer go one by one and may share a batch with other lanes'.
 What is written under the lane's own claim always goes in batches built here."""
+BULK_AT_ONCE = 500
+"""So many are built before others of the process have their turn."""
 KEYS_REMEMBERED = 1 << 17
 """Partitions of keys are worked out in Python; a worker's containers and shipments are remembered (about 20 MB when all are)."""
 
@@ -236,7 +238,9 @@ async def _bulk(producer: Any, lane: Lane, sends: Sequence[Send]) -> list[Writte
     """Many outputs: each partition gets its own in their order, in batches built here. A task and a future per record would cost more than the record."""
     written, known = list[Written](), Known()
     found: dict[tuple[str, int], _Filling] = {}
-    for send in sends:
+    for n, send in enumerate(sends, 1):
+        if n % BULK_AT_ONCE == 0:
+            await asyncio.sleep(0)
         for part in await _partitions(producer, send, known):
             if part is None:
                 written += await _send(producer, lane, send, known)

@@ -83,6 +83,7 @@ class Consumer(driver.Consumer):
         self.watch = Watch()
         self._seen: asyncio.Future[Mapping[str, TopicSeen]] | None = None
         self.restoring = asyncio.Semaphore(RESTORES_MAX)
+        self.long_work = asyncio.Lock()
         self.claims = Claims(self.client_settings)
         self._given_up: list[tuple[str, TopicPartition]] = []
         """Stage and partition of the lanes that were given up last."""

@@ -17,7 +17,7 @@ from agents.transport.census import TopicSeen, same_counts
 from agents.transport.claim import OVERTAKEN, TOUCH_AGAIN_S, TRANSACTION_TIMEOUT_MS, Fence, owner_of, patient, touch_at
 from agents.transport.fatal import Refuses, fatal
 from agents.transport.keeper import Keeper
-from agents.transport.lane import QUIET_S, Lane, boot_clock
+from agents.transport.lane import QUIET_S, Lane, Slices, boot_clock
 from agents.transport.origin import INPUT_KEY, Bounds, InputIdentity, record_of, same_input, start_of
 from agents.transport.reached import EVERY, FLOORS_BYTES_MAX, bytes_of
 from agents.transport.restore import RESTORE_TIMEOUT_S, restore
@@ -79,6 +79,9 @@ class Link(Protocol):
     restoring: asyncio.Semaphore
     """So many lanes restore at a time: each takes a connection to every broker."""
 
+    long_work: asyncio.Lock
+    """One lane at a time works on a batch that takes long."""
+
     @property
     def keeper(self) -> Keeper:
         """What is left of partitions that were given up."""
@@ -120,8 +123,8 @@ class Work(Protocol):
         """Highest input offset that the restored state has applied, -1 = none."""
         ...
 
-    async def process(self, batch: Batch) -> Sequence[Effect]:
-        """Effects of a batch, the last an Ack of its end. An exception ends the process; nothing is acknowledged."""
+    async def process(self, batch: Batch, slices: Slices) -> Sequence[Effect]:
+        """Effects of a batch, the last an Ack of its end. Gives way whenever a slice is over. An exception ends the process; nothing is acknowledged."""
         ...
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
@@ -141,11 +144,11 @@ class Stateless:
 
     pressing = False
 
-    def __init__(self, process: Callable[[Batch], Awaitable[Sequence[Effect]]]) -> None:
+    def __init__(self, process: Callable[[Batch, Slices], Awaitable[Sequence[Effect]]]) -> None:
         self._process = process
 
-    async def process(self, batch: Batch) -> Sequence[Effect]:
-        return await self._process(batch)
+    async def process(self, batch: Batch, slices: Slices) -> Sequence[Effect]:
+        return await self._process(batch, slices)
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
         return ()
@@ -317,15 +320,27 @@ class Flow:
             lane.rest(position)
 
     async def batch(self, link: Link, lane: Lane, batch: Batch) -> None:
-        """Work on one batch, then begin to publish what it says."""
+        """Work on one batch, then begin to publish what it says.
+
+        Others of the process have their turn after every slice. Of the batches that take long one is worked on after the other: side by side each
+        would take as long as all of them, and a rebalance would have to wait for the last.
+        """
+        async with lane.order:
+            if lane.takes_long(len(batch.records)):
+                async with link.long_work:
+                    await self._work_on(link, lane, batch)
+            else:
+                await self._work_on(link, lane, batch)
+
+    async def _work_on(self, link: Link, lane: Lane, batch: Batch) -> None:
         async with lane.lock:
             lane.queued -= 1
             if lane.work is None or lane.closing or lane.broken:
                 return
-            began = time.perf_counter()
+            slices = Slices()
             with _or_broken(lane):
-                effects = await lane.work.process(batch)
-                lane.worked(time.perf_counter() - began, len(batch.records))
+                effects = await lane.work.process(batch, slices)
+                lane.worked(slices.seconds, len(batch.records))
                 submit(link, self, lane, self._reaching(lane, effects))
 
     def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:

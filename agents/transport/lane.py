@@ -19,8 +19,12 @@ MAX_INFLIGHT = 2
 """Batches of a lane handed over and not yet acknowledged: one being published while the next is worked on."""
 BACKLOG_RECORDS_MAX = 16_000
 """Records of a keyed lane that are fetched at once when it is behind and quick: what is done per key of a batch is then done for more of its records."""
-BATCH_S = 0.25
-"""And no more than are worked on in about so long, going by the batches before: nothing else of the process runs meanwhile."""
+BATCH_S = 0.5
+"""And no more than are worked on in about so long, going by the batches before: what they say is published when all is worked on."""
+SLICE_S = 0.02
+"""After so long others of the process have their turn."""
+SHORT_S = 0.05
+"""A batch that is expected to take no longer does not wait for those that take long."""
 FIRST_RECORDS = 200
 """As long as nobody knows how long a record takes: the first after a restart in a backlog may take milliseconds each."""
 LEAST_RECORDS = 20
@@ -70,6 +74,31 @@ class Progress:
         return max(0, self.highwater - self.position) if self.position >= 0 and self.highwater >= 0 else 0
 
 
+class Slices:
+    """The time of one batch, divided: what it takes by itself, and when others should have their turn."""
+
+    __slots__ = ("_began", "_before")
+
+    def __init__(self) -> None:
+        self._began, self._before = time.perf_counter(), 0.0
+
+    @property
+    def over(self) -> bool:
+        """Has this slice lasted long enough?"""
+        return time.perf_counter() - self._began > SLICE_S
+
+    @property
+    def seconds(self) -> float:
+        """Without what others did meanwhile."""
+        return self._before + time.perf_counter() - self._began
+
+    async def give_way(self) -> None:
+        """Everybody who waits has a turn; then a new slice begins."""
+        self._before = self.seconds
+        await asyncio.sleep(0)
+        self._began = time.perf_counter()
+
+
 class Lane:
     """State of one partition of one generation. `ready`: restored, may be read. `closing`: being given up. `open`: may publish, commit."""
 
@@ -80,6 +109,8 @@ class Lane:
         self.work: Work | None = None
         self.lock = asyncio.Lock()
         """Held while a batch or a turn is worked on: never two at a time."""
+        self.order = asyncio.Lock()
+        """Held by the batch that is worked on next, while others' long ones are; a turn may come before it."""
         self.tail: asyncio.Future[None] | None = None
         """The last publication of the chain; each waits for the one before."""
         self.turn_tail: asyncio.Future[None] | None = None
@@ -137,6 +168,10 @@ class Lane:
         self.delivered_at = boot_clock()
         self.progress.batches += 1
         self.progress.records += records
+
+    def takes_long(self, records: int) -> bool:
+        """Is so much to be worked on for long, as far as known? Work without keys is quick and is never divided."""
+        return self.flow is not None and bool(self.flow.state_topic) and (not self.pace or records * self.pace > SHORT_S)
 
     def worked(self, seconds: float, records: int) -> None:
         """So long a batch was worked on."""

@@ -13,7 +13,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.structs import TopicPartition
 
 from agents.runner.draft import DEAD_LETTERS
-from agents.runner.partition import Limits
+from agents.runner.limits import Limits
 from tests.agents.runner_toy import Add, Summing, topics_of
 from tests.integration.runner_bench import Bench, Load, check_nothing_lost
 from topics.events.outputs import DeadLetter

@@ -1,0 +1,174 @@
+"""A batch that takes long is worked on in slices: others of the process have their turn in between, and it says what it would have said at once."""
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from agents.runner.partition import READ_AT_ONCE, Partition
+from agents.runner.stage import FoldWork
+from agents.transport import flow as flow_module
+from agents.transport.batch import Batch
+from agents.transport.flow import Flow, Stateless
+from agents.transport.lane import SHORT_S, SLICE_S, Lane, Slices
+from streams.effects import Effect, LogRecord
+from streams.fold import Step, World
+from tests.agents.runner_toy import NO_REFERENCE, Add, Factor, Sum, Summing
+from topics import codec
+
+KEYS = 24
+
+
+class Slow(Summing):
+    """Every key takes a quarter of a slice."""
+
+    def step(self, state: Sum | None, key: str, events: Sequence[Add | Factor], world: World, now: int) -> Step[Sum]:
+        time.sleep(SLICE_S / 4)
+        return super().step(state, key, events, world, now)
+
+
+def records(partition: int = 0, keys: int = KEYS, first: int = 0) -> list[LogRecord]:
+    return [LogRecord("toy.in", partition, first + n, 1_700_000_000_000, b"k%d" % n, codec.encode(Add(id=first + n))) for n in range(keys)]
+
+
+class World_:
+    """Lanes of one process, and what is given to their publications in its order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.link = SimpleNamespace(long_work=asyncio.Lock())
+        self.said: list[tuple[TopicPartition, Sequence[Effect]]] = []
+        monkeypatch.setattr(flow_module, "submit", lambda link, flow, lane, effects: self.said.append((lane.tp, effects)))
+
+    def lane(self, partition: int, pace: float, fold: Summing | None = None) -> Lane:
+        toy = fold or Slow("toy")
+        made = Flow("toy", ["toy.in"], lambda tp: Stateless(nothing), state_topic="toy.state")
+        lane = Lane(TopicPartition("toy.in", partition), 1, made)
+        lane.work = FoldWork(Partition(toy, NO_REFERENCE, partition))
+        lane.work.restored()
+        lane.ready, lane.pace = True, pace
+        return lane
+
+    def give(self, lane: Lane, of: list[LogRecord]) -> asyncio.Task[None]:
+        assert lane.flow is not None
+        lane.queued += 1
+        return asyncio.ensure_future(lane.flow.batch(self.link, lane, Batch("toy.in", lane.tp.partition, of)))  # type: ignore[arg-type]
+
+    @property
+    def order(self) -> list[int]:
+        return [tp.partition for tp, _ in self.said]
+
+
+async def nothing(*_: Any) -> tuple[()]:
+    return ()
+
+
+async def test_a_short_batch_of_another_lane_does_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    long, short = world.lane(0, SHORT_S), world.lane(1, 1e-6)
+    tasks = [world.give(long, records()), world.give(short, records(1, 1))]
+    await asyncio.gather(*tasks)
+    assert world.order == [1, 0]
+    assert (long.queued, short.queued, long.broken, short.broken) == (0, 0, False, False)
+
+
+async def test_of_two_long_batches_one_is_worked_on_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, stepped = World_(monkeypatch), []
+
+    class Seen(Slow):
+        def step(self, state: Sum | None, key: str, events: Sequence[Add | Factor], world: World, now: int) -> Step[Sum]:
+            stepped.append(self.number)                  # type: ignore[attr-defined]
+            return super().step(state, key, events, world, now)
+
+    lanes = []
+    for n in range(2):
+        fold = Seen("toy")
+        fold.number = n                                  # type: ignore[attr-defined]
+        lanes.append(world.lane(n, SHORT_S, fold))
+    await asyncio.gather(*(world.give(lane, records(n)) for n, lane in enumerate(lanes)))
+    assert (world.order, stepped) == ([0, 1], [0] * KEYS + [1] * KEYS)
+
+
+async def test_batches_of_one_lane_keep_their_order_however_long_each_is_thought_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    other, lane = world.lane(0, SHORT_S), world.lane(1, SHORT_S / 4)
+    tasks = [world.give(other, records()), world.give(lane, records(1, 8)), world.give(lane, records(1, 1, first=8))]
+    await asyncio.gather(*tasks)
+    assert world.order == [0, 1, 1], "the one record does not overtake the eight before it that wait for the other lane"
+    assert [effects[-1].next for _, effects in world.said] == [KEYS, 8, 9]  # type: ignore[union-attr]
+
+
+async def test_who_waits_for_a_long_batch_when_its_partition_is_given_up_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    lanes = [world.lane(n, SHORT_S) for n in range(2)]
+    tasks = [world.give(lane, records(n)) for n, lane in enumerate(lanes)]
+    while not lanes[0].lock.locked():
+        await asyncio.sleep(0)
+    for lane in lanes:
+        lane.closing = True
+    await asyncio.gather(*tasks)
+    assert world.order == [0], "what has begun is brought to its end, or its memory would be ahead of Kafka"
+    assert [lane.queued for lane in lanes] == [0, 0]
+    assert not lanes[1].broken
+    assert lanes[1].work is not None
+    assert lanes[1].work.highest_offset() == -1
+    assert lanes[0].clean == lanes[1].clean is True
+
+
+async def test_turns_are_taken_while_a_lane_waits_for_a_long_batch_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    lanes = [world.lane(n, SHORT_S) for n in range(2)]
+    tasks = [world.give(lane, records(n)) for n, lane in enumerate(lanes)]
+    asked: list[bool] = []
+    assert lanes[1].work is not None
+    monkeypatch.setattr(lanes[1].work, "turn", lambda caught_up: asked.append(caught_up) or ())
+    for lane in lanes:
+        assert lane.flow is not None
+        while not lanes[0].lock.locked():
+            await asyncio.sleep(0)
+        await lane.flow.turn(world.link, lane)           # type: ignore[arg-type]
+    assert asked == [False], "the lane that is worked on has none, the waiting one has"
+    await asyncio.gather(*tasks)
+
+
+async def test_a_batch_that_is_cut_off_between_two_slices_leaves_its_lane_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    lane = world.lane(0, SHORT_S)
+    task = world.give(lane, records())
+    while not lane.lock.locked():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (lane.broken, world.said) == (True, [])
+
+
+async def test_time_that_others_take_between_slices_does_not_count() -> None:
+    slices = Slices()
+    await asyncio.gather(slices.give_way(), asyncio.to_thread(lambda: None), busy())
+    assert slices.seconds < 10 * SLICE_S
+    assert not slices.over or slices.seconds > SLICE_S
+
+
+async def busy() -> None:
+    time.sleep(20 * SLICE_S)                             # noqa: ASYNC251  it is what keeps the loop busy
+
+
+def test_steps_come_between_keys_and_between_portions_of_records() -> None:
+    count = READ_AT_ONCE + 1
+    many = [LogRecord("toy.in", 0, n, 1_700_000_000_000, b"k%d" % (n % 3), codec.encode(Add(id=n))) for n in range(count)]
+    one, other = (Partition(Summing("toy"), NO_REFERENCE, 0) for _ in range(2))
+    one.restored(), other.restored()
+    pieces, steps = 0, one.steps(many)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            assert end.value == other.batch(many)
+            break
+        pieces += 1
+    assert pieces == 2 + 3, "two portions of records, three keys"
