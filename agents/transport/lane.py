@@ -23,6 +23,8 @@ BATCH_S = 0.5
 """And no more than are worked on in about so long, going by the batches before: what they say is published when all is worked on."""
 SLICE_S = 0.02
 """After so long others of the process have their turn."""
+QUICKER = 4
+"""So many times the last batch, at most, the next one may be because that one was quick."""
 SHORT_S = 0.05
 """A batch that is expected to take no longer does not wait for those that take long."""
 FIRST_RECORDS = 200
@@ -174,9 +176,13 @@ class Lane:
         return self.flow is not None and bool(self.flow.state_topic) and (not self.pace or records * self.pace > SHORT_S)
 
     def worked(self, seconds: float, records: int) -> None:
-        """So long a batch was worked on."""
+        """So long a batch was worked on.
+
+        What is done once per key of a batch makes a record of a larger one quicker: a slower pace is believed by half, a quicker one at once, though no
+        more than `QUICKER` times, in case these records were quick by chance.
+        """
         each = seconds / records
-        self.pace = (self.pace + each) / 2 if self.pace else each
+        self.pace = max(each, self.pace / QUICKER) if each < self.pace else (self.pace + each) / 2 if self.pace else each
 
     def room(self, usual: int) -> int:
         """Records that it may be given at once. A stage without keys is quick and gains nothing by more than `usual`."""

@@ -55,6 +55,12 @@ def test_a_keyed_lane_that_is_quick_may_be_given_more_at_once_and_a_slow_one_may
     assert lane.room(4000) == 10_000
     lane.pace = 0.0025
     assert lane.room(4000) == 200, "what takes long comes in small batches: it is published when all of it is worked on"
+    lane.worked(0.5, 4000)
+    assert lane.room(4000) == 800, "what was quick once may be so by chance"
+    lane.worked(0.5, 4000)
+    assert lane.room(4000) == 3200
+    lane.worked(0.5, 2000)
+    assert lane.room(4000) == 2461, "what was slow once, too"
     lane.worked(400.0, 4000)
     assert lane.room(4000) == LEAST_RECORDS
     lane.pace = 1e-6
