@@ -79,7 +79,7 @@ class Progress:
 class Slices:
     """The time of one batch, divided: what it takes by itself, and when others should have their turn."""
 
-    __slots__ = ("_began", "_before")
+    __slots__ = ("_before", "_began")
 
     def __init__(self) -> None:
         self._began, self._before = time.perf_counter(), 0.0

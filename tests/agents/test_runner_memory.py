@@ -13,8 +13,8 @@ from agents.runner.broadcasts import EPOCH_KEY
 from agents.runner.cells import Header, pack, unpack
 from agents.runner.clock import Clock
 from agents.runner.draft import DEAD_LETTERS
-from agents.runner.memory import Harness, SimulatedLog, Stateless
 from agents.runner.limits import Limits
+from agents.runner.memory import Harness, SimulatedLog, Stateless
 from agents.runner.partition import Partition
 from agents.transport.batch import BATCH_RECORDS_MAX
 from agents.transport.lane import BACKLOG_RECORDS_MAX

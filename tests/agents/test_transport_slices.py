@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -155,7 +155,7 @@ async def test_time_that_others_take_between_slices_does_not_count() -> None:
 
 
 async def busy() -> None:
-    time.sleep(20 * SLICE_S)                             # noqa: ASYNC251  it is what keeps the loop busy
+    time.sleep(20 * SLICE_S)
 
 
 def test_steps_come_between_keys_and_between_portions_of_records() -> None:
@@ -163,12 +163,10 @@ def test_steps_come_between_keys_and_between_portions_of_records() -> None:
     many = [LogRecord("toy.in", 0, n, 1_700_000_000_000, b"k%d" % (n % 3), codec.encode(Add(id=n))) for n in range(count)]
     one, other = (Partition(Summing("toy"), NO_REFERENCE, 0) for _ in range(2))
     one.restored(), other.restored()
-    pieces, steps = 0, one.steps(many)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            assert end.value == other.batch(many)
-            break
-        pieces += 1
-    assert pieces == 2 + 3, "two portions of records, three keys"
+    said: list[tuple[Effect, ...]] = []
+
+    def whole() -> Generator[None, None, None]:
+        said.append((yield from one.steps(many)))
+
+    assert sum(1 for _ in whole()) == 2 + 3, "two portions of records, three keys"
+    assert said == [other.batch(many)]

@@ -9,6 +9,8 @@ import random
 from collections import Counter
 from typing import Any
 
+import asyncpg
+
 from agents.ledger.rows import COLUMNS, GENESIS, LOOKUPS, LogRecord, Rows
 from agents.ledger.store import INSERTS, OFFSETS, Offset, store
 from agents.ledger.writer import TOPICS
@@ -44,7 +46,7 @@ class Database:
 
 
 class Connection:
-    """What `agents.ledger.store` needs of asyncpg's connection: `execute` of its own statements. `lose` breaks it off before a statement, or
+    """What `agents.ledger.store` needs of asyncpg's connection: `execute` of its own statements, and COPY. `lose` breaks it off before a statement, or
     after the commit, when nobody knows whether it happened."""
 
     def __init__(self, database: Database, lose: int = -1) -> None:
@@ -63,12 +65,25 @@ class Connection:
             self._offsets = list(zip(*columns, strict=True))
         elif statement in _TABLE_OF:
             self._rows.append((_TABLE_OF[statement], list(zip(*columns, strict=True))))
+        elif statement == "rollback":
+            self._rows, self._offsets = [], []
         elif statement == "commit":
             self._commit()
             if self._said == self.lose:
                 raise Away("connection lost after the commit")
         else:
             raise AssertionError(f"a statement that the simulated server does not know: {statement}")
+
+    async def copy_records_to_table(self, table: str, *, columns: tuple[str, ...], records: list[tuple[Any, ...]]) -> None:
+        if self.database.away or self._said == self.lose:
+            raise Away("connection lost")
+        self._said += 1
+        assert columns == tuple(COLUMNS[table])
+        rows = [_inserted(table, row) for row in records]
+        names = [key_of(table, row) for row in rows]
+        if len(set(names)) < len(names) or not self.database.tables[table].keys().isdisjoint(names):
+            raise asyncpg.UniqueViolationError(f"a row of {table} is there already")
+        self._rows.append((table, rows))
 
     def _commit(self) -> None:
         """On conflict do nothing; an offset only grows."""
@@ -82,6 +97,14 @@ class Connection:
 
 
 _TABLE_OF = {statement: table for table, statement in INSERTS.items()}
+
+
+def _inserted(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row that is copied, as it is inserted: a fact's key travels as JSON there."""
+    if table != "fact":
+        return row
+    at = list(COLUMNS[table]).index("key")
+    return (*row[:at], codec.encode(tuple(row[at])).decode(), *row[at + 1:])
 
 
 def key_of(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
