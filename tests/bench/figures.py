@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,11 +34,27 @@ class Moment(msgspec.Struct, frozen=True):
     """UTC, by the minute."""
     load_average: float
     """Of the machine over the minute before."""
+    speed: float = 0.0
+    """Of the machine then, millions of steps of an empty loop a second."""
+
+
+STEPS, TRIES = 100_000, 5
+
+
+def speed() -> float:
+    """How fast this machine is just now: the same machine may be three times as slow an hour later. The best of some tries of a few milliseconds."""
+    found = 0.0
+    for _ in range(TRIES):
+        begun = time.perf_counter()
+        for _ in range(STEPS):
+            pass
+        found = max(found, STEPS / 1e6 / (time.perf_counter() - begun))
+    return round(found, 1)
 
 
 def now() -> Moment:
     """This one. A section whose figures come from different minutes takes it at the end of each."""
-    return Moment(f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", round(os.getloadavg()[0], 2))
+    return Moment(f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", round(os.getloadavg()[0], 2), speed())
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -64,6 +81,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """When it was measured, UTC."""
     load_average: float = 0.0
     """Of the machine over the minute before the end of the measurement."""
+    speed: float = 0.0
+    """Of the machine at its end, millions of steps of an empty Python loop a second; 0: not measured."""
     version: str = ""
     """Of railclear, by `git describe`."""
     section: str = ""
@@ -91,7 +110,7 @@ def figure(value: float, unit: str, *, at_least: float | None = None, aim: float
     reached = reached and all(ratio.get(name, 0.0) >= least for name, least in (least_ratios or {}).items())
     return Figure(value=_short(value), unit=unit, references={n: _short(v) for n, v in beside.items()}, ratio={n: _short(r) for n, r in ratio.items()},
                   at_least=at_least, aim=aim, least_ratios=dict(least_ratios or {}), aim_ratios=dict(aim_ratios or {}), met=reached, rounds=rounds, at=when.at,
-                  load_average=when.load_average, version=code_version(),
+                  load_average=when.load_average, speed=when.speed, version=code_version(),
                   note="; ".join(part for part in (note, f"{ALONE}: {alone}" if alone else "") if part))
 
 

@@ -34,7 +34,8 @@ def page(figures: Mapping[str, Figure], machine: Mapping[str, str]) -> str:
              f"Machine: {'; '.join(f'{name} {value}' for name, value in machine.items())}.", "",
              "A machine like this is noisy: ratios to what ran beside it in the same run say more than figures alone. A ratio says how many times as good "
              "railclear is as the program beside it.", "`Best of` says of how many rounds a figure is the best one. `Load` is the load average over the minute "
-             "before the measurement ended, whose time stands above each table.",
+             "before the measurement ended, whose time stands above each table; `Speed` is the machine's own at that moment, in millions of steps of an empty Python loop a "
+             "second: figures of moments with another speed cannot be compared.",
              f"A figure without a program beside it says in its note why there is {ALONE}.", "", "![Figures against their limits](benchmarks.svg)"]
     for section in [*TITLES, *sorted({f.section for f in figures.values()} - TITLES.keys())]:
         mine = {name: f for name, f in sorted(figures.items()) if f.section == section}
@@ -44,13 +45,13 @@ def page(figures: Mapping[str, Figure], machine: Mapping[str, str]) -> str:
 
 
 def _section(title: str, figures: Mapping[str, Figure]) -> list[str]:
-    lines = [f"## {title}", "", _when(figures), "", "| What | Measured | At least | Aim | Met | Best of | Load | Beside it (ratio) |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = [f"## {title}", "", _when(figures), "", "| What | Measured | At least | Aim | Met | Best of | Load | Speed | Beside it (ratio) |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name, f in figures.items():
         beside = ", ".join(f"{n} {v:,.6g}" + (f" (×{f.ratio[n]:.3g})" if n in f.ratio else "") for n, v in f.references.items())
         verdict = ("yes" if f.met else "**no**") if f.promised else "–"
         lines.append(f"| {name} | {f.value:,.6g} {f.unit} | {_limits(f.at_least, f.least_ratios)} | {_limits(f.aim, f.aim_ratios)} | {verdict} | {f.rounds} | "
-                     f"{f.load_average:g} | {beside} |")
+                     f"{f.load_average:g} | {f'{f.speed:g}' if f.speed else '–'} | {beside} |")
     same: dict[str, list[str]] = {}
     for name, f in figures.items():
         if f.note:

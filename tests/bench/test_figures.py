@@ -115,6 +115,9 @@ def test_each_figure_says_when_it_was_measured_of_which_version_and_on_what(tmp_
     text = (tmp_path / "benchmarks.md").read_text()
     assert f"Kafka {kafka_version()}" in text
     assert f"Measured 2026-11-28T10:00Z to {found['wait'].at}" in text
+    assert (found["rate"].speed, found["wait"].speed > 0) == (0.0, True), "how fast the machine was then"
+    assert "| 1.5 | – |" in text
+    assert f"| {found['wait'].load_average:g} | {found['wait'].speed:g} |" in text
 
 
 def test_a_figure_kept_from_elsewhere_says_what_was_different_there() -> None:
