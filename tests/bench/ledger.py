@@ -20,7 +20,7 @@ from streams.reference.model import Reference
 from tests.bench import world
 from tests.bench.beside import reason
 from tests.bench.figures import Figure, Moment, figure, now
-from tests.bench.latency import SETTLE_S, Heard, clock, copies_of, played, prepare
+from tests.bench.latency import LIGHT, SETTLE_S, Heard, clock, copies_of, played, prepare
 from tests.bench.load import Mix, tempo
 from tests.bench.on_kafka import Row
 from tests.bench.probes import in_mix
@@ -37,8 +37,8 @@ COPY, COPIED = "bare COPY", 200_000
 """The reference, and so many rows for it: seconds."""
 LOOK_S = 0.2
 COORDINATOR_S = 30.0
-PARTS = 2
-"""The load is played so often in a round: without the ledger, beside it; and once before, to warm up."""
+PARTS = 2 + 2 * LIGHT
+"""So much of the load is played in a round: a quarter of it and all of it, without the ledger and beside it; and all once before, to warm up."""
 PLAY_S = 30.0
 """No play is longer: all rounds must find notices that have not been said yet."""
 QUIET_S, QUIET_MAX_S = 2.0, 60.0
@@ -134,8 +134,8 @@ class Watch:
                 count, since = found, time.monotonic()
             time.sleep(LOOK_S)
 
-    def per_second(self, until: float = float("inf")) -> float:
-        looks = [look for look in self.looks if look[0] <= until]
+    def per_second(self, since: float = 0.0, until: float = float("inf")) -> float:
+        looks = [look for look in self.looks if since <= look[0] <= until]
         if len(looks) < 2:
             return 0.0
         (begun, first), (ended, last) = looks[0], looks[-1]
@@ -192,11 +192,18 @@ class Round(NamedTuple):
     last: int
     """Rows that were in by then."""
     when: Moment
+    light: tuple[Heard, Heard]
+    """Without the ledger and beside it, a quarter of the load."""
 
     @property
     def slower(self) -> float:
         """Per cent, of the median of a notice to its border."""
-        return (self.beside.quantile(0.5) / self.alone.quantile(0.5) - 1) * 100
+        return slower(self.alone, self.beside)
+
+
+def slower(alone: Heard, beside: Heard) -> float:
+    """Per cent, of the medians."""
+    return (beside.quantile(0.5) / alone.quantile(0.5) - 1) * 100
 
 
 class Desk:
@@ -224,21 +231,23 @@ class Desk:
             asyncio.run(_alone(site, self.mix, options, warm=True))
             site.settle(SETTLE_S)
             self._warm = True
-        alone = asyncio.run(_alone(site, self.mix, options))
-        site.say(f"notice to border update without the ledger: {alone}")
+        light = argparse.Namespace(**{**vars(options), "rate": options.rate * LIGHT})
+        calm, alone = asyncio.run(_alone(site, self.mix, light)), asyncio.run(_alone(site, self.mix, options))
+        site.say(f"notice to border update without the ledger: {alone}; at a quarter of the load {calm}")
         site.settle(SETTLE_S)
         assert site.postgres is not None, "asked for"
         watch = Watch(site.worker(LEDGER, env={"RAILCLEAR_DSN": site.postgres.dsn}))
         site.wait()
-        beside, until = asyncio.run(_beside(site, self.mix, options, watch, self.backlog.rows))
-        when = now()
-        site.say(f"notice to border update beside the draining ledger: {beside}")
-        if len(watch.looks) < 2 or not alone.ms or not beside.ms:
+        drained = asyncio.run(_beside(site, self.mix, (light, options), watch, self.backlog.rows))
+        beside, when = drained.full, now()
+        site.say(f"notice to border update beside the draining ledger: {beside}; at a quarter of the load {drained.light}")
+        if len(watch.looks) < 2 or not alone.ms or not beside.ms or not calm.ms or not drained.light.ms:
             raise Failed("the ledger has written nothing, or no notice was sent: give it more seconds")
         (begun, _), (ended, last) = watch.looks[0], watch.looks[-1]
-        site.say(f"{last:,} rows, {watch.per_second(until):,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
+        rate = watch.per_second(drained.begun, drained.ended)
+        site.say(f"{last:,} rows, {rate:,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
         watch.rest()
-        return Round(alone, beside, watch.per_second(until), watch.per_second(), ended - begun, last, when)
+        return Round(alone, beside, rate, watch.per_second(), ended - begun, last, when, (calm, drained.light))
 
 
 def rounds(desk: Desk, count: int) -> tuple[list[Round], str]:
@@ -258,7 +267,7 @@ def rounds(desk: Desk, count: int) -> tuple[list[Round], str]:
 def said(played: Sequence[Round], copied: Mapping[str, float], rows: int, note: str, bare: str) -> dict[str, Figure]:
     """Each figure of the round that was best at it."""
     beside, whole = max(played, key=lambda one: one.rate), max(played, key=lambda one: one.whole)
-    calm, often = min(played, key=lambda one: one.slower), len(played)
+    calm, quiet, often = min(played, key=lambda one: one.slower), min(played, key=lambda one: slower(*one.light)), len(played)
     return {
         "ledger, rows beside a steady load": figure(
             beside.rate, "/s", at_least=20_000, aim=40_000, references=copied, rounds=often, when=beside.when, note=f"{note}; {bare}"),
@@ -270,6 +279,10 @@ def said(played: Sequence[Round], copied: Mapping[str, float], rows: int, note: 
             calm.slower, "%", at_least=15, aim=5, smaller_is_better=True, rounds=often, when=calm.when,
             note=f"p50 of notice to border update: {calm.alone.quantile(0.5):.0f} ms without, {calm.beside.quantile(0.5):.0f} ms beside, of the same round; "
                  f"{note}", alone="railclear is compared with itself"),
+        "ledger, statuses slower while it drains a backlog, a quarter of the load": figure(
+            slower(*quiet.light), "%", smaller_is_better=True, rounds=often, when=quiet.when,
+            note=f"p50 of notice to border update: {quiet.light[0].quantile(0.5):.0f} ms without, {quiet.light[1].quantile(0.5):.0f} ms beside, of the same "
+                 f"round: where no queue stands already; {note}", alone="railclear is compared with itself"),
     }
 
 
@@ -277,12 +290,25 @@ async def _alone(site: Site, mix: Mix, options: argparse.Namespace, *, warm: boo
     return Heard(*await played(site, mix, options.rate, options.seconds, warm=warm))
 
 
-async def _beside(site: Site, mix: Mix, options: argparse.Namespace, watch: Watch, rows: int) -> tuple[Heard, float]:
-    """The same load while the ledger drains; then the ledger alone until it is through. Returns when the load ended, too."""
+class Drained(NamedTuple):
+    """What was heard while the ledger drained."""
+
+    light: Heard
+    """At a quarter of the load, first."""
+    full: Heard
+    begun: float
+    """When all of the load began and ended, monotonic seconds."""
+    ended: float
+
+
+async def _beside(site: Site, mix: Mix, loads: tuple[argparse.Namespace, argparse.Namespace], watch: Watch, rows: int) -> Drained:
+    """The same loads while the ledger drains; then the ledger alone until it is through."""
     watching = asyncio.create_task(watch.run(rows))
     try:
-        sender, reader, ended = await played(site, mix, options.rate, options.seconds, warm=False)
+        light = Heard(*await played(site, mix, loads[0].rate, loads[0].seconds, warm=False))
+        begun = time.monotonic()
+        sender, reader, ended = await played(site, mix, loads[1].rate, loads[1].seconds, warm=False)
         await watching
     finally:
         watching.cancel()
-    return Heard(sender, reader, ended), sender.ended
+    return Drained(light, Heard(sender, reader, ended), begun, sender.ended)

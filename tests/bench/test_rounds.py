@@ -126,8 +126,8 @@ def test_more_than_a_hundred_words_of_stations_are_looked_for_over_the_rounds() 
 
 
 def test_of_the_ledgers_rounds_each_figure_takes_the_best_and_says_it_of_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    plays = [ledger.Round(heard(10), heard(20), 15_000.0, 12_000.0, 90.0, 900, now()),
-             ledger.Round(heard(10), heard(11), 14_000.0, 13_000.0, 80.0, 1_100, now())]
+    plays = [ledger.Round(heard(10), heard(20), 15_000.0, 12_000.0, 90.0, 900, now(), (heard(10), heard(10.5))),
+             ledger.Round(heard(10), heard(11), 14_000.0, 13_000.0, 80.0, 1_100, now(), (heard(10), heard(13)))]
     left = iter(plays)
 
     def play() -> ledger.Round:
@@ -141,5 +141,6 @@ def test_of_the_ledgers_rounds_each_figure_takes_the_best_and_says_it_of_one_rou
         ledger.rounds(desk, 3)
     found = ledger.said(plays, {"bare COPY": 30_000.0}, 1_000, "note", "bare")
     assert {name.partition(", ")[2]: round(f.value) for name, f in found.items()} == {
-        "rows beside a steady load": 15_000, "rows of a backlog to its end": 13_000, "draining a backlog": 80, "statuses slower while it drains a backlog": 10}
+        "rows beside a steady load": 15_000, "rows of a backlog to its end": 13_000, "draining a backlog": 80, "statuses slower while it drains a backlog": 10,
+        "statuses slower while it drains a backlog, a quarter of the load": 5}
     assert {f.rounds for f in found.values()} == {2}
