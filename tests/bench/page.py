@@ -34,8 +34,8 @@ def page(figures: Mapping[str, Figure], machine: Mapping[str, str]) -> str:
              f"Machine: {'; '.join(f'{name} {value}' for name, value in machine.items())}.", "",
              "A machine like this is noisy: ratios to what ran beside it in the same run say more than figures alone. A ratio says how many times as good "
              "railclear is as the program beside it.", "`Best of` says of how many rounds a figure is the best one. `Load` is the load average over the minute "
-             "before the measurement ended, whose time stands above each table; `Speed` is the machine's own at that moment, in millions of steps of an empty Python loop a "
-             "second: figures of moments with another speed cannot be compared.",
+             "before the measurement ended, whose time stands above each table; `Speed` is the machine's own at that moment, in millions of steps of an empty "
+             "Python loop a second: figures of moments with another speed cannot be compared.",
              f"A figure without a program beside it says in its note why there is {ALONE}.", "", "![Figures against their limits](benchmarks.svg)"]
     for section in [*TITLES, *sorted({f.section for f in figures.values()} - TITLES.keys())]:
         mine = {name: f for name, f in sorted(figures.items()) if f.section == section}
