@@ -1,8 +1,9 @@
 """One transaction: rows into their tables and how far the log is read. All SQL that writes is here."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 import msgspec
@@ -11,6 +12,48 @@ from agents.ledger.rows import COLUMNS, LOOKUPS, Rows
 
 Offset = tuple[str, int, int, bytes]
 """Topic, partition, next offset to read, last link."""
+
+
+class Writes(Protocol):
+    """What is needed of a connection."""
+
+    async def execute(self, statement: str, *columns: Any) -> object: ...
+
+    async def copy_records_to_table(self, table: str, *, columns: tuple[str, ...], records: list[tuple[Any, ...]]) -> object: ...
+
+
+class Bounded:
+    """A connection of asyncpg's whose COPY comes to an end whatever the server does.
+
+    asyncpg writes a COPY in parts of half a mebibyte. Before the second it waits until the server has taken what sockets do not hold, and neither its time
+    limit nor the end of the connection ends that wait; cancelled there, it waits for the server's answer. So it is left behind with its connection.
+    """
+
+    def __init__(self, connection: asyncpg.Connection, seconds_max: float) -> None:
+        self._connection, self._seconds_max = connection, seconds_max
+
+    async def execute(self, statement: str, *columns: Any) -> object:
+        return await self._connection.execute(statement, *columns)
+
+    async def copy_records_to_table(self, table: str, *, columns: tuple[str, ...], records: list[tuple[Any, ...]]) -> object:
+        """Raises TimeoutError, the connection being closed, when the server takes longer."""
+        copying = asyncio.ensure_future(self._connection.copy_records_to_table(table, columns=columns, records=records))
+        try:
+            await asyncio.wait({copying}, timeout=self._seconds_max)
+        finally:
+            if not copying.done():
+                self._connection.terminate()
+                copying.add_done_callback(_left)
+                copying.cancel()
+        if not copying.done():
+            raise TimeoutError(f"COPY into {table} took longer than {self._seconds_max:g} s")
+        return copying.result()
+
+
+def _left(copying: asyncio.Future[Any]) -> None:
+    """Whatever it raises at last, it was given up."""
+    if not copying.cancelled():
+        copying.exception()
 
 
 def _insert(table: str) -> str:
@@ -57,7 +100,7 @@ def _copied(table: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [(*row[:at], msgspec.json.decode(row[at]), *row[at + 1:]) for row in rows]
 
 
-async def store(connection: asyncpg.Connection, rows: Rows, offsets: Iterable[Offset]) -> None:
+async def store(connection: Writes, rows: Rows, offsets: Iterable[Offset]) -> None:
     """All or nothing. A writer that was overtaken by another (a rebalance) changes nothing: both derive the same rows from the same records.
 
     Rows are copied into the tables that only grow, which takes half of what inserting them takes; COPY knows no `on conflict`, so where another writer had
@@ -72,14 +115,14 @@ async def store(connection: asyncpg.Connection, rows: Rows, offsets: Iterable[Of
         await _stored(connection, rows, ordered, copy=False)
 
 
-async def _copy(connection: asyncpg.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+async def _copy(connection: Writes, table: str, rows: list[tuple[Any, ...]]) -> None:
     try:
         await connection.copy_records_to_table(table, columns=tuple(COLUMNS[table]), records=_copied(table, rows))
     except (OverflowError, TypeError) as error:          # of a statement's argument asyncpg says itself that it is a data error
         raise asyncpg.DataError(f"{table}: {error}") from error
 
 
-async def _stored(connection: asyncpg.Connection, rows: Rows, offsets: list[Offset], *, copy: bool) -> None:
+async def _stored(connection: Writes, rows: Rows, offsets: list[Offset], *, copy: bool) -> None:
     await connection.execute("begin")
     try:
         for table, statement in INSERTS.items():

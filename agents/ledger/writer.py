@@ -20,7 +20,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from agents.ledger import gaps, schema
 from agents.ledger.origin import Bounds, Known, LedgerRefused, another, start_of
 from agents.ledger.rows import LogRecord, Rows
-from agents.ledger.store import PLACED, READ_TO, Offset, store
+from agents.ledger.store import PLACED, READ_TO, Bounded, Offset, store
 from agents.transport.census import Observer
 from streams.effects import Send
 from topics import codec
@@ -270,14 +270,15 @@ class LedgerWriter:
         for month in sorted(rows.months() - self._months):
             await schema.ensure_month(connection, *month)
             self._months.add(month)
-        await store(connection, rows, offsets)
+        await store(Bounded(connection, self.command_timeout_s), rows, offsets)
 
     async def _store_without(self, record: LogRecord, error: Exception) -> None:
         """The dead letter first: it must be durable before the offset passes it."""
         tp = TopicPartition(*record.place)
         await self._park(record, codec.Refusal("LEDGER_DATA", "$", "", str(error)))
         link = self._links[tp][1]
-        await self._patiently(lambda connection: store(connection, Rows(), [(tp.topic, tp.partition, record.offset + 1, link)]))
+        offsets: list[Offset] = [(tp.topic, tp.partition, record.offset + 1, link)]
+        await self._patiently(lambda connection: store(Bounded(connection, self.command_timeout_s), Rows(), offsets))
         self._links[tp] = (record.offset + 1, link)
         self.records_read += 1
 

@@ -89,14 +89,16 @@ class FoldWork:
             self.partition.restore_floor(key, revision)
 
     async def process(self, batch: Batch, slices: Slices) -> Sequence[Effect]:
-        steps = self.partition.steps(batch.records)
+        steps, known = self.partition.steps(batch.records), self.partition.counters.redelivered
         while True:
             try:
                 next(steps)
             except StopIteration as end:
+                slices.known = self.partition.counters.redelivered - known
                 return cast("tuple[Effect, ...]", end.value)
-            if slices.over:
-                await slices.give_way()
+            if slices.over and not await slices.give_way():
+                steps.close()
+                return ()
 
     def turn(self, caught_up: bool) -> Sequence[Effect]:
         """Ticks first (they have a time), else a slice of the sweep.

@@ -331,16 +331,22 @@ class Flow:
                     await self._work_on(link, lane, batch)
             else:
                 await self._work_on(link, lane, batch)
+            if lane.turn_due:                            # the next batch would have the lock before the clock is looked at again
+                await self.turn(link, lane)
 
     async def _work_on(self, link: Link, lane: Lane, batch: Batch) -> None:
         async with lane.lock:
             lane.queued -= 1
             if lane.work is None or lane.closing or lane.broken:
                 return
-            slices = Slices()
+            slices = Slices(lambda: lane.open)
             with _or_broken(lane):
                 effects = await lane.work.process(batch, slices)
-                lane.worked(slices.seconds, len(batch.records))
+                if not lane.open:                        # given up between two slices: the next owner reads it, and this memory is good for nothing
+                    lane.broken = True
+                    return
+                if (fresh := len(batch.records) - slices.known) > 0:
+                    lane.worked(slices.seconds, fresh)
                 submit(link, self, lane, self._reaching(lane, effects))
 
     def _reaching(self, lane: Lane, effects: Sequence[Effect]) -> Sequence[Effect | Reach]:
@@ -366,9 +372,13 @@ class Flow:
     async def turn(self, link: Link, lane: Lane) -> bool:
         """One bounded slice of ticks or sweep, unless the one before is still being published. True if it did something.
 
-        Batches in flight do not hold it up: under steady load there always are some, and a deadline must still fire.
+        Batches in flight do not hold it up: under steady load there always are some, and a deadline must still fire. While one is worked on it has to wait,
+        and comes before the next.
         """
-        if lane.work is None or not lane.ready or lane.closing or lane.broken or lane.lock.locked():
+        if lane.work is None or not lane.ready or lane.closing or lane.broken:
+            return False
+        lane.turn_due = lane.lock.locked()
+        if lane.turn_due:
             return False
         if lane.turn_tail is not None and not lane.turn_tail.done():
             return False

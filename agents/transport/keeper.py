@@ -29,8 +29,9 @@ KEEP_S = 180.0
 """A partition that has not come back by then belongs elsewhere; its memory is freed."""
 AGE_MAX_S = 12 * 3600
 """Older images are not used: Kafka forgets tombstones after `delete.retention.ms` (two days), and a key deleted since would live again."""
-HOLD_S = 5.0
-"""How long a lane is held for a snapshot at most; one publication is usually enough."""
+HOLD_S = 30.0
+"""How long a lane is held for a snapshot at most; one publication is usually enough, but in a backlog its two batches wait until those of other lanes are
+worked on."""
 SLICE = 2000
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
@@ -79,10 +80,13 @@ class Progress:
 class Slices:
     """The time of one batch, divided: what it takes by itself, and when others should have their turn."""
 
-    __slots__ = ("_before", "_began")
+    __slots__ = ("_before", "_began", "_wanted", "known")
 
-    def __init__(self) -> None:
-        self._began, self._before = time.perf_counter(), 0.0
+    def __init__(self, wanted: Callable[[], bool] = lambda: True) -> None:
+        """`wanted`: is it still to be brought to its end?"""
+        self._began, self._before, self._wanted = time.perf_counter(), 0.0, wanted
+        self.known = 0
+        """Records of the batch that had been worked on before, and took next to no time."""
 
     @property
     def over(self) -> bool:
@@ -94,11 +98,12 @@ class Slices:
         """Without what others did meanwhile."""
         return self._before + time.perf_counter() - self._began
 
-    async def give_way(self) -> None:
-        """Everybody who waits has a turn; then a new slice begins."""
+    async def give_way(self) -> bool:
+        """Everybody who waits has a turn; then a new slice begins. False: nobody wants the rest any more, nor what was done."""
         self._before = self.seconds
         await asyncio.sleep(0)
         self._began = time.perf_counter()
+        return self._wanted()
 
 
 class Lane:
@@ -111,6 +116,8 @@ class Lane:
         self.work: Work | None = None
         self.lock = asyncio.Lock()
         """Held while a batch or a turn is worked on: never two at a time."""
+        self.turn_due = False
+        """A turn was refused because a batch was being worked on: it comes right behind that one."""
         self.order = asyncio.Lock()
         """Held by the batch that is worked on next, while others' long ones are; a turn may come before it."""
         self.tail: asyncio.Future[None] | None = None
@@ -179,10 +186,10 @@ class Lane:
         """So long a batch was worked on.
 
         What is done once per key of a batch makes a record of a larger one quicker: a slower pace is believed by half, a quicker one at once, though no
-        more than `QUICKER` times, in case these records were quick by chance.
+        more than `QUICKER` times, in case these records were quick by chance. The first is measured against what `FIRST_RECORDS` supposes.
         """
-        each = seconds / records
-        self.pace = max(each, self.pace / QUICKER) if each < self.pace else (self.pace + each) / 2 if self.pace else each
+        each, before = seconds / records, self.pace or BATCH_S / FIRST_RECORDS
+        self.pace = max(each, before / QUICKER) if each < before else (before + each) / 2 if self.pace else each
 
     def room(self, usual: int) -> int:
         """Records that it may be given at once. A stage without keys is quick and gains nothing by more than `usual`."""

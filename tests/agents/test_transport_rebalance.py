@@ -47,8 +47,9 @@ def a_consumer(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
     hub = Hub()
     hub.keeper = Keeper("g", more.pop("directory", None))
     consumer.__dict__.update(
-        hub=hub, guard=Guard(lambda: True), committing=asyncio.Lock(), failing_since=0.0, _given_up=[], _dropping=set(), watch=Watch(), _seen=None,
-        _bounds=None, app=SimpleNamespace(should_stop=False), _stopped=asyncio.Event(), _crashed=asyncio.Event(), flow_active=True, **more)
+        hub=hub, guard=Guard(lambda: True), committing=asyncio.Lock(), long_work=asyncio.Lock(), failing_since=0.0, _given_up=[], _dropping=set(),
+        watch=Watch(), _seen=None, _bounds=None, app=SimpleNamespace(should_stop=False), _stopped=asyncio.Event(),
+        _crashed=asyncio.Event(), flow_active=True, **more)
     return consumer
 
 

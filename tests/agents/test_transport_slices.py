@@ -3,20 +3,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
 
+from agents.runner.cells import ObjectCache
 from agents.runner.partition import READ_AT_ONCE, Partition
 from agents.runner.stage import FoldWork
+from agents.transport import batch as batch_module
 from agents.transport import flow as flow_module
-from agents.transport.batch import Batch
+from agents.transport.batch import BULK_AT_ONCE, Batch
 from agents.transport.flow import Flow, Stateless
 from agents.transport.lane import SHORT_S, SLICE_S, Lane, Slices
-from streams.effects import Effect, LogRecord
+from streams.effects import Effect, LogRecord, Send
 from streams.fold import Step, World
 from tests.agents.runner_toy import NO_REFERENCE, Add, Factor, Sum, Summing
 from topics import codec
@@ -44,11 +46,11 @@ class World_:
         self.said: list[tuple[TopicPartition, Sequence[Effect]]] = []
         monkeypatch.setattr(flow_module, "submit", lambda link, flow, lane, effects: self.said.append((lane.tp, effects)))
 
-    def lane(self, partition: int, pace: float, fold: Summing | None = None) -> Lane:
+    def lane(self, partition: int, pace: float, fold: Summing | None = None, cache: ObjectCache | None = None) -> Lane:
         toy = fold or Slow("toy")
         made = Flow("toy", ["toy.in"], lambda tp: Stateless(nothing), state_topic="toy.state")
         lane = Lane(TopicPartition("toy.in", partition), 1, made)
-        lane.work = FoldWork(Partition(toy, NO_REFERENCE, partition))
+        lane.work = FoldWork(Partition(toy, NO_REFERENCE, partition, cache=cache))
         lane.work.restored()
         lane.ready, lane.pace = True, pace
         return lane
@@ -147,26 +149,105 @@ async def test_a_batch_that_is_cut_off_between_two_slices_leaves_its_lane_unusab
     assert (lane.broken, world.said) == (True, [])
 
 
+async def test_a_lane_that_always_has_batches_has_its_turns_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next batch has the lock before anybody looks at the clock again, so the turn comes right behind the batch that it met."""
+    world, asked = World_(monkeypatch), []
+    lane = world.lane(0, SHORT_S)
+    assert lane.work is not None
+    assert lane.flow is not None
+    monkeypatch.setattr(lane.work, "turn", lambda caught_up: asked.append(len(world.said)) or ())
+    tasks = [world.give(lane, records(0, 8, first=8 * n)) for n in range(4)]
+    while not all(task.done() for task in tasks):
+        await lane.flow.turn(world.link, lane)           # type: ignore[arg-type]
+        await asyncio.sleep(0.001)
+    assert {0, 1, 2, 3, 4} >= set(asked) >= {1, 2, 3}, "after so many batches"
+
+
+async def test_a_batch_whose_lane_is_given_up_between_two_slices_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    lane, other = world.lane(0, SHORT_S), world.lane(1, SHORT_S)
+    assert lane.work is not None
+    partition = lane.work.partition                      # type: ignore[attr-defined]
+    tasks = [world.give(lane, records(0, 200)), world.give(other, records(1, 4))]
+    while not partition.counters.steps:
+        await asyncio.sleep(0)
+    lane.open = lane.work = None                         # type: ignore[assignment]  # as `quiesce` and `drop` leave it when they have waited long enough
+    partition.close()
+    steps = partition.counters.steps
+    await asyncio.gather(*tasks)
+    assert (world.order, lane.broken, partition.counters.steps) == ([1], True, steps)
+    assert lane.pace == SHORT_S, "a batch that was not brought to its end says nothing of the pace"
+
+
 async def test_time_that_others_take_between_slices_does_not_count() -> None:
     slices = Slices()
-    await asyncio.gather(slices.give_way(), asyncio.to_thread(lambda: None), busy())
-    assert slices.seconds < 10 * SLICE_S
-    assert not slices.over or slices.seconds > SLICE_S
+    assert not slices.over
+
+    async def busy() -> None:
+        time.sleep(20 * SLICE_S)
+
+    time.sleep(2 * SLICE_S)
+    assert slices.over
+    other = asyncio.ensure_future(busy())
+    assert await slices.give_way()
+    assert other.done()
+    assert 2 * SLICE_S < slices.seconds < 20 * SLICE_S
+    assert not await Slices(lambda: False).give_way()
 
 
-async def busy() -> None:
-    time.sleep(20 * SLICE_S)
+async def test_records_that_were_worked_on_before_say_nothing_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World_(monkeypatch)
+    lane = world.lane(0, SHORT_S)
+    await world.give(lane, records())
+    pace = lane.pace
+    await world.give(lane, records())
+    assert lane.pace == pace
+    await world.give(lane, records(first=KEYS))
+    assert lane.pace != pace
+
+
+async def test_lanes_whose_batches_alternate_say_what_each_would_have_said_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fold and one small cache serve both, as they do in a worker."""
+    world, fold, cache = World_(monkeypatch), Slow("toy"), ObjectCache(2_000)
+    lanes = [world.lane(n, pace, fold, cache) for n, pace in enumerate((SHORT_S, 1e-9))]
+    for begin in range(0, 3 * KEYS, KEYS):
+        await asyncio.gather(*(world.give(lane, records(n, first=begin)) for n, lane in enumerate(lanes)))
+    assert len(world.said) == 6
+    for n in range(2):
+        alone = Partition(Summing("toy"), NO_REFERENCE, n)
+        alone.restored()
+        assert [effects for tp, effects in world.said if tp.partition == n] == [alone.batch(records(n, first=begin)) for begin in range(0, 3 * KEYS, KEYS)]
+
+
+async def test_building_many_outputs_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+
+    class Taking:
+        def create_batch(self) -> Any:
+            return SimpleNamespace(append=lambda **_: object())
+
+        async def partitions_for(self, topic: str) -> set[int]:
+            return {0}
+
+        async def send_batch(self, batch: Any, topic: str, partition: int) -> int:
+            return turns
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.ensure_future(other())
+    lane = World_(monkeypatch).lane(0, SHORT_S)
+    written = await batch_module._bulk(Taking(), lane, [Send("out", b"k", b"v")] * (4 * BULK_AT_ONCE))
+    beside.cancel()
+    assert [found for found, _ in written] == [4]
 
 
 def test_steps_come_between_keys_and_between_portions_of_records() -> None:
     count = READ_AT_ONCE + 1
     many = [LogRecord("toy.in", 0, n, 1_700_000_000_000, b"k%d" % (n % 3), codec.encode(Add(id=n))) for n in range(count)]
-    one, other = (Partition(Summing("toy"), NO_REFERENCE, 0) for _ in range(2))
-    one.restored(), other.restored()
-    said: list[tuple[Effect, ...]] = []
-
-    def whole() -> Generator[None, None, None]:
-        said.append((yield from one.steps(many)))
-
-    assert sum(1 for _ in whole()) == 2 + 3, "two portions of records, three keys"
-    assert said == [other.batch(many)]
+    partition = Partition(Summing("toy"), NO_REFERENCE, 0)
+    partition.restored()
+    assert sum(1 for _ in partition.steps(many)) == 2 + 3, "two portions of records, three keys"

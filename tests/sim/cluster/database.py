@@ -54,11 +54,13 @@ class Connection:
         self._rows: list[tuple[str, list[tuple[Any, ...]]]] = []
         self._offsets: list[Offset] = []
         self._said = 0
+        self._aborted = False
 
     async def execute(self, statement: str, *columns: Any) -> None:
         if self.database.away or self._said == self.lose:
             raise Away("connection lost")
         self._said += 1
+        assert not self._aborted or statement == "rollback", "current transaction is aborted"
         if statement == "begin":
             self._rows, self._offsets = [], []
         elif statement == OFFSETS:
@@ -66,7 +68,7 @@ class Connection:
         elif statement in _TABLE_OF:
             self._rows.append((_TABLE_OF[statement], list(zip(*columns, strict=True))))
         elif statement == "rollback":
-            self._rows, self._offsets = [], []
+            self._rows, self._offsets, self._aborted = [], [], False
         elif statement == "commit":
             self._commit()
             if self._said == self.lose:
@@ -81,8 +83,10 @@ class Connection:
         assert columns == tuple(COLUMNS[table])
         rows = [_inserted(table, row) for row in records]
         names = [key_of(table, row) for row in rows]
+        self._aborted = True
         if len(set(names)) < len(names) or not self.database.tables[table].keys().isdisjoint(names):
             raise asyncpg.UniqueViolationError(f"a row of {table} is there already")
+        self._aborted = False
         self._rows.append((table, rows))
 
     def _commit(self) -> None:
@@ -150,7 +154,7 @@ class LedgerTask:
         for letter in parked:
             self.log.write(letter)
         offsets = [(topic, part, following, link) for (topic, part), (following, link) in links.items()]
-        connection = Connection(self.database, self.rng.randint(0, 12) if self.lossy and self.rng.random() < 0.4 else -1)
+        connection = Connection(self.database, self.rng.randint(0, 24) if self.lossy and self.rng.random() < 0.4 else -1)
         try:
             _complete(store(connection, rows, offsets))
         except Away:
