@@ -2,11 +2,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,6 +22,7 @@ from agents.demo.watch import Watch
 from agents.embedded import EmbeddedServers
 from agents.ledger.writer import TOPICS as LEDGER_TOPICS
 from agents.settings import group_of
+from agents.threads import asked_apart
 from streams.audit import Account
 from streams.reference.model import Reference
 from streams.simulate import SimOptions, compressed, default_speed, simulate
@@ -119,7 +117,8 @@ class Demo:
         monotonic_begin = time.monotonic() + LEAD_SECONDS
         self.crew = self._crew(int(begin * 1_000_000), speed)
         await loop.run_in_executor(None, self.crew.start)
-        await aside(provision, self.servers.bootstrap, registry)  # workers wait for their topics
+        # Workers wait for their topics, and Ctrl-C does not: a request under way tries for half a minute to reach a broker that was stopped.
+        await asked_apart(lambda: provision(self.servers.bootstrap, registry), "topics")
         self._say(f"{len(registry.topics)} topics made")
         self._say(f"{len(SPLIT)} worker processes starting; simulated time runs {speed:,.0f} times as fast")
         return await self._play(reference, registry, wanted, speed, monotonic_begin, watch)
@@ -212,33 +211,6 @@ def summary(account: Account, driver: Driver, watch: Watch, behind: int, speed: 
         first_status_s=round(watch.first_status_s, 1) if watch.first_status_s is not None else None, corridors=corridors, records=account.records,
         alerts=dict(sorted(watch.raised.items())), ledger_behind=behind, speed=round(speed, 1), faults=account.faults,
     )
-
-
-async def aside(function: Callable[..., None], *arguments: object) -> None:
-    """In a thread that nobody waits for when this is cancelled: a client that is in the middle of a request tries for half a minute to reach a broker that
-    Ctrl-C has stopped."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        said: Exception | None = None
-        try:
-            function(*arguments)
-        except Exception as error:  # noqa: BLE001  raised where it is waited for
-            said = error
-        with contextlib.suppress(RuntimeError):          # the loop has ended
-            loop.call_soon_threadsafe(settle, said)
-
-    threading.Thread(target=run, daemon=True).start()
-    await done
 
 
 def provision(bootstrap: str, registry: Registry) -> None:

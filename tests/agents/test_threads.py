@@ -1,4 +1,4 @@
-"""What the demo does in a thread: it is waited for, its errors are raised, and Ctrl-C does not wait for it."""
+"""A blocking question in a thread: it is answered, its errors are raised, and neither who is cancelled nor the end of the loop waits for it."""
 from __future__ import annotations
 
 import asyncio
@@ -7,13 +7,11 @@ import time
 
 import pytest
 
-from agents.demo.play import aside
+from agents.threads import asked_apart
 
 
-async def test_it_is_waited_for_and_gets_its_arguments() -> None:
-    seen: list[object] = []
-    await aside(lambda *arguments: seen.extend(arguments), 1, "b")
-    assert seen == [1, "b"]
+async def test_the_answer_comes() -> None:
+    assert await asked_apart(lambda: threading.current_thread().name, "asker") == "asker"
 
 
 async def test_what_it_raises_is_raised() -> None:
@@ -21,14 +19,14 @@ async def test_what_it_raises_is_raised() -> None:
         raise OSError("no broker")
 
     with pytest.raises(OSError, match="no broker"):
-        await aside(fails)
+        await asked_apart(fails, "asker")
 
 
 def test_who_is_cancelled_does_not_wait_for_it_nor_does_the_end_of_the_loop() -> None:
     goes_on = threading.Event()
 
     async def cut_off() -> None:
-        task = asyncio.ensure_future(aside(goes_on.wait, 60.0))
+        task = asyncio.ensure_future(asked_apart(lambda: goes_on.wait(60.0), "asker"))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
