@@ -134,8 +134,8 @@ class Watch:
                 count, since = found, time.monotonic()
             time.sleep(LOOK_S)
 
-    def per_second(self, since: float = 0.0, until: float = float("inf")) -> float:
-        looks = [look for look in self.looks if since <= look[0] <= until]
+    def per_second(self, until: float = float("inf")) -> float:
+        looks = [look for look in self.looks if look[0] <= until]
         if len(looks) < 2:
             return 0.0
         (begun, first), (ended, last) = looks[0], looks[-1]
@@ -194,6 +194,8 @@ class Round(NamedTuple):
     when: Moment
     light: tuple[Heard, Heard]
     """Without the ledger and beside it, a quarter of the load."""
+    left: int = 0
+    """Rows that were still to be written when that ended."""
 
     @property
     def slower(self) -> float:
@@ -238,16 +240,16 @@ class Desk:
         assert site.postgres is not None, "asked for"
         watch = Watch(site.worker(LEDGER, env={"RAILCLEAR_DSN": site.postgres.dsn}))
         site.wait()
-        drained = asyncio.run(_beside(site, self.mix, (light, options), watch, self.backlog.rows))
+        drained = asyncio.run(_beside(site, self.mix, (options, light), watch, self.backlog.rows))
         beside, when = drained.full, now()
         site.say(f"notice to border update beside the draining ledger: {beside}; at a quarter of the load {drained.light}")
         if len(watch.looks) < 2 or not alone.ms or not beside.ms or not calm.ms or not drained.light.ms:
             raise Failed("the ledger has written nothing, or no notice was sent: give it more seconds")
         (begun, _), (ended, last) = watch.looks[0], watch.looks[-1]
-        rate = watch.per_second(drained.begun, drained.ended)
+        rate = watch.per_second(drained.ended)
         site.say(f"{last:,} rows, {rate:,.0f}/s beside the load, {watch.per_second():,.0f}/s on the whole")
         watch.rest()
-        return Round(alone, beside, rate, watch.per_second(), ended - begun, last, when, (calm, drained.light))
+        return Round(alone, beside, rate, watch.per_second(), ended - begun, last, when, (calm, drained.light), drained.left)
 
 
 def rounds(desk: Desk, count: int) -> tuple[list[Round], str]:
@@ -282,7 +284,8 @@ def said(played: Sequence[Round], copied: Mapping[str, float], rows: int, note: 
         "ledger, statuses slower while it drains a backlog, a quarter of the load": figure(
             slower(*quiet.light), "%", smaller_is_better=True, rounds=often, when=quiet.when,
             note=f"p50 of notice to border update: {quiet.light[0].quantile(0.5):.0f} ms without, {quiet.light[1].quantile(0.5):.0f} ms beside, of the same "
-                 f"round: where no queue stands already; {note}", alone="railclear is compared with itself"),
+                 f"round, after all of the load; {quiet.left:,} rows were still to be written when it ended; "
+                 f"{note}", alone="railclear is compared with itself"),
     }
 
 
@@ -293,22 +296,23 @@ async def _alone(site: Site, mix: Mix, options: argparse.Namespace, *, warm: boo
 class Drained(NamedTuple):
     """What was heard while the ledger drained."""
 
-    light: Heard
-    """At a quarter of the load, first."""
     full: Heard
-    begun: float
-    """When all of the load began and ended, monotonic seconds."""
     ended: float
+    """When all of the load ended, monotonic seconds."""
+    light: Heard
+    """At a quarter of the load, after that: what is promised is measured while there surely is a backlog."""
+    left: int
+    """Rows that were still to be written when that ended; none: the ledger was through before it."""
 
 
 async def _beside(site: Site, mix: Mix, loads: tuple[argparse.Namespace, argparse.Namespace], watch: Watch, rows: int) -> Drained:
     """The same loads while the ledger drains; then the ledger alone until it is through."""
     watching = asyncio.create_task(watch.run(rows))
     try:
-        light = Heard(*await played(site, mix, loads[0].rate, loads[0].seconds, warm=False))
-        begun = time.monotonic()
-        sender, reader, ended = await played(site, mix, loads[1].rate, loads[1].seconds, warm=False)
+        sender, reader, ended = await played(site, mix, loads[0].rate, loads[0].seconds, warm=False)
+        light = Heard(*await played(site, mix, loads[1].rate, loads[1].seconds, warm=False))
+        left = max(0, rows - (watch.looks[-1][1] if watch.looks else 0))
         await watching
     finally:
         watching.cancel()
-    return Drained(light, Heard(sender, reader, ended), begun, sender.ended)
+    return Drained(Heard(sender, reader, ended), sender.ended, light, left)
