@@ -101,7 +101,7 @@ class Course:
         """Everything below `end` is done, and came to this."""
         if self.path is None:
             return
-        self.version = until_now(self.version.partition("..")[0])
+        self.version = until_now(self.version.partition("..")[0], self.section)
         parts = self.parts(end, now().at)
         machine = {"cores": os.cpu_count(), "load_average": [round(x, 2) for x in os.getloadavg()], "python": platform.python_version()}
         part = {**tally, "next": end, "parts": msgspec.to_builtins(parts), "machine": machine}

@@ -35,7 +35,7 @@ def test_what_a_kind_of_run_writes_takes_the_place_of_its_own_and_of_nothing_els
 
 
 def test_a_run_while_the_code_changed_is_a_part_that_says_so_and_nothing_is_written_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reliability, "until_now", lambda begun: f"{begun}..v2")
+    monkeypatch.setattr(reliability, "until_now", lambda begun, *_: f"{begun}..v2")
     path = tmp_path / "figures.json"
     course = Course(path, "oracle", None, [], 0, "v1")
     for end in (3, 7):

@@ -4,36 +4,80 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.version import code_version, until_now
 
 
-def test_documents_make_no_version_dirty_and_code_does(tmp_path: Path) -> None:
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *words], cwd=tmp_path, check=True, capture_output=True)
+def git(root: Path, *words: str) -> None:
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *words], cwd=root, check=True, capture_output=True)
 
-    for name in ("docs/benchmarks.json", "docs/reliability.json", "streams/rules.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    clean = code_version.__wrapped__(tmp_path)
-    for name in ("docs/benchmarks.json", "docs/reliability.json"):
-        (tmp_path / name).write_text("2")
-    assert code_version.__wrapped__(tmp_path) == clean
+
+def written(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True, parents=True)
+    (root / name).write_text(text)
+
+
+def committed(root: Path, name: str, text: str) -> None:
+    written(root, name, text)
+    git(root, "add", ".")
+    git(root, "commit", "-qm", name)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q")
+    for name in ("docs/benchmarks.json", "README.md", "tests/bench/load.py", "tests/sim/plan.py", "tests/chaos/plan.py"):
+        written(tmp_path, name, "1")
+    committed(tmp_path, "streams/rules.py", "1")
+    return tmp_path
+
+
+def version(root: Path, kind: str = "") -> str:
+    return code_version.__wrapped__(kind, root)
+
+
+def test_documents_make_no_version_dirty_and_code_does(clone: Path) -> None:
+    clean = version(clone)
+    written(clone, "docs/benchmarks.json", "2")
+    assert version(clone) == clean
     assert len(clean) >= 7
     assert "dirty" not in clean
-    (tmp_path / "streams/rules.py").write_text("2")
-    dirty = code_version.__wrapped__(tmp_path)
+    written(clone, "streams/rules.py", "2")
+    dirty = version(clone)
     assert dirty.startswith(f"{clean}-dirty-")
-    assert until_now(clean, tmp_path) == f"{clean}..{dirty}"
-    (tmp_path / "streams/rules.py").write_text("3")
-    assert code_version.__wrapped__(tmp_path) not in (clean, dirty), "another change is another version"
-    (tmp_path / "streams/rules.py").write_text("1")
-    assert until_now(clean, tmp_path) == clean
-    (tmp_path / "streams/new.py").write_text("1")
-    assert code_version.__wrapped__(tmp_path).startswith(f"{clean}-dirty-"), "code that git does not know of is run all the same"
+    assert until_now(clean, root=clone) == f"{clean}..{dirty}"
+    written(clone, "streams/rules.py", "3")
+    assert version(clone) not in (clean, dirty), "another change is another version"
+    written(clone, "streams/rules.py", "1")
+    assert until_now(clean, root=clone) == clean
+    written(clone, "streams/new.py", "1")
+    assert version(clone).startswith(f"{clean}-dirty-"), "code that git does not know of is run all the same"
+
+
+def test_a_commit_of_documents_is_no_other_version_and_one_of_code_is(clone: Path) -> None:
+    before = version(clone)
+    for name in ("docs/benchmarks.json", "README.md"):
+        committed(clone, name, "2")
+    assert version(clone) == before
+    committed(clone, "streams/rules.py", "2")
+    assert version(clone) != before
+
+
+def test_what_a_kind_of_run_does_not_use_makes_it_no_other_version(clone: Path) -> None:
+    kinds = ("simulation", "oracle", "chaos", "")
+    before = {kind: version(clone, kind) for kind in kinds}
+
+    def others() -> set[str]:
+        return {kind for kind in kinds if version(clone, kind) != before[kind]}
+
+    committed(clone, "tests/bench/load.py", "2")
+    assert others() == {""}
+    written(clone, "tests/chaos/plan.py", "2")
+    assert others() == {"", "chaos"}
+    committed(clone, "tests/sim/plan.py", "2")
+    assert others() == set(kinds)
 
 
 def test_outside_a_clone_nobody_knows(tmp_path: Path) -> None:
-    assert code_version.__wrapped__(tmp_path) == "unknown"
+    assert version(tmp_path) == "unknown"

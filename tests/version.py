@@ -7,22 +7,22 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORTS = "docs"
-"""What a run writes itself, and other documents: changed or not, they make it no other code."""
-
-
-CODE = ("agents", "streams", "tests", "topics")
-"""Where a file that git does not know of may be run."""
+RUN = ("agents", "deploy", "pyproject.toml", "requirements.lock", "streams", "topics")
+"""What every run is of, besides tests. Documents are not: changed or not, and committed or not, they make it no other code."""
+TESTS = {"simulation": ("tests/sim",), "oracle": ("tests/sim",), "chaos": ("tests/chaos", "tests/sim")}
+"""Tests that belong to a kind of run that takes hours: what others do differently is no reason to begin anew. Of everything else all tests belong to it."""
 
 
 @cache
-def code_version(root: Path = ROOT) -> str:
-    """As git names it when it is first asked; with `-dirty-` and a digest of what differs when any file but documents does, or there is code that git does
-    not know of; `unknown` outside a clone."""
+def code_version(kind: str = "", root: Path = ROOT) -> str:
+    """Of what a kind of run is made of, the last commit that changed any, as git names it when it is first asked; with `-dirty-` and a digest of what differs
+    or what git does not know of; `unknown` outside a clone."""
+    made_of = (*RUN, *TESTS.get(kind, ("tests",)))
     try:
-        said = _git(root, "describe", "--tags", "--always")
-        changed = _git(root, "diff", "HEAD", "--", ".", f":(exclude){REPORTS}")
-        fresh = _git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()
+        last = _git(root, "log", "-1", "--format=%H", "--", *made_of)
+        said = _git(root, "describe", "--tags", "--always", last or "HEAD")
+        changed = _git(root, "diff", "HEAD", "--", *made_of)
+        fresh = _git(root, "ls-files", "--others", "--exclude-standard", "--", *made_of).splitlines()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     if not (changed or fresh):
@@ -33,9 +33,9 @@ def code_version(root: Path = ROOT) -> str:
     return f"{said}-dirty-{digest.hexdigest()}"
 
 
-def until_now(begun: str, root: Path = ROOT) -> str:
+def until_now(begun: str, kind: str = "", root: Path = ROOT) -> str:
     """The version of a run that began with this one: the same, or both when the code has changed meanwhile. What began later may have run with the other."""
-    now = code_version.__wrapped__(root)
+    now = code_version.__wrapped__(kind, root)
     return begun if now == begun else f"{begun}..{now}"
 
 

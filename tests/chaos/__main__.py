@@ -13,7 +13,7 @@ from typing import Any
 from tests.chaos import stock_faust
 from tests.chaos.carry import carry
 from tests.chaos.plan import Row, Scenario
-from tests.chaos.report import crashed, merge, prune
+from tests.chaos.report import KEY, crashed, merge, prune
 from tests.chaos.scenarios import SHORT, SHORT_EXACTLY, full
 from tests.version import code_version, until_now
 
@@ -36,9 +36,9 @@ def main() -> int:
         print("\n".join([*(label(s) for s in chosen), *([STOCK] if arguments.only in STOCK else [])]))
         return 0
     try:
-        code = code_version()  # as loaded, whatever changes in the files meanwhile
+        code = code_version(KEY)  # as loaded, whatever changes in the files meanwhile
         well = _run_all(chosen, arguments.report, arguments.keep, code, stock=arguments.only in STOCK)
-        if arguments.report is not None and not arguments.only and until_now(code) == code:
+        if arguments.report is not None and not arguments.only and until_now(code, KEY) == code:
             prune(arguments.report, code)
         return 0 if well else 1
     except KeyboardInterrupt:
@@ -65,19 +65,19 @@ def _run_all(chosen: list[Scenario], report: Path | None, keep: Path | None, cod
             traceback.print_exc()
             well = False
             if report is not None:
-                crashed(report, scenario, error, until_now(code))
+                crashed(report, scenario, error, until_now(code, KEY))
             continue
         well &= row.well
         print(f"[{number}/{count}] {line(row)}", flush=True)
         if report is not None:
-            merge(report, [row], None, until_now(code))
+            merge(report, [row], None, until_now(code, KEY))
     if stock:
         print(f"[{count}/{count}] {STOCK}, the same crash test", flush=True)
         told = _compared()
         print(f"[{count}/{count}] {STOCK}: {told['lost']} of {told['valid']} lost; railclear's transport: {told['ours_lost']}", flush=True)
         well &= told["lost"] > 0 and told["ours_lost"] == 0
         if report is not None:
-            merge(report, [], told, until_now(code))
+            merge(report, [], told, until_now(code, KEY))
     return well
 
 

@@ -21,7 +21,7 @@ import msgspec
 from agents.app import rarely
 from tests.reliability import Course, OutOfStep
 from tests.sim.plan import KINDS, WORLDS, plan_of
-from tests.sim.report import course, write
+from tests.sim.report import SECTION, course, write
 from tests.sim.simulate import Tally, Verdict, judge, judged, told
 from tests.version import code_version
 
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     if chosen.seed is not None:
         return _one(chosen)
     try:
-        begun, tally = course(chosen.report, chosen.first, again=chosen.again, version=code_version())
+        begun, tally = course(chosen.report, chosen.first, again=chosen.again, version=code_version(SECTION))
     except OutOfStep as error:
         print(error, file=sys.stderr)
         return 2

@@ -25,8 +25,8 @@ def judged(seeds: range) -> list[Verdict]:
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "judged", judged)
     monkeypatch.setattr(command, "told", lambda verdict: f"seed {verdict.plan.seed} fails")
-    monkeypatch.setattr(command, "code_version", lambda: "v1")
-    monkeypatch.setattr(reliability, "until_now", lambda begun: begun)
+    monkeypatch.setattr(command, "code_version", lambda *_: "v1")
+    monkeypatch.setattr(reliability, "until_now", lambda begun, *_: begun)
     path = tmp_path / "reliability.json"
     save(path, "chaos", {"well": True}, {"messages lost": figure(0, "messages")})
     return path
@@ -56,7 +56,7 @@ def test_the_same_command_goes_on_where_the_report_ends(report: Path) -> None:
 
 def test_what_another_version_has_played_is_a_part_of_its_own(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command.main(["--soak", "4", "--report", str(report)])
-    monkeypatch.setattr(command, "code_version", lambda: "v2")
+    monkeypatch.setattr(command, "code_version", lambda *_: "v2")
     command.main(["--soak", "6", "--from", "4", "--report", str(report)])
     assert [(p["first"], p["end"], p["version"]) for p in held(report)["parts"]] == [(0, 4, "v1"), (4, 6, "v2")]
 
@@ -94,7 +94,7 @@ def test_the_report_says_in_single_figures_what_was_promised_and_what_failed(rep
 
 def test_figures_over_what_several_versions_have_played_carry_the_name_of_none(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command.main(["--soak", "4", "--report", str(report)])
-    monkeypatch.setattr(command, "code_version", lambda: "v2")
+    monkeypatch.setattr(command, "code_version", lambda *_: "v2")
     command.main(["--soak", "6", "--report", str(report)])
     assert all(f.version == "" and "of versions v1, v2" in f.note for f in simulated(report).values())
 
@@ -103,7 +103,7 @@ def test_who_goes_on_with_another_version_s_report_is_told_and_nobody_else(repor
                                                                            ) -> None:
     command.main(["--soak", "4", "--report", str(report)])
     command.main(["--soak", "5", "--report", str(report)])
-    monkeypatch.setattr(command, "code_version", lambda: "v2")
+    monkeypatch.setattr(command, "code_version", lambda *_: "v2")
     command.main(["--soak", "5", "--report", str(report)])
     assert "several versions" not in capsys.readouterr().out, "nothing is played by the other one"
     command.main(["--soak", "6", "--report", str(report)])
@@ -113,6 +113,6 @@ def test_who_goes_on_with_another_version_s_report_is_told_and_nobody_else(repor
 
 
 def test_seeds_that_were_played_while_the_code_changed_are_a_part_that_says_so(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reliability, "until_now", lambda begun: f"{begun}..v2")
+    monkeypatch.setattr(reliability, "until_now", lambda begun, *_: f"{begun}..v2")
     command.main(["--soak", "4", "--report", str(report)])
     assert [p["version"] for p in held(report)["parts"]] == ["v1..v2"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.reliability import Course, OutOfStep
 from tests.sim.oracle.compare import Disagreement, Tally, shuffles, walk
-from tests.sim.oracle.report import Compared, course, write
+from tests.sim.oracle.report import SECTION, Compared, course, write
 from tests.version import code_version
 
 STEP = 1000
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--report", type=Path, help="JSON file for docs/reliability.json")
     chosen = parser.parse_args(arguments)
     try:
-        begun, found = course(chosen.report, chosen.seed, chosen.first, again=chosen.again, version=code_version())
+        begun, found = course(chosen.report, chosen.seed, chosen.first, again=chosen.again, version=code_version(SECTION))
     except OutOfStep as error:
         print(error, file=sys.stderr)
         return 2

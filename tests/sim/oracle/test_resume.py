@@ -17,8 +17,8 @@ pytestmark = pytest.mark.sim
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(command, "code_version", lambda: "v1")
-    monkeypatch.setattr(reliability, "until_now", lambda begun: begun)
+    monkeypatch.setattr(command, "code_version", lambda *_: "v1")
+    monkeypatch.setattr(reliability, "until_now", lambda begun, *_: begun)
     monkeypatch.setattr(command, "STEP", 20)
     path = tmp_path / "reliability.json"
     save(path, "simulation", {"seeds": 7}, {"seeds played": figure(7, "seeds")})
@@ -114,7 +114,7 @@ def test_a_comparison_that_is_done_changes_nothing_and_another_version_that_goes
 ) -> None:
     run(report, "40")
     before = report.read_text()
-    monkeypatch.setattr(command, "code_version", lambda: "v2")
+    monkeypatch.setattr(command, "code_version", lambda *_: "v2")
     assert run(report, "40") == 0
     said = capsys.readouterr().out
     assert "histories up to 40 are compared" in said
