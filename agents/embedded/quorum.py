@@ -17,6 +17,8 @@ from agents.embedded.processes import EmbeddedError, discard, temporary
 ASK_MS: Final = 20_000
 """For one client to find a broker that answers, some of them being down."""
 LEADER_S: Final = 60.0
+WHOLE_S: Final = 120.0
+"""A broker that was away starts, is told what it missed and copies it."""
 OFFSETS_TOPIC: Final = "__consumer_offsets"
 SIZE: Final = 3
 
@@ -146,6 +148,32 @@ class Quorum:
             return tuple(sorted(next(p["isr_nodes"] for p in parts if p["partition_index"] == partition)))
         finally:
             admin.close()
+
+    def wait_whole(self, seconds: float = WHOLE_S) -> None:
+        """Until every broker has all that it should have of every partition: before, the next one to go takes partitions with it. Raises EmbeddedError."""
+        end = time.monotonic() + seconds
+        while behind := self._behind():
+            if time.monotonic() > end:
+                raise EmbeddedError(f"{behind} are not in sync after {seconds:.0f} s")
+            time.sleep(0.2)
+
+    def _behind(self) -> str:
+        """What is not in sync yet, in words; empty: nothing."""
+        try:
+            admin = self.admin()
+        except KafkaError as error:
+            return f"brokers that do not answer ({error})"
+        try:
+            known = sum(not one.get("is_fenced") for one in admin.describe_cluster()["brokers"])
+            if known < self.size:
+                return f"{self.size - known} of {self.size} brokers"
+            parts = [(topic["name"], p) for topic in admin.describe_topics() for p in topic["partitions"]]
+        except KafkaError as error:
+            return f"brokers that do not answer ({error})"
+        finally:
+            admin.close()
+        late = [f"{name}/{p['partition_index']}" for name, p in parts if p["leader_id"] < 0 or len(p["isr_nodes"]) < len(p["replica_nodes"])]
+        return f"{len(late)} partitions ({late[0]} …)" if late else ""
 
     def __enter__(self) -> Self:
         return self.start()

@@ -94,6 +94,17 @@ def test_a_frozen_broker_loses_its_lead_and_goes_on(quorum: Quorum) -> None:
     assert quorum.broker(node).running
 
 
+def test_a_quorum_is_whole_when_every_broker_has_all_of_every_partition(quorum: Quorum) -> None:
+    quorum.wait_whole()
+    quorum.broker(3).kill()
+    until(lambda: quorum._behind() == "1 of 3 brokers", "one that is given up")
+    with pytest.raises(EmbeddedError, match="are not in sync after 1 s"):
+        quorum.wait_whole(1)
+    quorum.broker(3).start().wait()
+    quorum.wait_whole()
+    assert quorum.in_sync("kept", 0) == (1, 2, 3)
+
+
 def asked(quorum: Quorum, group: str) -> int:
     """The coordinator by the answer of Kafka itself."""
     consumer = KafkaConsumer("kept", bootstrap_servers=quorum.bootstrap, group_id=group, auto_offset_reset="earliest", consumer_timeout_ms=30_000)

@@ -5,9 +5,7 @@ import asyncio
 import re
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +67,9 @@ class Run:
         self.kills = 0
         self.faults: list[str] = []
         self.noticed: list[str] = []
-        self._acted_on = defaultdict[int, asyncio.Lock](asyncio.Lock)
-        """By broker: on a busy machine one that starts again may be meant by the next act already, which waits for it."""
+        self._acted_on_broker = asyncio.Lock()
+        """On a busy machine a broker that starts again is not back when the next act comes, which waits for it: two that are away at once are what another
+        scenario is for."""
 
     async def row(self) -> Row:
         """Raises EmbeddedError, TimeoutError when the site does not come up."""
@@ -96,7 +95,7 @@ class Run:
                 await load.stop()
             said, ends = self.site.said(6000), self.site.ends
             if self.keep is not None:
-                self.site.keep_logs(self.keep)
+                self.site.keep_logs(self.keep / self._file)
             left = await asyncio.to_thread(self.site.close)
         if self.faults or found.faults or not set(self.site.exits) <= DONE_TO_THEM:
             self.say(said)
@@ -180,11 +179,15 @@ class Run:
             self.faults.append(f"the ledger lacks {behind} records {LEDGER_S:.0f} s after the stages have read all")
         return kept
 
+    @property
+    def _file(self) -> str:
+        return f"{self.scenario.name}-{self.scenario.mode}".replace(" ", "-").replace(",", "")
+
     def _save(self, logs: Logs) -> None:
         """For looking into a fault: all records, msgpack."""
         if self.keep is not None:
             self.keep.mkdir(parents=True, exist_ok=True)
-            file = self.keep / f"{self.scenario.name.replace(' ', '-')}-{self.scenario.mode.replace(' ', '-')}.msgpack"
+            file = self.keep / f"{self._file}.msgpack"
             file.write_bytes(msgspec.msgpack.encode([list(records) for records in logs.parts.values()]))
 
     def _cuts(self) -> list[Span]:
@@ -275,18 +278,12 @@ class Run:
         self.site.hire(worker)
 
     async def _broker(self, act: Act) -> None:
-        """Who has the part is asked again when the broker is free: it may have passed to another meanwhile."""
-        while True:
-            node = await asyncio.to_thread(self.site.node, act.whom)
-            async with self._acted_on[node]:
-                if await asyncio.to_thread(self.site.node, act.whom) == node:
-                    await self._away(act, [node])
-                    return
+        """Who has the part is asked when all are back: it may have passed to another meanwhile."""
+        async with self._acted_on_broker:
+            await self._away(act, [await asyncio.to_thread(self.site.node, act.whom)])
 
     async def _brokers(self, act: Act, nodes: list[int]) -> None:
-        async with AsyncExitStack() as stack:
-            for node in sorted(nodes):
-                await stack.enter_async_context(self._acted_on[node])
+        async with self._acted_on_broker:
             await self._away(act, nodes)
 
     async def _away(self, act: Act, nodes: list[int]) -> None:
@@ -310,6 +307,7 @@ class Run:
         self.away.append((begun, _ms() + LATE_MS))
         if len(nodes) > 1:
             self._now()
+        await asyncio.to_thread(self.site.quorum.wait_whole)
 
     async def _postgres(self, act: Act) -> None:
         postgres = self.site.postgres

@@ -1,8 +1,7 @@
-"""Acts on brokers: what they do to one broker comes one after another, to several at the same time."""
+"""Acts on brokers come one after another, each when all brokers are back; what one act does to several is done to them at the same time."""
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from typing import Any
 
@@ -11,28 +10,25 @@ from tests.chaos.plan import Act, Scenario
 
 
 class Broker:
-    """It is up a moment after its start; killed before, its start fails as a real one's does. `after`: it is up only when that one has been killed."""
+    """It is up a moment after its start; killed before, its start fails as a real one's does."""
 
-    def __init__(self, after: Broker | None = None) -> None:
+    def __init__(self) -> None:
         self.starts = self.kills = 0
-        self.killed = threading.Event()
-        self.after = after
+        self.up = True
 
     def kill(self) -> None:
         self.kills += 1
-        self.killed.set()
+        self.up = False
 
     def start(self) -> None:
         self.starts += 1
 
     def wait(self) -> None:
         before = self.kills
-        if self.after is None:
-            time.sleep(0.3)
-        elif not self.after.killed.wait(20):
-            raise TimeoutError("the other broker was left alone for so long")
+        time.sleep(0.3)
         if self.kills != before:
             raise RuntimeError("ended while starting")
+        self.up = True
 
 
 class Brokers:
@@ -41,12 +37,22 @@ class Brokers:
     def __init__(self, *brokers: Broker) -> None:
         self.brokers = brokers
         self.quorum = self
+        self.together: list[int] = []
+        """How many were up when an act looked whom it means."""
+        self.synced = 0
 
     def broker(self, node: int) -> Broker:
         return self.brokers[node - 1]
 
     def node(self, whom: str) -> int:
+        self.together.append(sum(b.up for b in self.brokers))
         return int(whom.removeprefix("broker:"))
+
+    def wait_whole(self) -> None:
+        """All are in sync a moment after they are up."""
+        time.sleep(0.1)
+        assert all(b.up for b in self.brokers)
+        self.synced += 1
 
     def start_broker(self, broker: Broker) -> None:
         broker.start()
@@ -67,11 +73,25 @@ def test_a_broker_that_starts_again_is_not_killed_by_the_next_act_before_it_is_u
     assert (one.kills, one.starts) == (2, 2)
 
 
-def test_acts_on_two_brokers_overlap() -> None:
-    two = Broker()
-    one = Broker(after=two)
-    carry_out(Brokers(one, two), Act(0, "kill", "broker:1"), Act(0.1, "kill", "broker:2"))
-    assert (one.starts, two.starts) == (1, 1)
+def test_a_broker_is_left_alone_until_the_one_before_it_is_back_and_in_sync() -> None:
+    brokers = Brokers(Broker(), Broker())
+    carry_out(brokers, Act(0, "kill", "broker:1"), Act(0.1, "kill", "broker:2"))
+    assert [b.starts for b in brokers.brokers] == [1, 1]
+    assert (brokers.together, brokers.synced) == ([2, 2], 2)
+
+
+def test_one_act_on_two_brokers_takes_both_away_at_once() -> None:
+    downs: list[int] = []
+
+    class Counting(Brokers):
+        def start_broker(self, broker: Broker) -> None:
+            downs.append(sum(not b.up for b in self.brokers))
+            super().start_broker(broker)
+
+    brokers = Counting(Broker(), Broker(), Broker())
+    carry_out(brokers, Act(0, "kill", "two brokers"), Act(0.1, "kill", "broker:1"))
+    assert downs == [2, 2, 1]
+    assert brokers.together == [3]
 
 
 class Process:
