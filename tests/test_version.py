@@ -27,7 +27,7 @@ def committed(root: Path, name: str, text: str) -> None:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     git(tmp_path, "init", "-q")
-    for name in ("docs/benchmarks.json", "README.md", "tests/bench/load.py", "tests/sim/plan.py", "tests/chaos/plan.py"):
+    for name in ("docs/benchmarks.json", "README.md", "tests/bench/load.py", "tests/sim/plan.py", "tests/sim/worlds.py", "tests/chaos/plan.py"):
         written(tmp_path, name, "1")
     committed(tmp_path, "streams/rules.py", "1")
     return tmp_path
@@ -75,7 +75,11 @@ def test_what_a_kind_of_run_does_not_use_makes_it_no_other_version(clone: Path) 
     assert others() == {""}
     written(clone, "tests/chaos/plan.py", "2")
     assert others() == {"", "chaos"}
+    committed(clone, "tests/chaos/plan.py", "3")
+    before = {kind: version(clone, kind) for kind in kinds}
     committed(clone, "tests/sim/plan.py", "2")
+    assert others() == {"", "simulation", "oracle"}
+    committed(clone, "tests/sim/worlds.py", "2")
     assert others() == set(kinds)
 
 

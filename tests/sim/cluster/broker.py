@@ -46,7 +46,7 @@ class Log:
         return self._counts.get(topic, self._default)
 
     def part(self, topic: str, partition: int) -> Part:
-        return self._parts(topic)[partition]
+        return (self._topics.get(topic) or self._parts(topic))[partition]
 
     def _parts(self, topic: str) -> list[Part]:
         found = self._topics.get(topic)

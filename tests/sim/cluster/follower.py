@@ -35,8 +35,9 @@ class Follower:
         records = self.log.read(ACTS, 0, self.next, self.log.births if anew else 1)
         if not anew and records and self.rng.random() >= FOLLOWED:
             return True
-        with mock.patch.object(holding_module.log, "warning"):      # a seed would say it a thousand times
-            for record in records:
-                self.holding.take((record.key or b"").decode(), record.value)
-                self.next = record.offset + 1
+        if records:
+            with mock.patch.object(holding_module.log, "warning"):  # a seed would say it a thousand times
+                for record in records:
+                    self.holding.take((record.key or b"").decode(), record.value)
+                    self.next = record.offset + 1
         return anew or bool(records)

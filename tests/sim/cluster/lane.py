@@ -100,7 +100,7 @@ class Lane:
     only the holder of the latest claim writes."""
 
     def __init__(self, stage: str, topic: str, partition: int, worker: Worker, generation: int, position: int) -> None:
-        self.stage, self.topic, self.partition = stage, topic, partition
+        self.stage, self.topic, self.partition = self.place = stage, topic, partition
         self.worker, self.generation = worker, generation
         self.position = self.acked = position
         self.ready = self.late = self.transactional = False
@@ -116,10 +116,6 @@ class Lane:
     @property
     def name(self) -> str:
         return f"{self.stage} {self.topic}/{self.partition} worker {self.worker.number} generation {self.generation}"
-
-    @property
-    def place(self) -> tuple[str, str, int]:
-        return self.stage, self.topic, self.partition
 
     def deliver(self, records: Sequence[Record]) -> None:
         """Work on a batch at once; publish later."""
