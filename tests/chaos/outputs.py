@@ -227,8 +227,9 @@ def outputs(logs: Logs, *, excusable: bool, cuts: Sequence[Span] = ()) -> Told:
     told.wrong += [text for s in (found | apart).values() for text in s.differ]
     dues = {name: due(p) for name, p in said.items()}
     _missing(said, dues, found, told, allowed)
+    begun = _begun(logs)
     for name in names:
-        _strays(name, found[name], said, dues, told, allowed)
+        _strays(name, found[name], said, dues, begun, told, allowed)
     _status(logs, said, told, allowed)
     told.duplicates = sum(len([n for n in s.again if n[1]]) + sum(n in said and said[n].again for n in s.first) for s in found.values())
     told.duplicates += sum(len(s.again) for name, s in apart.items() if name != READINESS) + _alerts_again(logs)
@@ -240,6 +241,7 @@ def outputs(logs: Logs, *, excusable: bool, cuts: Sequence[Span] = ()) -> Told:
 
 
 Dues = dict[Said, dict[str, list[ClearanceUpdate | None]]]
+Begun = dict[tuple[str, int], set[str]]
 
 
 def cut(since: int, until: int, cuts: Sequence[Span]) -> bool:
@@ -258,7 +260,33 @@ def _missing(said: dict[Said, Publication], dues: Dues, found: dict[str, Seen], 
                 told.lost.append(f"{topic} lacks revision {name[2]} of {name[0]} {name[1]}")
 
 
-def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, told: Told, cuts: Sequence[Span]) -> None:
+def _begun(logs: Logs) -> Begun:
+    """Shipment and revision -> the sides that the step has spoken of. What restores revisions says so before anybody hears of any."""
+    found: Begun = defaultdict(set)
+    for _, (shipment, side, revision) in _restoring(logs):
+        found[shipment, revision].add(side)
+    return found
+
+
+def _restoring(logs: Logs) -> Iterator[tuple[LogRecord, Said]]:
+    """The words that restore revisions, and what each is about; marks of alerts are none."""
+    for r in logs.topic("clearance.status"):
+        revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
+        shipment, _, side = (r.key or b"").decode().rpartition("|")
+        if revision and not side.startswith(publish.MARK):
+            yield r, (shipment, side, revision)
+
+
+def _unheard(p: Publication, begun: Begun, cuts: Sequence[Span]) -> dict[str, list[ClearanceUpdate | None]]:
+    """What is due besides, when a worker was cut short before history heard of every side of the step: others on the route are readers, too."""
+    more = begun[p.update.shipment, p.update.revision] - {u.side for u in p.route}
+    if not more or p.next is None or not p.next.whole or not cut(p.at, p.next.at, cuts):
+        return {}
+    route = (*p.route, *(u for u in p.next.route if u.side in more))
+    return due(msgspec.structs.replace(p, route=tuple(sorted(route, key=lambda u: u.order))))
+
+
+def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, begun: Begun, told: Told, cuts: Sequence[Span]) -> None:
     for name, r in there.first.items():
         if not name[1]:
             continue  # readiness
@@ -268,7 +296,7 @@ def _strays(topic: str, there: Seen, said: dict[Said, Publication], dues: Dues, 
                 told.interrupted += 1
             else:
                 told.wrong.append(f"{where} is not in clearance.history")
-        elif (may := dues[name].get(topic)) is None:
+        elif (may := dues[name].get(topic) or _unheard(said[name], begun, cuts).get(topic)) is None:
             told.wrong.append(f"{where} does not belong here")
         elif msgspec.json.decode(r.value or b"", type=ClearanceUpdate) not in may or r.key != name[0].encode():
             told.wrong.append(f"{where} is not what its reader may see")
@@ -282,14 +310,12 @@ def _taken_back(name: Said, at: int, said: dict[Said, Publication], cuts: Sequen
 
 def _status(logs: Logs, said: dict[Said, Publication], told: Told, cuts: Sequence[Span]) -> None:
     """What restores revisions is written first; every one of them is in the history, or was said again."""
-    for r in logs.topic("clearance.status"):
-        revision = int(dict(r.headers).get(REVISION_HEADER, b"0"))
-        shipment, _, side = (r.key or b"").decode().rpartition("|")
-        if revision and not side.startswith(publish.MARK) and (shipment, side, revision) not in said:
-            if _taken_back((shipment, side, revision), r.timestamp, said, cuts):
+    for r, name in _restoring(logs):
+        if name not in said:
+            if _taken_back(name, r.timestamp, said, cuts):
                 told.interrupted += 1
             else:
-                told.lost.append(f"clearance.history lacks revision {revision} of {shipment} {side}")
+                told.lost.append(f"clearance.history lacks revision {name[2]} of {name[0]} {name[1]}")
 
 
 def _alerts_again(logs: Logs) -> int:

@@ -308,6 +308,57 @@ def test_what_only_the_history_lacks_after_a_crash_is_interrupted_and_nothing_is
     assert len(strict.wrong) == found.interrupted - 1
 
 
+def first_step(log: Logs) -> tuple[ClearanceUpdate, list[ClearanceUpdate]]:
+    """Of a shipment whose first step speaks of several sides and is on a border other than the first side's own: what is said of the first side, and of all."""
+    steps: dict[tuple[str, int], list[ClearanceUpdate]] = {}
+    for r in log.topic("clearance.history"):
+        u = msgspec.json.decode(r.value or b"", type=ClearanceUpdate)
+        steps.setdefault((u.shipment, u.revision), []).append(u)
+    began = {shipment: min(n for s, n in steps if s == shipment) for shipment, _ in steps}
+    found = next(said for (shipment, revision), said in steps.items() if began[shipment] == revision and len(said) > 3)
+    return found[0], found
+
+
+def cut_in_history(log: Logs) -> tuple[ClearanceUpdate, list[ClearanceUpdate]]:
+    """History has only the first side of a shipment's first step, whose topics have heard all; then the successor says every side again, and nothing more."""
+    kept, step = first_step(log)
+    every = [one for u in step for one in copies(log, u, kept.revision + 1)]
+    for (name, _), records in log.parts.items():
+        if KINDS[name] in (*OUTWARD, "clearance_history", "clearance_status"):
+            records[:] = [r for r in records if not _about(r, kept.shipment) or any(same_step(r, u) for u in step)]
+        if KINDS[name] == "clearance_history":
+            records[:] = [r for r in records if not any(same(r, u) for u in step[1:])]
+    add(log, every)
+    return kept, step
+
+
+def _about(r: LogRecord, shipment: str) -> bool:
+    return shipment.encode() in (r.value or b"") or (r.key or b"").startswith(shipment.encode())
+
+
+def same_step(r: LogRecord, u: ClearanceUpdate) -> bool:
+    """This word, or what restores its revision."""
+    return same(r, u) or ((r.key or b"").decode() == f"{u.shipment}|{u.side}" and dict(r.headers).get(REVISION_HEADER) == b"%d" % u.revision)
+
+
+def test_a_step_that_history_has_heard_in_part_is_known_whole_from_what_restores_it() -> None:
+    log = logs()
+    kept, step = cut_in_history(log)
+    found = outputs(log, excusable=True, cuts=ALWAYS)
+    assert (found.lost, found.wrong) == ([], [])
+    assert found.interrupted >= len(step) - 1
+    strict = outputs(log, excusable=True)
+    assert [text for text in strict.wrong if "does not belong here" in text and kept.side in text], "nobody was cut short"
+
+
+def test_a_topic_of_a_side_that_the_step_has_not_spoken_of_is_no_place_for_it() -> None:
+    log = logs()
+    kept, step = cut_in_history(log)
+    for place in [place for place in log.parts if place[0] == "clearance.status"]:
+        log.parts[place] = [r for r in log.parts[place] if not any(same_step(r, u) for u in step[1:])]
+    assert [text for text in outputs(log, excusable=True, cuts=ALWAYS).wrong if "does not belong here" in text]
+
+
 def test_nothing_is_excused_where_nobody_was_cut_short() -> None:
     log = logs()
     before = log.parts[fullest(log, "clearance.history")][-1].timestamp

@@ -1,6 +1,7 @@
 """Arrival times, working hours, deadlines: each fires and does not."""
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ from streams.network.calendar import (
     zone_of,
 )
 from streams.network.deadlines import ClockTime, clocks, deadline, lead_minutes, timing, timing_changes
-from streams.network.eta import arrivals
+from streams.network.eta import _told, arrivals
 from streams.network.route import build_route
 from streams.network.sides import crossings_of, route_sides
 from streams.reference.model import DutyLine, FilingRow
@@ -37,6 +38,7 @@ def us(text: str, zone: str = "UTC") -> int:
 
 
 NOW = us("2026-05-04T12:00")
+GRID = 15 * MINUTE
 WEST = build_route(REFERENCE, "WEST-A", "west")
 SIDES = route_sides(REFERENCE, crossings_of(REFERENCE.corridors["WEST-A"], "west"), "west")
 CN_EXIT, KZ_ENTRY = "CN-KZ-ALASHANKOU-DOSTYK:CN:EXIT", "CN-KZ-ALASHANKOU-DOSTYK:KZ:ENTRY"
@@ -61,6 +63,37 @@ def test_percentiles_rise_and_sides_come_in_order_on_the_grid(km: float, corrido
 def test_the_nearer_the_sooner(km: float, ahead: float) -> None:
     one, other = (arrivals(REFERENCE, WEST, SIDES, k, NOW) for k in (km, km + ahead))
     assert other[PL_ENTRY][1] <= one[PL_ENTRY][1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(legs=st.lists(st.tuples(st.floats(0, 60), st.floats(0, 1), st.floats(0, 2)), min_size=1, max_size=14), at=st.integers(NOW, NOW + DAY))
+def test_what_is_told_is_near_to_what_was_reckoned(legs: list[tuple[float, float, float]], at: int) -> None:
+    ahead, p50, low, high = [], 0.0, 0.0, 0.0
+    for n, (hours, sooner, later) in enumerate(legs):
+        p50, low, high = p50 + hours, low + (hours * sooner) ** 2, high + (hours * later) ** 2
+        ahead.append((str(n), p50, low, high))
+    told = _told(ahead, at, GRID)
+    assert list(told) == [name for name, *_ in ahead]
+    for name, hours, square_low, square_high in ahead:
+        p10, middle, p90 = told[name]
+        step = 12 * GRID
+        below, above = math.sqrt(square_low) * HOUR, math.sqrt(square_high) * HOUR
+        assert abs(middle - (at + hours * HOUR)) <= GRID + step / 2
+        assert abs(p10 - (at + hours * HOUR - below)) <= GRID + step / 2 + max(step / 2, below / 12) + 2
+        assert abs(p90 - (at + hours * HOUR + above)) <= GRID + step / 2 + max(step / 2, above / 12) + 2
+        assert p10 <= middle <= p90
+        if hours < 23:
+            assert abs(middle - (at + hours * HOUR)) <= GRID
+    for earlier, later_one in pairwise(told.values()):
+        assert all(a <= b for a, b in zip(earlier, later_one, strict=True))
+
+
+def test_a_train_that_stands_moves_all_its_arrivals_at_the_same_moments() -> None:
+    ahead = [("a", 5.1, 1.0, 4.0), ("b", 14.3, 6.0, 20.0), ("c", 40.7, 30.0, 90.0), ("d", 200.2, 300.0, 900.0)]
+    told = [_told(ahead, NOW + minute * MINUTE, GRID) for minute in range(24 * 60)]
+    moved = [(before, after) for before, after in pairwise(told) if before != after]
+    assert len(moved) == 96
+    assert [sum(before[side] != after[side] for before, after in moved) for side in "abcd"] == [96, 96, 24, 8]
 
 
 def test_sides_behind_and_territories_get_no_eta() -> None:
@@ -249,7 +282,7 @@ def test_gtt_application_is_due_before_the_review_of_the_train_declaration() -> 
 
 
 def test_between_the_posts_half_the_dwell_and_the_gap_are_counted_once() -> None:
-    etas = arrivals(REFERENCE, WEST, SIDES, WEST.km_of["urumqi"], NOW)
+    etas = arrivals(REFERENCE, WEST, SIDES, WEST.km_of["alashankou"], NOW)      # within a day: told to a quarter of an hour
     crossing, dwell = REFERENCE.crossings["CN-KZ-ALASHANKOU-DOSTYK"], REFERENCE.dwells["CN-KZ-ALASHANKOU-DOSTYK", "west"]
     between = (etas[KZ_ENTRY][1] - etas[CN_EXIT][1]) / HOUR
     assert between == pytest.approx(dwell.hours_p50 / 2 + crossing.gap_hours, abs=0.125)
