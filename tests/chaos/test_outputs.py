@@ -353,7 +353,7 @@ def test_a_step_that_history_has_heard_in_part_is_known_whole_from_what_restores
 
 def test_a_topic_of_a_side_that_the_step_has_not_spoken_of_is_no_place_for_it() -> None:
     log = logs()
-    kept, step = cut_in_history(log)
+    _, step = cut_in_history(log)
     for place in [place for place in log.parts if place[0] == "clearance.status"]:
         log.parts[place] = [r for r in log.parts[place] if not any(same_step(r, u) for u in step[1:])]
     assert [text for text in outputs(log, excusable=True, cuts=ALWAYS).wrong if "does not belong here" in text]
