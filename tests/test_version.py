@@ -1,12 +1,13 @@
 """The version that reports carry."""
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.version import code_version, until_now
+from tests.version import ROOT, RUN, TESTS, code_version, until_now
 
 
 def git(root: Path, *words: str) -> None:
@@ -81,6 +82,33 @@ def test_what_a_kind_of_run_does_not_use_makes_it_no_other_version(clone: Path) 
     assert others() == {"", "simulation", "oracle"}
     committed(clone, "tests/sim/worlds.py", "2")
     assert others() == set(kinds)
+
+
+WRITES_REPORTS = {"tests/__init__.py", "tests/bench/__init__.py", "tests/bench/figures.py", "tests/reliability.py", "tests/version.py"}
+
+
+def used(module: str, found: set[str]) -> set[str]:
+    """Files of ours that a module brings in, however far away."""
+    path = ROOT / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    name = str(file.relative_to(ROOT))
+    if not file.exists() or name in found:
+        return found
+    found.add(name)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] in ("tests", "agents", "streams", "topics", "deploy"):
+            for one in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                used(one, found)
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(TESTS))
+def test_the_version_of_a_kind_of_run_is_of_everything_that_it_uses(kind: str) -> None:
+    command = {"simulation": "tests.sim.__main__", "oracle": "tests.sim.oracle.__main__", "chaos": "tests.chaos.__main__"}[kind]
+    within = (*RUN, *TESTS[kind])
+    left_out = {name for name in used(command, set()) if not any(name == path or name.startswith(f"{path}/") for path in within)}
+    assert left_out <= WRITES_REPORTS
+    assert {name for path in TESTS[kind] for name in [path] if not (ROOT / name).exists()} == set()
 
 
 def test_outside_a_clone_nobody_knows(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ("agents", "deploy", "pyproject.toml", "requirements.lock", "streams", "topics")
 """What every run is of, besides tests. Documents are not: changed or not, and committed or not, they make it no other code."""
-TESTS = {"simulation": ("tests/sim",), "oracle": ("tests/sim",), "chaos": ("tests/chaos", "tests/sim/lastly.py", "tests/sim/system.py", "tests/sim/worlds.py")}
+TESTS = {"simulation": ("tests/sim",), "oracle": ("tests/sim",),
+         "chaos": ("tests/agents/runner_toy.py", "tests/chaos", "tests/sim/lastly.py", "tests/sim/system.py", "tests/sim/worlds.py")}
 """Tests that belong to a kind of run that takes hours: what others do differently is no reason to begin anew. Of everything else all tests belong to it."""
 
 
@@ -19,7 +20,7 @@ def code_version(kind: str = "", root: Path = ROOT) -> str:
     or what git does not know of; `unknown` outside a clone."""
     made_of = (*RUN, *TESTS.get(kind, ("tests",)))
     try:
-        last = _git(root, "log", "-1", "--format=%H", "--", *made_of)
+        last = _git(root, "rev-list", "-1", "HEAD", "--", *made_of)
         said = _git(root, "describe", "--tags", "--always", last or "HEAD")
         changed = _git(root, "diff", "HEAD", "--", *made_of)
         fresh = _git(root, "ls-files", "--others", "--exclude-standard", "--", *made_of).splitlines()

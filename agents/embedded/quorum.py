@@ -19,6 +19,8 @@ ASK_MS: Final = 20_000
 LEADER_S: Final = 60.0
 WHOLE_S: Final = 120.0
 """A broker that was away starts, is told what it missed and copies it."""
+LOOKS: Final = 3
+LOOK_S: Final = 0.5
 OFFSETS_TOPIC: Final = "__consumer_offsets"
 SIZE: Final = 3
 
@@ -151,25 +153,27 @@ class Quorum:
 
     def wait_whole(self, seconds: float = WHOLE_S) -> None:
         """Until every broker has all that it should have of every partition: before, the next one to go takes partitions with it. Raises EmbeddedError."""
-        end = time.monotonic() + seconds
-        while behind := self._behind():
-            if time.monotonic() > end:
+        end, sound = time.monotonic() + seconds, 0
+        while sound < LOOKS:                              # one that was frozen thinks for a moment that nothing has happened
+            behind = next((found for broker in self.brokers if (found := self._behind(broker))), "")
+            sound = 0 if behind else sound + 1
+            if behind and time.monotonic() > end:
                 raise EmbeddedError(f"{behind} are not in sync after {seconds:.0f} s")
-            time.sleep(0.2)
+            time.sleep(LOOK_S)
 
-    def _behind(self) -> str:
-        """What is not in sync yet, in words; empty: nothing."""
+    def _behind(self, broker: Broker) -> str:
+        """What is not in sync yet as one hears who asks this broker first, in words; empty: nothing."""
         try:
-            admin = self.admin()
+            admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap, bootstrap_timeout_ms=ASK_MS, **self.client)
         except KafkaError as error:
-            return f"brokers that do not answer ({error})"
+            return f"partitions of broker {broker.node}, which does not answer ({error}),"
         try:
             known = sum(not one.get("is_fenced") for one in admin.describe_cluster()["brokers"])
             if known < self.size:
                 return f"{self.size - known} of {self.size} brokers"
             parts = [(topic["name"], p) for topic in admin.describe_topics() for p in topic["partitions"]]
         except KafkaError as error:
-            return f"brokers that do not answer ({error})"
+            return f"partitions of brokers that do not answer ({error})"
         finally:
             admin.close()
         late = [f"{name}/{p['partition_index']}" for name, p in parts if p["leader_id"] < 0 or len(p["isr_nodes"]) < len(p["replica_nodes"])]

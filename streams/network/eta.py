@@ -5,6 +5,7 @@ squares [D]. Half of a crossing's dwell is put before the border and half behind
 
 Each change of what is told goes out to every box of the train, so what is told moves seldom, and for all sides at once: the P50 of the first side ahead goes in
 steps of the ETA grid, those behind it are later by what is known of the way between, and P10 and P90 stand off by spreads in steps of their own (`_told`).
+Behind a crossing that holds the train until a known moment all goes by that moment instead.
 """
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ BEFORE_BORDER = 0.5
 TRACK_PER_STRAIGHT_KM = 1.11
 """Track is longer than straight lines between towns: Xi'an to Duisburg is reported as 9,908 km (S57), our line has 8,922 [D]."""
 
+SECOND = 1_000_000
 STEPS = ((DAY, 1), (3 * DAY, 4), (1 << 62, 12))
 """How far ahead -> steps of the grid. An arrival in a week that moves by a quarter of an hour is no news to fifty containers and their shipments [D]; within
 a day every quarter counts."""
@@ -34,8 +36,8 @@ SURE = 12
 """A spread is told to a twelfth of itself at least, and never finer than its P50 [D]."""
 
 Eta = tuple[int, int, int]
-_Ahead = tuple[str, float, float, float]
-"""A side, its P50 in hours from now, the squares of its spreads."""
+_Ahead = tuple[str, float, float, float, int]
+"""A side, its P50 in hours from now, the squares of its spreads, how often the train is held before it (`_Clock.held`)."""
 
 
 class _Clock(msgspec.Struct, frozen=True):
@@ -44,16 +46,18 @@ class _Clock(msgspec.Struct, frozen=True):
     p50: float
     low: float = 0.0
     high: float = 0.0
+    held: int = 0
+    """How often it was put off until a moment that does not depend on where the train is."""
 
     def plus(self, least: float, usual: float, most: float) -> _Clock:
         """Plus one more independent quantity."""
-        return _Clock(self.p50 + usual, self.low + (usual - least) ** 2, self.high + (most - usual) ** 2)
+        return _Clock(self.p50 + usual, self.low + (usual - least) ** 2, self.high + (most - usual) ** 2, self.held)
 
     def not_before(self, hours: float) -> _Clock:
         """Nothing goes on before this: each percentile waits."""
         p10, p90 = self.p50 - math.sqrt(self.low), self.p50 + math.sqrt(self.high)
         p50 = max(self.p50, hours)
-        return _Clock(p50, (p50 - max(p10, hours)) ** 2, (max(p90, hours) - p50) ** 2)
+        return _Clock(p50, (p50 - max(p10, hours)) ** 2, (max(p90, hours) - p50) ** 2, self.held + (p50 > self.p50))
 
 
 def arrivals(
@@ -105,9 +109,9 @@ class Course:
             if crossing.id != over_border:                # else the gap between the posts is already counted
                 clock = _run(reference, route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
             here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
-            out.append((side.id, clock.p50, clock.low, clock.high))
+            out.append((side.id, clock.p50, clock.low, clock.high, clock.held))
             if here == side_km and (rest := self._behind(n)) is not None:
-                out += [(name, clock.p50 + usual, clock.low + low, clock.high + high) for name, usual, low, high in rest]
+                out += [(name, clock.p50 + usual, clock.low + low, clock.high + high, clock.held) for name, usual, low, high, _ in rest]
                 break
             clock = _leave(reference, route, side, crossing, clock, at, None, self._closed)
         return _told(out, at, self._grid)
@@ -128,7 +132,7 @@ class Course:
                 if not (before.kind == "EXIT" and before.crossing == side.crossing):
                     clock = _run(self.reference, self.route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
                 here, before = max(here, side_km), side
-                found.append((side.id, clock.p50, clock.low, clock.high))
+                found.append((side.id, clock.p50, clock.low, clock.high, clock.held))
             self._rest[first] = tuple(found)
         return self._rest[first]
 
@@ -181,24 +185,27 @@ def _leave(
 def _told(ahead: Sequence[_Ahead], at: int, grid: int) -> dict[str, Eta]:
     """Arrival times as they are told, the sides in the order in which they come, none before the one in front of it. A P50 is off by no more than a step of the
     grid and half a step of its own, P10 and P90 besides by half a step or a twelfth of their spread."""
-    if not ahead:
-        return {}
-    half = grid // 2
-    first = round(max(0.0, ahead[0][1]) * HOUR)
-    start = (at + first + half) // grid * grid
+    half, before = grid // 2, -1
+    start = first = soonest = usually = latest = 0
     found: dict[str, Eta] = {}
-    soonest = usually = latest = 0
-    for side, p50, low, high in ahead:
+    for side, p50, low, high, held in ahead:
         usual = round(max(0.0, p50) * HOUR)
-        middle = start + (usual - first + half) // grid * grid
+        if held != before:
+            start, first, before = (_second(at + usual) + half) // grid * grid, usual, held
+        middle = start + (_second(usual - first) + half) // grid * grid
         step = next(n for limit, n in STEPS if middle - at < limit) * grid
         if step != grid:
             middle = (middle + step // 2) // step * step
         usually = max(usually, middle)
         soonest = max(soonest, middle - _spread(min(usual, math.sqrt(low) * HOUR), step))
-        latest = max(latest, middle + _spread(math.sqrt(high) * HOUR, step))
+        latest = max(latest, middle + _spread(max(0.0, math.sqrt(high) + min(0.0, p50)) * HOUR, step))
         found[side] = soonest, usually, latest
     return found
+
+
+def _second(exact: int) -> int:
+    """To the second: what is reckoned in fractions of hours is off by microseconds, and must not fall on both sides of a line of the grid."""
+    return (exact + SECOND // 2) // SECOND * SECOND
 
 
 def _spread(exact: float, step: int) -> int:

@@ -97,12 +97,22 @@ def test_a_frozen_broker_loses_its_lead_and_goes_on(quorum: Quorum) -> None:
 def test_a_quorum_is_whole_when_every_broker_has_all_of_every_partition(quorum: Quorum) -> None:
     quorum.wait_whole()
     quorum.broker(3).kill()
-    until(lambda: quorum._behind() == "1 of 3 brokers", "one that is given up")
+    until(lambda: quorum._behind(quorum.broker(1)) == "1 of 3 brokers", "one that is given up")
     with pytest.raises(EmbeddedError, match="are not in sync after 1 s"):
         quorum.wait_whole(1)
     quorum.broker(3).start().wait()
     quorum.wait_whole()
     assert quorum.in_sync("kept", 0) == (1, 2, 3)
+
+
+def test_a_broker_that_was_frozen_and_thinks_that_nothing_has_happened_is_not_believed(quorum: Quorum) -> None:
+    node = quorum.controller()
+    quorum.broker(node).freeze()
+    other = next(broker for broker in quorum.brokers if broker.node != node)
+    until(lambda: quorum._behind(other) == "1 of 3 brokers", "one that is given up")
+    quorum.broker(node).thaw()
+    quorum.wait_whole()
+    assert [quorum._behind(broker) for broker in quorum.brokers] == ["", "", ""]
 
 
 def asked(quorum: Quorum, group: str) -> int:

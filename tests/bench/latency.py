@@ -162,7 +162,8 @@ def section(reference: Reference, options: argparse.Namespace, say: Say) -> dict
     pace = tempo(options.rate, len(copies) * world.TRAINS)
     probes = in_mix(live, len(copies), pace, options.rate * options.seconds * (options.rounds + LIGHT))
     over = f"{len(copies) * live.shipments:,} live shipments on {len(copies) * world.TRAINS:,} trains, each says its position every {pace.every / 1e6:.2f} s"
-    say(f"{over}; of each copy {len(probes.notices)} notices and {len(probes.places)} words of stations can be looked for")
+    say(f"{over}; of each copy {len(probes.notices)} notices and {len(probes.places)} words of stations can be looked for; "
+        f"{probes.swallowed} more are heard of alone and not in a backlog")
     if not probes.notices or not probes.places:
         raise Failed("no simulated message changes what a border is told: give it more seconds")
     with Site(reference, say) as site:

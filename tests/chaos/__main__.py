@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--report", type=Path, metavar="PATH", help="after each scenario write its row beside this JSON file, and the figures into it")
     parser.add_argument("--only", metavar="WORD", default="", help="scenarios whose name and mode contain this")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every run's topics there, and the last run's worker logs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every run's topics there, and each scenario's worker logs")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _as_interrupt)

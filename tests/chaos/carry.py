@@ -72,7 +72,7 @@ class Run:
         scenario is for."""
 
     async def row(self) -> Row:
-        """Raises EmbeddedError, TimeoutError when the site does not come up."""
+        """Raises EmbeddedError, TimeoutError when the site does not come up, or does not come back after an act."""
         begun = time.monotonic()
         what, base = messages(self.scenario.trains, self.scenario.seed)
         clock = Clock(origin=time.time_ns() // 1000, base=base)
@@ -114,15 +114,17 @@ class Run:
 
     # -- the run -------------------------------------------------------------------------------------------------------------
     async def _play(self, load: Load) -> None:
-        supervising = asyncio.create_task(self._supervise())
+        supervising, under_way = asyncio.create_task(self._supervise()), list[asyncio.Task[None]]()
         try:
             loading = asyncio.create_task(load.run(self.scenario.seconds))
             begun = time.monotonic()
             acting = [asyncio.create_task(self._act(act, begun)) for act in self.scenario.acts]
-            await asyncio.gather(loading, *acting)
+            under_way += [loading, *acting]
+            await asyncio.gather(*under_way)
         finally:
-            supervising.cancel()
-            await asyncio.gather(supervising, return_exceptions=True)
+            for task in (supervising, *under_way):          # when one has failed, others wait for their time, or for a broker
+                task.cancel()
+            await asyncio.gather(supervising, *under_way, return_exceptions=True)
 
     async def _supervise(self) -> None:
         while True:

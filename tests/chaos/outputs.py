@@ -7,7 +7,7 @@ under a new revision. Such a gap is `interrupted`, not lost, and only where just
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -227,7 +227,7 @@ def outputs(logs: Logs, *, excusable: bool, cuts: Sequence[Span] = ()) -> Told:
     told.wrong += [text for s in (found | apart).values() for text in s.differ]
     dues = {name: due(p) for name, p in said.items()}
     _missing(said, dues, found, told, allowed)
-    begun = _begun(logs)
+    begun = _begun(logs, said)
     for name in names:
         _strays(name, found[name], said, dues, begun, told, allowed)
     _status(logs, said, told, allowed)
@@ -260,11 +260,12 @@ def _missing(said: dict[Said, Publication], dues: Dues, found: dict[str, Seen], 
                 told.lost.append(f"{topic} lacks revision {name[2]} of {name[0]} {name[1]}")
 
 
-def _begun(logs: Logs) -> Begun:
-    """Shipment and revision -> the sides that the step has spoken of. What restores revisions says so before anybody hears of any."""
+def _begun(logs: Logs, said: Mapping[Said, Publication]) -> Begun:
+    """Shipment and revision -> the sides of which the step has spoken and history has not heard. What restores revisions knows them before anybody does."""
     found: Begun = defaultdict(set)
-    for _, (shipment, side, revision) in _restoring(logs):
-        found[shipment, revision].add(side)
+    for _, name in _restoring(logs):
+        if name not in said:
+            found[name[0], name[2]].add(name[1])
     return found
 
 

@@ -274,6 +274,9 @@ class Site:
         return self.quorum.leader(topic, int(partition))
 
     def start_broker(self, broker: Broker) -> None:
+        """Does nothing on a closed site (an act that failed while another one was under way)."""
+        if self.closed:
+            return
         broker.start()
         self._note(broker.process)
 

@@ -5,6 +5,9 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
+from agents.embedded.processes import EmbeddedError
 from tests.chaos.carry import Run
 from tests.chaos.plan import Act, Scenario
 
@@ -92,6 +95,30 @@ def test_one_act_on_two_brokers_takes_both_away_at_once() -> None:
     carry_out(brokers, Act(0, "kill", "two brokers"), Act(0.1, "kill", "broker:1"))
     assert downs == [2, 2, 1]
     assert brokers.together == [3]
+
+
+def test_when_one_act_fails_those_that_wait_for_their_broker_are_not_begun() -> None:
+    class NeverWhole(Brokers):
+        closed = False
+
+        def wait_whole(self) -> None:
+            raise EmbeddedError("not in sync")
+
+        def supervise(self) -> None: ...
+
+    class Load:
+        async def run(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+
+    brokers: Any = NeverWhole(Broker(), Broker())
+    acts = (Act(0, "kill", "broker:1"), Act(0.1, "kill", "broker:2"), Act(30, "kill", "broker:2"))
+    run = Run(Scenario(name="n", acts=acts, should_s=1, seconds=30), lambda _: None, None, brokers)
+    load: Any = Load()
+    begun = time.monotonic()
+    with pytest.raises(EmbeddedError):
+        asyncio.run(run._play(load))
+    assert time.monotonic() - begun < 15
+    assert [b.kills for b in brokers.brokers] == [1, 0]
 
 
 class Process:

@@ -351,6 +351,18 @@ def test_a_step_that_history_has_heard_in_part_is_known_whole_from_what_restores
     assert [text for text in strict.wrong if "does not belong here" in text and kept.side in text], "nobody was cut short"
 
 
+def test_a_side_that_history_has_heard_of_excuses_nothing() -> None:
+    """Taken off the route, it is no reader of what the same step says of others; its tombstone carries the revision, too."""
+    log = logs()
+    kept, step = cut_in_history(log)
+    gone = next(u for u in step if u.authority != kept.authority and u.crossing == kept.crossing)
+    place, at = next((place, n) for place, records in log.parts.items() if place[0] == "clearance.history" for n, r in enumerate(records) if same(r, kept))
+    off = msgspec.structs.replace(gone, state="CANCELLED", flags=(*gone.flags, "off_route"))
+    log.parts[place].insert(at + 1, msgspec.structs.replace(log.parts[place][at], value=msgspec.json.encode(off)))
+    found = outputs(log, excusable=True, cuts=ALWAYS).wrong
+    assert [text for text in found if "does not belong here" in text and kept.side in text]
+
+
 def test_a_topic_of_a_side_that_the_step_has_not_spoken_of_is_no_place_for_it() -> None:
     log = logs()
     _, step = cut_in_history(log)

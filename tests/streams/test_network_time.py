@@ -66,34 +66,53 @@ def test_the_nearer_the_sooner(km: float, ahead: float) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(legs=st.lists(st.tuples(st.floats(0, 60), st.floats(0, 1), st.floats(0, 2)), min_size=1, max_size=14), at=st.integers(NOW, NOW + DAY))
-def test_what_is_told_is_near_to_what_was_reckoned(legs: list[tuple[float, float, float]], at: int) -> None:
-    ahead, p50, low, high = [], 0.0, 0.0, 0.0
-    for n, (hours, sooner, later) in enumerate(legs):
-        p50, low, high = p50 + hours, low + (hours * sooner) ** 2, high + (hours * later) ** 2
-        ahead.append((str(n), p50, low, high))
+@given(legs=st.lists(st.tuples(st.floats(0, 60), st.floats(0, 1), st.floats(0, 2), st.booleans()), min_size=1, max_size=14),
+       early=st.sampled_from([0.0, 0.0, 0.5, 7.0]), at=st.integers(NOW, NOW + DAY))
+def test_what_is_told_is_near_to_what_was_reckoned(legs: list[tuple[float, float, float, bool]], early: float, at: int) -> None:
+    """`early`: by a forecast the train should have come so many hours ago."""
+    ahead, p50, low, high, held = [], -early, 0.0, 0.0, 0
+    for n, (hours, sooner, later, closed) in enumerate(legs):
+        p50, low, high, held = p50 + hours, low + (hours * sooner) ** 2, high + (hours * later) ** 2, held + closed
+        ahead.append((str(n), p50, low, high, held))
     told = _told(ahead, at, GRID)
     assert list(told) == [name for name, *_ in ahead]
-    for name, hours, square_low, square_high in ahead:
+    for name, hours, square_low, square_high, _ in ahead:
         p10, middle, p90 = told[name]
-        step = 12 * GRID
-        below, above = math.sqrt(square_low) * HOUR, math.sqrt(square_high) * HOUR
-        assert abs(middle - (at + hours * HOUR)) <= GRID + step / 2
-        assert abs(p10 - (at + hours * HOUR - below)) <= GRID + step / 2 + max(step / 2, below / 12) + 2
-        assert abs(p90 - (at + hours * HOUR + above)) <= GRID + step / 2 + max(step / 2, above / 12) + 2
+        step, second = 12 * GRID, 1_000_000
+        soonest, usual, latest = (at + max(0.0, h) * HOUR for h in (hours - math.sqrt(square_low), hours, hours + math.sqrt(square_high)))
+        assert abs(middle - usual) <= GRID + step / 2 + second
+        assert abs(p10 - soonest) <= GRID + step / 2 + max(step / 2, (usual - soonest) / 12) + second
+        assert abs(p90 - latest) <= GRID + step / 2 + max(step / 2, (latest - usual) / 12) + second
         assert p10 <= middle <= p90
         if hours < 23:
-            assert abs(middle - (at + hours * HOUR)) <= GRID
+            assert abs(middle - usual) <= GRID + second
     for earlier, later_one in pairwise(told.values()):
         assert all(a <= b for a, b in zip(earlier, later_one, strict=True))
 
 
 def test_a_train_that_stands_moves_all_its_arrivals_at_the_same_moments() -> None:
-    ahead = [("a", 5.1, 1.0, 4.0), ("b", 14.3, 6.0, 20.0), ("c", 40.7, 30.0, 90.0), ("d", 200.2, 300.0, 900.0)]
+    ahead = [("a", 5.1, 1.0, 4.0, 0), ("b", 14.3, 6.0, 20.0, 0), ("c", 40.7, 30.0, 90.0, 0), ("d", 200.2, 300.0, 900.0, 0)]
     told = [_told(ahead, NOW + minute * MINUTE, GRID) for minute in range(24 * 60)]
     moved = [(before, after) for before, after in pairwise(told) if before != after]
     assert len(moved) == 96
     assert [sum(before[side] != after[side] for before, after in moved) for side in "abcd"] == [96, 96, 24, 8]
+
+
+@pytest.mark.parametrize("minutes", [0, 7.5, 10, 37.5])
+def test_what_lies_behind_a_crossing_that_is_closed_until_then_stays_while_the_train_comes_nearer(minutes: float) -> None:
+    until = {"CN-KZ-ALASHANKOU-DOSTYK": NOW + 72 * HOUR + round(minutes * MINUTE)}
+    start = WEST.km_of["urumqi"]
+    told = [arrivals(REFERENCE, WEST, SIDES, start + n / 3, NOW + n * MINUTE, closed_until=until) for n in range(600)]
+    changes = {side: sum(a[side][1] != b[side][1] for a, b in pairwise(told)) for side in told[0]}
+    assert changes[CN_EXIT] > 20, "the train is slower than it should be"
+    assert max(n for side, n in changes.items() if side != CN_EXIT) <= 1, "finer steps when it is less than three days ahead"
+
+
+@pytest.mark.parametrize("way", [6.125, 4.125, 17.375])
+def test_a_way_that_ends_on_a_line_of_the_grid_does_not_jump_with_the_last_microsecond(way: float) -> None:
+    hours = [5 - n / 7919 for n in range(2_000)]
+    between = {b[1] - a[1] for h in hours for a, b in [_told([("a", h, 0.0, 0.0, 0), ("b", h + way, 0.0, 0.0, 0)], NOW, GRID).values()]}
+    assert len(between) == 1
 
 
 def test_sides_behind_and_territories_get_no_eta() -> None:
