@@ -14,6 +14,7 @@ import msgspec
 from agents.runner.broadcasts import Broadcasts
 from agents.runner.cells import OF_TRANSPORT, PART, RESERVED, BadState, Cells, Header, ObjectCache
 from agents.runner.clock import Clock
+from agents.runner.counters import Counters
 from agents.runner.draft import KEY_HEADER, REVISION_HEADER, TOLD, Draft, covert_name, told_name
 from agents.runner.limits import Limits, TooLarge
 from agents.runner.shared import SHARED_MIN, Shared
@@ -33,7 +34,7 @@ PARKED_TICK = 3_600 * SECOND
 LOST_RECORDS_MAX = 16_000
 """No batch is larger (agents.transport.lane), and at most one was being published when its owner ended."""
 LATE_STEPS_MAX = 10_000
-"""So many steps of the clock at most are made up for before the first new input; a fold's own step takes less than a millisecond."""
+"""So many steps of the clock at most are made up for until the first new input; a fold's own step takes less than a millisecond."""
 READ_AT_ONCE = 1_000
 """So many records are decoded before others have their turn."""
 KEYS_MAX = 16_384
@@ -42,16 +43,6 @@ _owners = count(1)
 
 Steps = Generator[None, None, tuple[Effect, ...]]
 """Work in pieces: a key each, or some records that are decoded. Ends with its effects."""
-
-
-class Counters:
-    """Plain counters of one partition; the metrics agent reads them."""
-
-    __slots__ = ("applied", "broadcasts", "dead", "decoded", "due_in_past", "parked_ticks", "redelivered", "steps", "swept", "ticks")
-
-    def __init__(self) -> None:
-        self.applied = self.broadcasts = self.dead = self.decoded = self.due_in_past = 0
-        self.parked_ticks = self.redelivered = self.steps = self.swept = self.ticks = 0
 
 
 class Input(msgspec.Struct, Generic[E], frozen=True, gc=False):
@@ -92,7 +83,7 @@ class Partition(Generic[S, E]):
         """Highest time of this partition, microseconds UTC; never falls."""
         self._floors: dict[str, int] = {}
         self._told: dict[str, list[str]] = {}
-        self._below = self._unread = 0
+        self._below, self._unread, self._late_left = 0, False, LATE_STEPS_MAX
         self._owner = next(_owners)
         self._left_over: dict[str, bytes | None] = {}
         self._keys: dict[bytes | None, str] = {}
@@ -143,7 +134,8 @@ class Partition(Generic[S, E]):
         that was ever spoken of: what was said too early is said again, and so it is taken back when it no longer holds.
         """
         self._below = below
-        self._unread = 0 if self.fold.revision_topics else below    # what a step has said that has revisions is known
+        self._unread = below > 0 and not self.fold.revision_topics  # what a step has said that has revisions is known
+        self._late_left = LATE_STEPS_MAX
         overtaken = self.cells.overtaken()
         left = self.cells.restored()
         self.now = self.cells.now
@@ -175,39 +167,50 @@ class Partition(Generic[S, E]):
 
     def steps(self, records: Sequence[Record]) -> Steps:
         """The same, with places in between where something else may be done, though nothing with this partition."""
-        if 0 < self._unread <= records[-1].offset:
-            return (yield from self._beyond_what_was_there(records))
-        self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
+        first = records[0].offset
         if self._below:
-            first = records[0].offset
             self._below = min(self._below, max(first, self.cells.highest + 1) + LOST_RECORDS_MAX) if self._below > first else 0
+        if self._unread:
+            return (yield from self._made_up(records))
+        self.now = max(self.now, self.clock.now(max([r.timestamp for r in records]) * 1000))
         draft, found = self._draft(), dict[str, list[Input[E]]]()
-        for first in range(0, len(records), READ_AT_ONCE):
-            self._by_key(records[first : first + READ_AT_ONCE], found, draft)
+        for at in range(0, len(records), READ_AT_ONCE):
+            self._by_key(records[at : at + READ_AT_ONCE], found, draft)
             yield
         for key, inputs in found.items():
             self._inputs(key, inputs, draft)
             yield
+        return self._effects(draft, records)
+
+    def _effects(self, draft: Draft, records: Sequence[Record]) -> tuple[Effect, ...]:
         self.counters.applied += len(records) - len(draft.exceptions)
         self.counters.dead += draft.dead
         return draft.effects(records, self.now)
 
-    def _beyond_what_was_there(self, records: Sequence[Record]) -> Steps:
-        """The first batch with inputs that came after the restore. A former owner may have heard the clock before them, spoken and lost its state: keys
-        whose time came before the first of them are stepped at that time, or what was said would never be taken back."""
-        first = next(n for n, r in enumerate(records) if r.offset >= self._unread)
-        self._unread = 0
-        before: tuple[Effect, ...] = (yield from self.steps(records[:first])) if first else ()
-        until, draft = self.clock.now(records[first].timestamp * 1000), self._draft()
-        for _ in range(LATE_STEPS_MAX):
-            due = self.cells.next_due()
-            if due is None or due > until:
-                break
+    def _made_up(self, records: Sequence[Record]) -> Steps:
+        """What a former owner may have read, and the first that it cannot have. Before each it may have heard the clock, spoken and lost its state: keys whose
+        time has come by then are stepped at that time, or what was said would never be taken back."""
+        draft = self._draft()
+        for n, record in enumerate(records):
+            until = self.clock.now(record.timestamp * 1000)
+            yield from self._late_steps(until, draft)
+            if record.offset >= self._below:
+                self._unread = False
+                before = self._effects(draft, records[:n]) if n else draft.effects()
+                return *before, *(yield from self.steps(records[n:]))
+            self.now = max(self.now, until)
+            self._by_key([record], found := dict[str, list[Input[E]]](), draft)
+            for key, inputs in found.items():
+                self._inputs(key, inputs, draft)
+            yield
+        return self._effects(draft, records)
+
+    def _late_steps(self, until: int, draft: Draft) -> Generator[None, None, None]:
+        while self._late_left > 0 and (due := self.cells.next_due()) is not None and due <= until:
+            self._late_left -= 1
             self.now = max(self.now, due)
             self._next_due(draft)
             yield
-        after = yield from self.steps(records[first:])
-        return *before, *draft.effects(), *after
 
     def due(self, now: int) -> bool:
         """Has a key's time come?"""
@@ -216,7 +219,8 @@ class Partition(Generic[S, E]):
 
     def tick(self, now: int, more: Callable[[], bool]) -> tuple[Effect, ...]:
         """Step the keys that are due at `now`, in due order, as long as `more()`. The rest stays due."""
-        self.now, self._unread = max(self.now, now), 0
+        if now > self.now:                                # with everything read: until then the clock stands where the inputs are
+            self.now, self._unread = now, False
         draft = self._draft()
         while more() and self._next_due(draft):
             pass

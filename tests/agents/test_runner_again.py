@@ -192,6 +192,43 @@ def test_the_clock_is_made_up_for_between_what_was_there_and_what_is_new_and_onl
     assert fold.steps == [1, 0, 2, 1], "from here on the clock is heard in its own time"
 
 
+def test_what_a_lost_tick_has_said_between_two_words_that_were_there_is_taken_back() -> None:
+    """The former owner heard the clock, and of the word that lay behind it in the topic nothing any more (seed 1109)."""
+    heard, fold = Heard(), Waiting()
+    before = owner(fold, 0)
+    states = before.batch(records(("a",)))
+    heard.take(before.tick(before.now + HOUR, lambda: True))           # its state is lost
+    fold.steps.clear()
+    again = owner(fold, 3, states)
+    effects = again.batch([*at(1.4, ("b",), first=1), *at(1.5, ("c",), first=2)])
+    heard.take(effects)
+    assert (heard.holds, fold.steps) == ([], [0, 1, 1])
+    assert [e.next for e in effects if isinstance(e, Ack)] == [3], "one batch is one publication"
+    heard.take(again.batch(at(9.0, ("d",), first=3)))
+    assert (heard.holds, fold.steps) == ([], [0, 1, 1, 0, 1])
+
+
+def test_a_tick_where_the_inputs_are_does_not_end_the_making_up() -> None:
+    heard, fold = Heard(), Waiting()
+    before = owner(fold, 0)
+    states = before.batch(records(("a",)))
+    heard.take(before.tick(before.now + HOUR, lambda: True))
+    again = owner(fold, 2, states)
+    again.tick(again.now, lambda: True)
+    heard.take(again.batch(at(1.5, ("b",), first=1)))
+    assert heard.holds == []
+
+
+def test_no_more_is_made_up_than_can_have_been_read() -> None:
+    fold = Waiting()
+    again = owner(fold, 10**9, owner(fold, 0).batch(records(("a",))))
+    fold.steps.clear()
+    again.batch(at(0.1, ("b",), first=5))
+    far = 5 + LOST_RECORDS_MAX
+    again.batch([*at(2.0, ("c",), first=far), *at(4.0, ("d",), ("e",), first=far + 1)])
+    assert fold.steps == [1, 0, 3], "before the first that nobody has read, and not after it"
+
+
 def test_a_tick_of_its_own_ends_the_making_up() -> None:
     fold = Waiting()
     again = owner(fold, 1, owner(fold, 0).batch(records(("a",))))
