@@ -2,23 +2,19 @@
 
 Each country's running time and each crossing's dwell is one uncertain quantity; they are taken as independent, so their spreads add as
 squares [D]. Half of a crossing's dwell is put before the border and half behind it [D]: sources give the sum only.
-
-Each change of what is told goes out to every box of the train, so what is told moves seldom, and for all sides at once: the P50 of the first side ahead goes in
-steps of the ETA grid, those behind it are later by what is known of the way between, and P10 and P90 stand off by spreads in steps of their own (`_told`).
-Behind a crossing that holds the train until a known moment all goes by that moment instead.
 """
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from streams.network.route import Route
 from streams.network.sides import SideSpec
 from streams.reference.model import Crossing, Reference
-from topics.facts import DAY, HOUR, MINUTE
+from topics.facts import HOUR, MINUTE
 
 DEFAULT_SPEED = (30.0, 45.0, 60.0)
 """km/h for a country without a row [D]."""
@@ -28,16 +24,7 @@ BEFORE_BORDER = 0.5
 TRACK_PER_STRAIGHT_KM = 1.11
 """Track is longer than straight lines between towns: Xi'an to Duisburg is reported as 9,908 km (S57), our line has 8,922 [D]."""
 
-SECOND = 1_000_000
-STEPS = ((DAY, 1), (3 * DAY, 4), (1 << 62, 12))
-"""How far ahead -> steps of the grid. An arrival in a week that moves by a quarter of an hour is no news to fifty containers and their shipments [D]; within
-a day every quarter counts."""
-SURE = 12
-"""A spread is told to a twelfth of itself at least, and never finer than its P50 [D]."""
-
 Eta = tuple[int, int, int]
-_Ahead = tuple[str, float, float, float, int]
-"""A side, its P50 in hours from now, the squares of its spreads, how often the train is held before it (`_Clock.held`)."""
 
 
 class _Clock(msgspec.Struct, frozen=True):
@@ -46,25 +33,23 @@ class _Clock(msgspec.Struct, frozen=True):
     p50: float
     low: float = 0.0
     high: float = 0.0
-    held: int = 0
-    """How often it was put off until a moment that does not depend on where the train is."""
 
     def plus(self, least: float, usual: float, most: float) -> _Clock:
         """Plus one more independent quantity."""
-        return _Clock(self.p50 + usual, self.low + (usual - least) ** 2, self.high + (most - usual) ** 2, self.held)
+        return _Clock(self.p50 + usual, self.low + (usual - least) ** 2, self.high + (most - usual) ** 2)
 
     def not_before(self, hours: float) -> _Clock:
         """Nothing goes on before this: each percentile waits."""
         p10, p90 = self.p50 - math.sqrt(self.low), self.p50 + math.sqrt(self.high)
         p50 = max(self.p50, hours)
-        return _Clock(p50, (p50 - max(p10, hours)) ** 2, (max(p90, hours) - p50) ** 2, self.held + (p50 > self.p50))
+        return _Clock(p50, (p50 - max(p10, hours)) ** 2, (max(p90, hours) - p50) ** 2)
 
 
 def arrivals(
     reference: Reference, route: Route, sides: Iterable[SideSpec], km: float, at: int, *, seen: Mapping[str, int] | None = None,
     closed_until: Mapping[str, int] | None = None, delay_minutes: int = 0,
 ) -> dict[str, Eta]:
-    """Arrival (P10, P50, P90; microseconds UTC, as it is told) at every border side not yet reached, by side id.
+    """Arrival (P10, P50, P90; microseconds UTC, on the ETA grid) at every border side not yet reached, by side id.
 
     `km` is the train's kilometre at the instant `at`. `seen` are sides already reached with their times: they get no ETA, and the dwell of the
     one where the train stands counts from there. `closed_until` holds trains at a crossing. `delay_minutes` is a forecast on top of all.
@@ -86,7 +71,7 @@ class Course:
         self.reference, self.route = reference, route
         self._seen, self._closed = seen, closed_until
         self._sides = sorted((s for s in sides if s.crossing and s.place in route.km_of), key=lambda s: s.order)
-        self._rest: dict[int, tuple[_Ahead, ...]] = {}
+        self._rest: dict[int, tuple[tuple[str, float, float, float], ...]] = {}
         self._grid = reference.limits.eta_grid_minutes * MINUTE
 
     def arrivals(self, km: float, at: int, delay_minutes: int = 0) -> dict[str, Eta]:
@@ -95,7 +80,7 @@ class Course:
         clock = _Clock(delay_minutes / 60)
         here = km
         over_border = ""
-        out: list[_Ahead] = []
+        out: dict[str, Eta] = {}
         for n, side in enumerate(self._sides):
             side_km = route.km_of[side.place]
             crossing = reference.crossings[side.crossing]
@@ -109,19 +94,20 @@ class Course:
             if crossing.id != over_border:                # else the gap between the posts is already counted
                 clock = _run(reference, route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
             here, over_border = max(here, side_km), crossing.id if side.kind == "EXIT" else ""
-            out.append((side.id, clock.p50, clock.low, clock.high, clock.held))
+            out[side.id] = _instants(clock, at, self._grid)
             if here == side_km and (rest := self._behind(n)) is not None:
-                out += [(name, clock.p50 + usual, clock.low + low, clock.high + high, clock.held) for name, usual, low, high, _ in rest]
-                break
+                for name, usual, low, high in rest:
+                    out[name] = _instants(_Clock(clock.p50 + usual, clock.low + low, clock.high + high), at, self._grid)
+                return out
             clock = _leave(reference, route, side, crossing, clock, at, None, self._closed)
-        return _told(out, at, self._grid)
+        return out
 
-    def _behind(self, first: int) -> tuple[_Ahead, ...] | None:
+    def _behind(self, first: int) -> tuple[tuple[str, float, float, float], ...] | None:
         """Every side behind this one with what it is later, as P50 and the squares of its spreads. None when that depends on the clock."""
         if first not in self._rest:
             if self._closed or any(s.id in self._seen for s in self._sides[first + 1:]):
                 return None
-            found: list[_Ahead] = []
+            found: list[tuple[str, float, float, float]] = []
             before, clock = self._sides[first], _Clock(0.0)
             here = self.route.km_of[before.place]
             for side in self._sides[first + 1:]:
@@ -132,7 +118,7 @@ class Course:
                 if not (before.kind == "EXIT" and before.crossing == side.crossing):
                     clock = _run(self.reference, self.route, here, side_km, clock, crossing if crossing.sea and side.kind == "ENTRY" else None)
                 here, before = max(here, side_km), side
-                found.append((side.id, clock.p50, clock.low, clock.high, clock.held))
+                found.append((side.id, clock.p50, clock.low, clock.high))
             self._rest[first] = tuple(found)
         return self._rest[first]
 
@@ -182,34 +168,9 @@ def _leave(
     return clock
 
 
-def _told(ahead: Sequence[_Ahead], at: int, grid: int) -> dict[str, Eta]:
-    """Arrival times as they are told, the sides in the order in which they come, none before the one in front of it. A P50 is off by no more than a step of the
-    grid and half a step of its own, P10 and P90 besides by half a step or a twelfth of their spread."""
-    half, before = grid // 2, -1
-    start = first = soonest = usually = latest = 0
-    found: dict[str, Eta] = {}
-    for side, p50, low, high, held in ahead:
-        usual = round(max(0.0, p50) * HOUR)
-        if held != before:
-            start, first, before = (_second(at + usual) + half) // grid * grid, usual, held
-        middle = start + (_second(usual - first) + half) // grid * grid
-        step = next(n for limit, n in STEPS if middle - at < limit) * grid
-        if step != grid:
-            middle = (middle + step // 2) // step * step
-        usually = max(usually, middle)
-        soonest = max(soonest, middle - _spread(min(usual, math.sqrt(low) * HOUR), step))
-        latest = max(latest, middle + _spread(max(0.0, math.sqrt(high) + min(0.0, p50)) * HOUR, step))
-        found[side] = soonest, usually, latest
-    return found
-
-
-def _second(exact: int) -> int:
-    """To the second: what is reckoned in fractions of hours is off by microseconds, and must not fall on both sides of a line of the grid."""
-    return (exact + SECOND // 2) // SECOND * SECOND
-
-
-def _spread(exact: float, step: int) -> int:
-    """How far P10 or P90 stands off, in steps that double with it."""
-    while exact > SURE * step:
-        step *= 2
-    return round(exact / step) * step
+def _instants(clock: _Clock, at: int, grid: int) -> Eta:
+    p50, low, high = clock.p50, math.sqrt(clock.low), math.sqrt(clock.high)
+    start = at + grid // 2
+    return (
+        (start + round(max(0.0, p50 - low) * HOUR)) // grid * grid, (start + round(max(0.0, p50) * HOUR)) // grid * grid,
+        (start + round(max(0.0, p50 + high) * HOUR)) // grid * grid)

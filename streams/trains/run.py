@@ -23,12 +23,15 @@ from streams.trains.stones import Way, way_of
 from topics.events.internal import Inherited, Milestone, Movement, RunProfile
 from topics.events.rail import TrainFormed
 from topics.events.sites import CrossingCondition
-from topics.facts import HOUR, WHOLE, Fact
+from topics.facts import DAY, HOUR, MINUTE, WHOLE, Fact
 from topics.identifiers import run_id, train_key, train_name
 
 CUSTODY, READINESS, TRAINS = "custody.in", "readiness.in", "trains.in"
 COMPARED = 12
 """So many things count as news of a container (`Run.compared`)."""
+FAR = ((DAY, 1), (3 * DAY, 4), (1 << 62, 12))
+"""How far ahead -> grid steps. An arrival in a week that moves by a quarter of an hour is no news to fifty containers and their shipments
+[D]; within a day every quarter counts."""
 
 
 class Closures:
@@ -94,7 +97,16 @@ class Run:
         if self._course is None:
             self._course = self._ahead(line)
         course, open_ = self._course
-        return {side: eta for side, eta in course.arrivals(km, at, self._delay(at)).items() if side in open_}
+        fine, steps = self.reference.limits.eta_grid_minutes * MINUTE, FAR
+        found: dict[str, tuple[int, int, int]] = {}
+        for side, eta in course.arrivals(km, at, self._delay(at)).items():
+            if side in open_:
+                ahead = eta[1] - at
+                grid = next(n for limit, n in steps if ahead < limit) * fine if ahead >= DAY else fine
+                half = grid // 2
+                low, middle, high = eta
+                found[side] = ((low + half) // grid * grid, (middle + half) // grid * grid, (high + half) // grid * grid) if grid != fine else eta
+        return found
 
     def _ahead(self, line: Route) -> tuple[Course, set[str]]:
         """The sides ahead, and those of them that can be reached."""

@@ -30,8 +30,8 @@ BOUNDS = {
     "trains": {
         "assessed again as a whole": 0.0238, "bytes": 7664, "clearance steps": 0.2956, "custody steps": 0.158, "derived bytes": 701, "derived records": 1.744,
         "documents steps": 0.1435, "inputs decoded": 1.744, "intake decodes": 1.03, "intake encodes": 1.001, "ledger decodes": 2.973, "ledger encodes": 1.979,
-        "ledger rows": 3.934, "memos that did not hold": 0.02415, "outcomes bytes": 201.3, "outcomes records": 1.23, "publishes": 1.158,
-        "readiness steps": 0.05416, "rules asked": 6.421, "said bytes": 5682, "said records": 3.125, "scopes assessed": 1.173, "sides assessed": 1.048,
+        "ledger rows": 3.934, "memos that did not hold": 0.02415, "outcomes bytes": 201.3, "outcomes records": 1.23, "publishes": 1.154,
+        "readiness steps": 0.05416, "rules asked": 6.421, "said bytes": 5682, "said records": 3.103, "scopes assessed": 1.173, "sides assessed": 1.048,
         "sides proven": 1.052, "sources steps": 0.7523, "state bytes": 1080, "state records": 1.526, "state writes": 0.5305, "states decoded": 1.318,
         "states encoded": 1.318, "states not resumed": 0.03863, "trains steps": 0.03587, "updates written out": 1.261, "whole assessments": 0.1104,
     },
